@@ -1,0 +1,1 @@
+//! Micro benches, instruction counts, and side-by-side runs against peers.

@@ -1,0 +1,1 @@
+//! Configuration of bs9: raw files, validated model, difference between two models.

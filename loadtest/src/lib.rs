@@ -1,0 +1,1 @@
+//! Load generator: HTTP/1.1, TCP, PostgreSQL.

@@ -1,0 +1,1 @@
+//! The admin API that data plane, manager and CLI share.

@@ -1,0 +1,1 @@
+//! The PostgreSQL connection pool engine.

@@ -1,0 +1,1 @@
+//! PostgreSQL frontend/backend protocol: bytes in, messages out. No sockets, no clock.

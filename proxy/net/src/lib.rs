@@ -1,0 +1,1 @@
+//! The data-plane host: shards, sockets, buffers, time, snapshots, drain.
