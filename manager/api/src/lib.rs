@@ -1,1 +1,5 @@
-//! The admin API that data plane, manager and CLI share.
+//! The admin API that the data plane, the manager and the CLI share.
+//!
+//! [`types`] are what travels.
+
+pub mod types;

@@ -1,0 +1,85 @@
+//! Requests that change something, and their answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::ConfigError;
+
+/// `POST /v1/clusters/{cluster}/endpoints`: add an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddEndpoint {
+    /// `host:port` or `unix:/path`.
+    pub address: String,
+    /// 0 to 65,535.
+    #[serde(default = "one")]
+    pub weight: u16,
+    /// Also write it to the configuration file.
+    #[serde(default)]
+    pub persist: bool,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// `POST /v1/clusters/{cluster}/endpoints/remove`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveEndpoint {
+    /// As it stands in the configuration.
+    pub address: String,
+    /// Also write it to the configuration file.
+    #[serde(default)]
+    pub persist: bool,
+}
+
+/// `POST /v1/clusters/{cluster}/endpoints/weight`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetWeight {
+    /// As it stands in the configuration.
+    pub address: String,
+    /// 0 to 65,535.
+    pub weight: u16,
+    /// Also write it to the configuration file.
+    #[serde(default)]
+    pub persist: bool,
+}
+
+/// `POST /v1/clusters/{cluster}/endpoints/drain`: take nothing new; `drain: false` undoes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainEndpoint {
+    /// As it stands in the configuration.
+    pub address: String,
+    /// Whether to drain.
+    pub drain: bool,
+}
+
+/// The answer to every change of the configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeOutcome {
+    /// Version of this shape.
+    pub schema: u32,
+    /// The generation now in force.
+    pub generation: u64,
+    /// What changed, a line each; empty when nothing did.
+    pub changes: Vec<String>,
+    /// Things that took effect only in part, such as settings that need a new process.
+    pub warnings: Vec<String>,
+}
+
+/// Any answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Version of this shape.
+    pub schema: u32,
+    /// A stable word: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `conflict`, `invalid_config`, `unavailable`, `internal`.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// With `invalid_config`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ConfigError>,
+}

@@ -1,0 +1,106 @@
+//! Listeners, clusters and endpoints.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// `http`, `tcp` or `postgres`.
+    pub protocol: String,
+    /// Where it really listens (port 0 resolved).
+    pub addresses: Vec<String>,
+    /// Client connections open now.
+    pub open_connections: u64,
+    /// Accepted since it was created.
+    pub accepted_connections_total: u64,
+    /// Closed at accept because a limit was reached.
+    pub refused_connections_total: u64,
+    /// HTTP only.
+    pub http: Option<HttpListenerStatus>,
+}
+
+/// What an HTTP listener counts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HttpListenerStatus {
+    /// Requests whose head was read.
+    pub requests_total: u64,
+    /// Responses by class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    pub responses_total: [u64; 5],
+    /// Answers bs9 itself gave instead of an endpoint, by reason.
+    pub failures_total: Vec<CountByReason>,
+    /// Received from clients.
+    pub received_bytes_total: u64,
+    /// Sent to clients.
+    pub sent_bytes_total: u64,
+}
+
+/// A count with the reason it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountByReason {
+    /// A stable word, such as `no_healthy_endpoint`.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: String,
+    /// The algorithm that picks an endpoint.
+    pub balance: String,
+    /// Whether it is probed.
+    pub health_checked: bool,
+    /// In configuration order.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointStatus {
+    /// `host:port` or `unix:/path`.
+    pub address: String,
+    /// 0 takes no new traffic.
+    pub weight: u16,
+    /// Health.
+    pub health: EndpointHealth,
+    /// Why it is unhealthy: the last probe's error.
+    pub health_reason: Option<String>,
+    /// When health last changed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub health_since: Option<Timestamp>,
+    /// Takes nothing new, finishes what it has.
+    pub draining: bool,
+    /// Requests (HTTP) or connections (TCP) in flight now.
+    pub active: u64,
+    /// Requests (HTTP) or connections (TCP) sent there.
+    pub requests_total: u64,
+    /// Of them, those that failed before or in the response (connect errors, resets, 5xx are not counted here).
+    pub failures_total: u64,
+    /// Upstream connections made.
+    pub connects_total: u64,
+    /// Upstream connections that could not be made.
+    pub connect_failures_total: u64,
+    /// Idle upstream connections kept for reuse.
+    pub idle_connections: u64,
+    /// Mean time from sending a request to the head of its response, seconds, over
+    /// the life of the endpoint; HTTP only, absent before the first one.
+    pub mean_response_seconds: Option<f64>,
+}
+
+/// An endpoint's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointHealth {
+    /// Not probed, or not yet.
+    Unknown,
+    /// Takes traffic.
+    Healthy,
+    /// Takes none.
+    Unhealthy,
+}
