@@ -1,0 +1,49 @@
+# The one way in: what a person, CI and the README call. Logic lives in the
+# crates and in .ci/; every target here is short. `make help` lists them.
+
+CARGO     ?= cargo
+BENCH     ?=
+LOAD      ?=
+FUZZ_RUNS ?= 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help deps run test lint bench load fuzz
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what building, testing and linting need (Debian 12, root or sudo)
+	@.ci/deps build run test lint
+
+run: ## build, then run a complete sample: proxy, pool, PostgreSQL, manager
+	@.ci/deps build run
+	$(CARGO) build --release --bin bs9
+	target/release/bs9 quickstart
+
+test: ## all tests of the workspace
+	@.ci/deps build run test
+	$(CARGO) nextest run --workspace
+	$(CARGO) test --workspace --doc --quiet
+
+# cargo-deny's `advisories` check is left out: it downloads a database from a
+# host that a sealed build machine cannot reach. Run it where there is a network.
+lint: ## formatting, clippy, licences and sources of dependencies
+	@.ci/deps build lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) deny check bans licenses sources
+
+bench: ## measure bs9 beside its peers (BENCH="--only pool-simple --json out.json")
+	@.ci/deps build run bench
+	$(CARGO) build --release --bin bs9 --bin bs9-bench
+	$(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml
+	target/release/bs9-bench $(BENCH)
+
+load: ## put load on a running `make run` (LOAD="…" is passed to bs9 loadtest)
+	@.ci/deps build
+	$(CARGO) build --release --bin bs9
+	target/release/bs9 loadtest $(LOAD)
+
+fuzz: ## every fuzz target, FUZZ_RUNS inputs each
+	@.ci/deps build fuzz
+	@.ci/fuzz $(FUZZ_RUNS)
