@@ -1,0 +1,145 @@
+//! Pooled I/O buffers.
+//!
+//! A shard hands out buffers of one size and takes them back as soon as a
+//! connection goes idle, so memory follows the work in flight, not the number of
+//! connections. Only so many free ones are kept: a burst's worth goes back to the
+//! allocator.
+
+use std::{cell::RefCell, rc::Rc};
+
+/// A shard's free buffers.
+#[derive(Debug)]
+pub struct BufferPool {
+    free: RefCell<Vec<Box<[u8]>>>,
+    buffer_bytes: usize,
+    max_free: usize,
+}
+
+impl BufferPool {
+    /// Buffers of `buffer_bytes` each; at most `max_free` unused ones are kept.
+    pub fn new(buffer_bytes: usize, max_free: usize) -> Rc<Self> {
+        Rc::new(Self { free: RefCell::new(Vec::with_capacity(max_free)), buffer_bytes, max_free })
+    }
+
+    /// A buffer, empty.
+    pub fn take(self: &Rc<Self>) -> Buffer {
+        let recycled = self.free.borrow_mut().pop();
+        let bytes = recycled.unwrap_or_else(|| vec![0; self.buffer_bytes].into_boxed_slice());
+        Buffer { bytes, start: 0, end: 0, pool: Rc::clone(self) }
+    }
+
+    /// Size of each buffer, bytes.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    fn put(&self, bytes: Box<[u8]>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < self.max_free {
+            free.push(bytes);
+        }
+    }
+}
+
+/// Bytes read and not used yet, with room behind them.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+    pool: Rc<BufferPool>,
+}
+
+impl Buffer {
+    /// What has been read and not consumed.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Likewise, to be changed in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// How many bytes that is.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether everything has been consumed.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether neither reading nor [`compact`](Self::compact) can add a byte.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.bytes.len()
+    }
+
+    /// Where the next read goes; moves what is left to the front when nothing else
+    /// makes room.
+    pub fn spare(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.bytes.len() {
+            self.compact();
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// `count` bytes of [`spare`](Self::spare) now hold data.
+    pub fn commit(&mut self, count: usize) {
+        assert!(count <= self.bytes.len() - self.end, "committed more than there was room for");
+        self.end += count;
+    }
+
+    /// Drops `count` bytes from the front.
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len(), "consumed more than there was");
+        self.start += count;
+    }
+
+    /// Moves what is left to the front.
+    pub fn compact(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.put(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_to_its_pool_and_no_more_than_allowed() {
+        let pool = BufferPool::new(8, 1);
+        let (first, second) = (pool.take(), pool.take());
+        drop(first);
+        drop(second);
+        assert_eq!(pool.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn consuming_and_refilling_moves_the_rest_to_the_front() {
+        let pool = BufferPool::new(4, 1);
+        let mut buffer = pool.take();
+        buffer.spare().copy_from_slice(b"abcd");
+        buffer.commit(4);
+        assert!(buffer.is_full());
+        buffer.consume(3);
+        assert_eq!(buffer.spare().len(), 3);
+        assert_eq!(buffer.filled(), b"d");
+        buffer.consume(1);
+        assert_eq!(buffer.spare().len(), 4);
+    }
+}

@@ -1,0 +1,422 @@
+//! The host: starts the shards, puts snapshots in force, drains.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bs9_config::{BindAddress, Config, Generation, Shards};
+use tokio::sync::oneshot;
+
+use crate::{
+    CompileContext, ControlContext, Engine, Listener, ListenerId, PerShard, ReloadError, Snapshot,
+    SnapshotCell, StartError,
+    listener::ProcessLimit,
+    shard::{self, Command, ShardHandle, ShardMail, ShardPlan, SocketKey},
+    socket::{self, BoundAddress, Claim, SocketFile},
+};
+
+/// The running data plane. Lives on the control thread, inside its local runtime.
+pub struct Host {
+    engines: Arc<[Arc<dyn Engine>]>,
+    shards: Vec<ShardHandle>,
+    snapshots: SnapshotCell,
+    listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    addresses: HashMap<(Arc<str>, BindAddress), Held>,
+    process: Arc<ProcessLimit>,
+    next_listener: u32,
+    next_socket: u64,
+    draining: bool,
+}
+
+/// An address in use, after its sockets went to the shards.
+struct Held {
+    actual: BindAddress,
+    key: SocketKey,
+    /// Removed from the file system when the address is given up.
+    _file: Option<SocketFile>,
+}
+
+/// What a reload touched, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReloadSummary {
+    /// The generation now in force.
+    pub generation: Generation,
+    /// Addresses opened.
+    pub opened: Vec<String>,
+    /// Addresses closed.
+    pub closed: Vec<String>,
+}
+
+/// A listener, for status answers.
+#[derive(Debug, Clone)]
+pub struct ListenerReport {
+    /// Its number and counters.
+    pub listener: Arc<Listener>,
+    /// `http`, `tcp` or `postgres`.
+    pub protocol: &'static str,
+    /// Where it really listens.
+    pub addresses: Vec<BindAddress>,
+}
+
+/// A shard, for status answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardReport {
+    /// From 0.
+    pub shard: usize,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// Client connections open now.
+    pub open_connections: u64,
+    /// Client connections accepted since the start.
+    pub accepted_connections: u64,
+}
+
+/// What has been prepared beside the snapshot in force.
+struct Prepared {
+    snapshot: Snapshot,
+    listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>,
+    next_listener: u32,
+}
+
+impl Host {
+    /// Binds every address, compiles the first snapshot and starts the shards.
+    /// Must run inside the control thread's local runtime.
+    ///
+    /// # Errors
+    /// When an address cannot be had or an engine refuses; nothing runs then.
+    pub fn start(config: Arc<Config>, engines: Vec<Arc<dyn Engine>>) -> Result<Self, StartError> {
+        let engines: Arc<[Arc<dyn Engine>]> = engines.into();
+        let cores = allowed_cores();
+        let count = match config.runtime.shards {
+            Shards::Auto => cores.len().max(1),
+            Shards::Count(count) => count.get(),
+        };
+        let process = Arc::new(ProcessLimit::default());
+        let prepared = Preparation {
+            engines: &engines,
+            shards: count,
+            process: &process,
+            previous: None,
+            listeners: &BTreeMap::new(),
+            addresses: &HashMap::new(),
+            next_listener: 0,
+        }
+        .prepare(&config, Generation(1))?;
+        let snapshots: SnapshotCell = Arc::new(ArcSwap::from_pointee(prepared.snapshot));
+        let pinned = config.runtime.pin && cores.len() >= count;
+        let mail = ShardMail::new();
+        let shards = (0..count)
+            .map(|index| {
+                shard::spawn(ShardPlan {
+                    index,
+                    core: pinned.then(|| cores[index]),
+                    buffer_bytes: config.runtime.buffer_bytes,
+                    snapshots: Arc::clone(&snapshots),
+                    mail: mail.clone(),
+                    engines: Arc::clone(&engines),
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Shard)?;
+        mail.open(shards.iter().map(|shard| shard.commands.clone()).collect());
+        let mut host = Self {
+            engines,
+            shards,
+            snapshots,
+            listeners: prepared.listeners,
+            addresses: HashMap::new(),
+            process,
+            next_listener: prepared.next_listener,
+            next_socket: 0,
+            draining: false,
+        };
+        host.apply_limits(&config);
+        for (number, engine) in host.engines.iter().enumerate() {
+            engine.start_control(&host.control_context(number));
+        }
+        host.tell_engines();
+        host.hand_out(prepared.opened);
+        Ok(host)
+    }
+
+    /// Where the snapshot in force is found.
+    pub fn snapshots(&self) -> &SnapshotCell {
+        &self.snapshots
+    }
+
+    /// Puts `config` in force, or changes nothing. What it leaves as it was
+    /// (addresses, clusters, connections) is not touched. Returns when every shard
+    /// works by it.
+    ///
+    /// # Errors
+    /// When an address cannot be had or an engine refuses.
+    pub async fn reload(&mut self, config: Arc<Config>) -> Result<ReloadSummary, ReloadError> {
+        if self.draining {
+            return Err(ReloadError::Draining);
+        }
+        let current = self.snapshots.load_full();
+        let generation = Generation(current.generation.0 + 1);
+        let prepared = Preparation {
+            engines: &self.engines,
+            shards: self.shards.len(),
+            process: &self.process,
+            previous: Some(&current),
+            listeners: &self.listeners,
+            addresses: &self.addresses,
+            next_listener: self.next_listener,
+        }
+        .prepare(&config, generation)?;
+        self.next_listener = prepared.next_listener;
+        self.listeners = prepared.listeners;
+        self.snapshots.store(Arc::new(prepared.snapshot));
+        self.apply_limits(&config);
+        self.tell_engines();
+        self.wait_for_shards().await;
+        let opened = prepared.opened.iter().map(|(_, _, bound)| bound.actual.to_string()).collect();
+        self.hand_out(prepared.opened);
+        let closed = self.close_unwanted(&config);
+        Ok(ReloadSummary { generation, opened, closed })
+    }
+
+    /// Stops accepting, lets what is open finish until `deadline` has passed, then
+    /// closes the rest. Returns when every shard has ended.
+    pub async fn drain(&mut self, deadline: Duration) {
+        self.draining = true;
+        for shard in &self.shards {
+            let _ended_already = shard.commands.send(Command::Drain { deadline });
+        }
+        for shard in &mut self.shards {
+            if let Some(ended) = shard.ended.take() {
+                let _ended_or_panicked = ended.await;
+            }
+        }
+        self.addresses.clear();
+    }
+
+    /// Whether [`drain`](Self::drain) has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The listeners of the snapshot in force, in name order.
+    pub fn listener_reports(&self) -> Vec<ListenerReport> {
+        let snapshot = self.snapshots.load();
+        let config = &snapshot.config;
+        self.listeners
+            .values()
+            .map(|listener| {
+                let wanted = &config.listeners[&listener.name];
+                let held = |bind: &BindAddress| {
+                    let key = (Arc::clone(&listener.name), bind.clone());
+                    self.addresses.get(&key).map(|held| held.actual.clone())
+                };
+                ListenerReport {
+                    listener: Arc::clone(listener),
+                    protocol: wanted.protocol.name(),
+                    addresses: wanted.bind.iter().filter_map(held).collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// The shards, in order.
+    pub fn shard_reports(&self) -> Vec<ShardReport> {
+        let report = |(shard, handle): (usize, &ShardHandle)| ShardReport {
+            shard,
+            core: handle.core,
+            open_connections: self.listeners.values().map(|l| l.cells[shard].open.get()).sum(),
+            accepted_connections: self
+                .listeners
+                .values()
+                .map(|l| l.cells[shard].accepted.get())
+                .sum(),
+        };
+        self.shards.iter().enumerate().map(report).collect()
+    }
+
+    fn control_context(&self, engine: usize) -> ControlContext {
+        ControlContext { engine, snapshots: Arc::clone(&self.snapshots) }
+    }
+
+    fn tell_engines(&self) {
+        let snapshot = self.snapshots.load_full();
+        for (number, engine) in self.engines.iter().enumerate() {
+            engine.snapshot_changed(&self.control_context(number), &snapshot);
+        }
+    }
+
+    async fn wait_for_shards(&self) {
+        let mut waits = Vec::with_capacity(self.shards.len());
+        for shard in &self.shards {
+            let (done, wait) = oneshot::channel();
+            let _ended_already = shard.commands.send(Command::SnapshotChanged(done));
+            waits.push(wait);
+        }
+        for wait in waits {
+            let _ended_already = wait.await;
+        }
+    }
+
+    fn apply_limits(&self, config: &Config) {
+        self.process.limit.store(config.runtime.max_connections, Relaxed);
+        for listener in self.listeners.values() {
+            let limit = config.listeners[&listener.name].max_connections.unwrap_or(usize::MAX);
+            listener.limit.store(limit, Relaxed);
+        }
+    }
+
+    /// Gives each shard its socket of every address just bound.
+    fn hand_out(&mut self, opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>) {
+        let mut for_shards: Vec<Vec<_>> = self.shards.iter().map(|_| Vec::new()).collect();
+        let mut replaced = Vec::new();
+        for (listener, wanted, bound) in opened {
+            let key = SocketKey(self.next_socket);
+            self.next_socket += 1;
+            for (shard, socket) in for_shards.iter_mut().zip(bound.sockets) {
+                shard.push((key, Arc::clone(&listener), socket));
+            }
+            let held = Held { actual: bound.actual, key, _file: bound.file };
+            replaced.extend(self.addresses.insert((Arc::clone(&listener.name), wanted), held));
+        }
+        let old: Vec<_> = replaced.iter().map(|held| held.key).collect();
+        for (shard, sockets) in self.shards.iter().zip(for_shards) {
+            let _ended_already = shard.commands.send(Command::Listen(sockets));
+            if !old.is_empty() {
+                let _ended_already = shard.commands.send(Command::Unlisten(old.clone()));
+            }
+        }
+    }
+
+    fn close_unwanted(&mut self, config: &Config) -> Vec<String> {
+        let wanted: BTreeSet<_> = config
+            .listeners
+            .values()
+            .flat_map(|listener| listener.bind.iter().map(|bind| (&listener.name, bind)))
+            .collect();
+        let mut closed = Vec::new();
+        let mut keys = Vec::new();
+        self.addresses.retain(|(name, bind), held| {
+            let keep = wanted.contains(&(name, bind));
+            if !keep {
+                closed.push(held.actual.to_string());
+                keys.push(held.key);
+            }
+            keep
+        });
+        for shard in self.shards.iter().filter(|_| !keys.is_empty()) {
+            let _ended_already = shard.commands.send(Command::Unlisten(keys.clone()));
+        }
+        closed
+    }
+}
+
+/// Everything the next snapshot is prepared from.
+struct Preparation<'a> {
+    engines: &'a [Arc<dyn Engine>],
+    shards: usize,
+    process: &'a Arc<ProcessLimit>,
+    previous: Option<&'a Arc<Snapshot>>,
+    listeners: &'a BTreeMap<Arc<str>, Arc<Listener>>,
+    addresses: &'a HashMap<(Arc<str>, BindAddress), Held>,
+    next_listener: u32,
+}
+
+impl Preparation<'_> {
+    fn prepare(
+        mut self,
+        config: &Arc<Config>,
+        generation: Generation,
+    ) -> Result<Prepared, StartError> {
+        let listeners = self.listeners(config)?;
+        let ordered: Vec<_> = listeners.values().cloned().collect();
+        let compile = |(number, engine): (usize, &Arc<dyn Engine>)| {
+            engine.compile(&CompileContext {
+                config,
+                generation,
+                previous: self.previous.map(|snapshot| &snapshot.parts[number]),
+                shards: self.shards,
+                listeners: &ordered,
+            })
+        };
+        let parts = self.engines.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        let opened = self.bind_new(config, &listeners)?;
+        let snapshot = Snapshot { generation, config: Arc::clone(config), parts };
+        Ok(Prepared { snapshot, listeners, opened, next_listener: self.next_listener })
+    }
+
+    /// Listeners that were there keep their number and counters.
+    fn listeners(
+        &mut self,
+        config: &Config,
+    ) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, StartError> {
+        let mut listeners = BTreeMap::new();
+        for wanted in config.listeners.values() {
+            let Some(engine) = self.engines.iter().position(|one| one.serves(&wanted.protocol))
+            else {
+                return Err(StartError::NoEngine {
+                    listener: wanted.name.to_string(),
+                    protocol: wanted.protocol.name(),
+                });
+            };
+            let known = self.listeners.get(&wanted.name).filter(|known| known.engine == engine);
+            let listener =
+                known.map_or_else(|| self.new_listener(&wanted.name, engine), Arc::clone);
+            listeners.insert(Arc::clone(&wanted.name), listener);
+        }
+        Ok(listeners)
+    }
+
+    fn new_listener(&mut self, name: &Arc<str>, engine: usize) -> Arc<Listener> {
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        Arc::new(Listener {
+            id,
+            name: Arc::clone(name),
+            engine,
+            cells: PerShard::new(self.shards),
+            limit: AtomicUsize::new(usize::MAX),
+            open: AtomicUsize::new(0),
+            process: Arc::clone(self.process),
+        })
+    }
+
+    fn bind_new(
+        &self,
+        config: &Config,
+        listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
+    ) -> Result<Vec<(Arc<Listener>, BindAddress, BoundAddress)>, StartError> {
+        let mut opened = Vec::new();
+        for wanted in config.listeners.values() {
+            let listener = &listeners[&wanted.name];
+            let fresh = self.listeners.get(&wanted.name).is_none_or(|old| old.id != listener.id);
+            for address in &wanted.bind {
+                let key = (Arc::clone(&wanted.name), address.clone());
+                if self.addresses.contains_key(&key) && !fresh {
+                    continue;
+                }
+                // Ours already, under a listener that goes away or changes its protocol: the
+                // new sockets stand beside the old ones until those have been emptied.
+                let ours = self.addresses.keys().any(|(_, held)| held == address);
+                let claim = if ours { Claim::Beside } else { Claim::Alone };
+                let bound = socket::bind(wanted, address, claim, self.shards)?;
+                opened.push((Arc::clone(listener), address.clone(), bound));
+            }
+        }
+        Ok(opened)
+    }
+}
+
+/// The cores this process may run on.
+fn allowed_cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect(),
+        Err(_) => (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
+    }
+}

@@ -1,0 +1,307 @@
+//! A shard: one thread, its runtime, and what it owns.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    BufferPool, Engine, Listener, ShardEngine, SnapshotCell, Timer, clock,
+    timer::{Phase, Wheel},
+};
+
+mod accept;
+
+/// How often a draining shard looks whether its last connection has gone.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// Unused buffers that a shard keeps: 4 MiB at 16 KiB each.
+const MAX_FREE_BUFFERS: usize = 256;
+
+/// What the connections and the engines of one thread share.
+pub struct Shard {
+    index: usize,
+    buffers: Rc<BufferPool>,
+    wheel: Rc<Wheel>,
+    snapshots: SnapshotCell,
+    mail: ShardMail,
+    open: Cell<usize>,
+}
+
+impl Shard {
+    /// Its number, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its buffers.
+    pub fn buffers(&self) -> &Rc<BufferPool> {
+        &self.buffers
+    }
+
+    /// A new timer; unset.
+    pub fn timer(&self) -> Timer {
+        Timer::new(&self.wheel)
+    }
+
+    /// Where the snapshot in force is found.
+    pub fn snapshots(&self) -> &SnapshotCell {
+        &self.snapshots
+    }
+
+    /// The way to the other shards.
+    pub fn mail(&self) -> &ShardMail {
+        &self.mail
+    }
+
+    /// Whether it takes nothing new and waits for what is open.
+    pub fn is_draining(&self) -> bool {
+        self.wheel.phase() != Phase::Serving
+    }
+
+    /// Keeps the shard from ending a drain until the guard is dropped. Accepted
+    /// connections hold one; so must work that outlives its connection.
+    pub fn keep_open(self: &Rc<Self>) -> OpenGuard {
+        self.open.set(self.open.get() + 1);
+        OpenGuard(Rc::clone(self))
+    }
+}
+
+/// See [`Shard::keep_open`].
+pub struct OpenGuard(Rc<Shard>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+/// Sends messages between the shards of one engine: a connection handed over, a
+/// client that starves. Rare by design.
+#[derive(Clone)]
+pub struct ShardMail {
+    /// Filled in once every shard runs.
+    boxes: Arc<OnceLock<Vec<mpsc::UnboundedSender<Command>>>>,
+}
+
+impl ShardMail {
+    pub(crate) fn new() -> Self {
+        Self { boxes: Arc::new(OnceLock::new()) }
+    }
+
+    pub(crate) fn open(&self, boxes: Vec<mpsc::UnboundedSender<Command>>) {
+        let _opened_once = self.boxes.set(boxes);
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.boxes.get().map_or(0, Vec::len)
+    }
+
+    /// Hands `message` to engine number `engine` on `shard`.
+    ///
+    /// # Errors
+    /// Gives the message back when that shard has ended.
+    pub fn send(
+        &self,
+        shard: usize,
+        engine: usize,
+        message: Box<dyn Any + Send>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        let Some(sender) = self.boxes.get().and_then(|boxes| boxes.get(shard)) else {
+            return Err(message);
+        };
+        sender.send(Command::Mail { engine, message }).map_err(|refused| match refused.0 {
+            Command::Mail { message, .. } => message,
+            _ => unreachable!("what comes back is what was sent"),
+        })
+    }
+}
+
+/// What the control thread, or another shard, asks of a shard.
+pub(crate) enum Command {
+    /// Accept from these sockets.
+    Listen(Vec<(SocketKey, Arc<Listener>, OwnedFd)>),
+    /// Accept what is queued, then close these sockets.
+    Unlisten(Vec<SocketKey>),
+    /// Look at the snapshot in force; answer when done.
+    SnapshotChanged(oneshot::Sender<()>),
+    /// Stop accepting, finish what is open, by the deadline.
+    Drain {
+        deadline: Duration,
+    },
+    Mail {
+        engine: usize,
+        message: Box<dyn Any + Send>,
+    },
+}
+
+/// One listening socket of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SocketKey(pub(crate) u64);
+
+/// A shard's thread, from outside.
+pub(crate) struct ShardHandle {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) core: Option<usize>,
+    /// Tells when the thread has ended.
+    pub(crate) ended: Option<oneshot::Receiver<()>>,
+}
+
+pub(crate) struct ShardPlan {
+    pub(crate) index: usize,
+    pub(crate) core: Option<usize>,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) snapshots: SnapshotCell,
+    pub(crate) mail: ShardMail,
+    pub(crate) engines: Arc<[Arc<dyn Engine>]>,
+}
+
+pub(crate) fn spawn(plan: ShardPlan) -> io::Result<ShardHandle> {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let (ended_sender, ended) = oneshot::channel();
+    let core = plan.core;
+    std::thread::Builder::new().name(format!("bs9-shard-{}", plan.index)).spawn(move || {
+        run(plan, inbox);
+        let _nobody_waits = ended_sender.send(());
+    })?;
+    Ok(ShardHandle { commands, core, ended: Some(ended) })
+}
+
+fn pin(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(core, %error, "a shard could not be pinned to its core");
+    }
+}
+
+fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
+    if let Some(core) = plan.core {
+        pin(core);
+    }
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_unpark(|| {
+            clock::refresh();
+        })
+        .build_local(LocalOptions::default())
+        .expect("a runtime needs an epoll descriptor; without one no shard can work");
+    runtime.block_on(async move {
+        let shard = Rc::new(Shard {
+            index: plan.index,
+            buffers: BufferPool::new(plan.buffer_bytes, MAX_FREE_BUFFERS),
+            wheel: Wheel::new(),
+            snapshots: plan.snapshots,
+            mail: plan.mail,
+            open: Cell::new(0),
+        });
+        tokio::task::spawn_local(Rc::clone(&shard.wheel).drive());
+        let engines = plan
+            .engines
+            .iter()
+            .enumerate()
+            .map(|(number, engine)| engine.start_shard(&shard, number))
+            .collect();
+        let listening = RefCell::new(HashMap::new());
+        Loop { shard, engines, listening }.run(inbox).await;
+    });
+}
+
+struct Loop {
+    shard: Rc<Shard>,
+    engines: Vec<Rc<dyn ShardEngine>>,
+    listening: RefCell<HashMap<SocketKey, Listening>>,
+}
+
+struct Listening {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Loop {
+    async fn run(self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Listen(sockets) => self.listen(sockets),
+                Command::Unlisten(keys) => self.unlisten(keys).await,
+                Command::SnapshotChanged(done) => {
+                    for engine in &self.engines {
+                        engine.snapshot_changed();
+                    }
+                    let _nobody_waits = done.send(());
+                }
+                Command::Mail { engine, message } => self.engines[engine].mail(message),
+                Command::Drain { deadline } => {
+                    self.drain(deadline, inbox).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn listen(&self, sockets: Vec<(SocketKey, Arc<Listener>, OwnedFd)>) {
+        for (key, listener, socket) in sockets {
+            let engine = Rc::clone(&self.engines[listener.engine]);
+            let (stop, stopped) = oneshot::channel();
+            let shard = Rc::clone(&self.shard);
+            let accepting = accept::run(shard, engine, listener, socket, stopped);
+            let task = tokio::task::spawn_local(accepting);
+            self.listening.borrow_mut().insert(key, Listening { stop, task });
+        }
+    }
+
+    async fn unlisten(&self, keys: Vec<SocketKey>) {
+        for key in keys {
+            let found = self.listening.borrow_mut().remove(&key);
+            if let Some(Listening { stop, task }) = found {
+                let _ended_already = stop.send(());
+                let _panicked = task.await;
+            }
+        }
+    }
+
+    async fn drain(&self, deadline: Duration, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let keys: Vec<_> = self.listening.borrow().keys().copied().collect();
+        self.unlisten(keys).await;
+        self.shard.wheel.enter(Phase::Draining);
+        for engine in &self.engines {
+            engine.drain();
+        }
+        let until = clock::refresh().plus(deadline);
+        while self.shard.open.get() > 0 && clock::refresh() < until {
+            // Handovers go on: a client of this shard may wait for another one's server.
+            match tokio::time::timeout(DRAIN_POLL, inbox.recv()).await {
+                Ok(Some(Command::Mail { engine, message })) => self.engines[engine].mail(message),
+                Ok(Some(Command::SnapshotChanged(done))) => drop(done),
+                Ok(Some(_)) | Err(_) => {}
+                Ok(None) => tokio::time::sleep(DRAIN_POLL).await,
+            }
+        }
+        let left = self.shard.open.get();
+        if left > 0 {
+            tracing::warn!(
+                shard = self.shard.index,
+                connections = left,
+                "the drain's deadline passed: closing what is still open"
+            );
+            self.shard.wheel.enter(Phase::Aborting);
+            // Tasks see it when they are next polled; one turn each is enough to close.
+            let until = clock::refresh().plus(Duration::from_secs(1));
+            while self.shard.open.get() > 0 && clock::refresh() < until {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        }
+    }
+}

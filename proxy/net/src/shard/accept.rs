@@ -1,0 +1,109 @@
+//! Accepting connections on one socket of one shard.
+
+use std::{io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
+
+use rustix::{io::Errno, net::SocketFlags};
+use tokio::{io::Interest, sync::oneshot};
+
+use super::Shard;
+use crate::{Connection, Listener, PeerAddress, ShardEngine, Stream};
+
+/// Connections accepted in one go before others get their turn.
+const ACCEPT_BURST: usize = 64;
+/// Pause when the process is out of descriptors or memory: trying again at once
+/// would only spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until told to stop; then takes what the kernel has queued already, so
+/// that no client that was told "connected" is cut off.
+pub(super) async fn run(
+    shard: Rc<Shard>,
+    engine: Rc<dyn ShardEngine>,
+    listener: Arc<Listener>,
+    socket: OwnedFd,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let socket = match crate::poll::register(socket, Interest::READABLE) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = &*listener.name, %error, "a listening socket could not be polled");
+            return;
+        }
+    };
+    let acceptor = Acceptor { shard, engine, listener };
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            ready = socket.readable() => {
+                let Ok(mut guard) = ready else { return };
+                match acceptor.accept_some(socket.get_ref()) {
+                    Round::Emptied => guard.clear_ready(),
+                    Round::More => tokio::task::yield_now().await,
+                    Round::Exhausted => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+                }
+            }
+        }
+    }
+    while let Round::More = acceptor.accept_some(socket.get_ref()) {}
+}
+
+enum Round {
+    Emptied,
+    More,
+    Exhausted,
+}
+
+struct Acceptor {
+    shard: Rc<Shard>,
+    engine: Rc<dyn ShardEngine>,
+    listener: Arc<Listener>,
+}
+
+impl Acceptor {
+    fn accept_some(&self, socket: &OwnedFd) -> Round {
+        for _ in 0..ACCEPT_BURST {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match rustix::net::acceptfrom_with(socket, flags) {
+                Ok((accepted, address)) => {
+                    let peer = address
+                        .and_then(|any| SocketAddr::try_from(any).ok())
+                        .map_or(PeerAddress::Unix, PeerAddress::Tcp);
+                    self.hand_over(accepted, peer);
+                }
+                Err(Errno::AGAIN) => return Round::Emptied,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    tracing::warn!(
+                        listener = &*self.listener.name,
+                        "out of file descriptors or memory: raise LimitNOFILE"
+                    );
+                    return Round::Exhausted;
+                }
+                // The client went away while it was queued, or a network error of that
+                // connection alone (accept(2)): the next one may be fine.
+                Err(_) => {}
+            }
+        }
+        Round::More
+    }
+
+    fn hand_over(&self, accepted: OwnedFd, peer: PeerAddress) {
+        let Some(slot) = self.listener.admit(self.shard.index()) else {
+            tracing::debug!(listener = &*self.listener.name, %peer, "refused: connection limit");
+            return;
+        };
+        match Stream::from_socket(accepted) {
+            Ok(stream) => {
+                let open = self.shard.keep_open();
+                self.engine.serve(Connection { stream, peer, slot, open });
+            }
+            Err(error) => {
+                log_lost(&self.listener.name, peer, &error);
+            }
+        }
+    }
+}
+
+fn log_lost(listener: &str, peer: PeerAddress, error: &io::Error) {
+    tracing::warn!(listener, %peer, %error, "an accepted connection could not be polled");
+}

@@ -1,0 +1,280 @@
+//! A connected socket, TCP or Unix.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    task::{Context, Poll, ready},
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::Buffer;
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// A TCP client.
+    Tcp(SocketAddr),
+    /// A client of a Unix socket.
+    Unix,
+}
+
+impl PeerAddress {
+    /// The IP address, where there is one.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+/// A connected socket registered with this shard.
+///
+/// Both directions can be used at once through a shared reference; each direction
+/// by one task at a time. A read that fills less than it was offered, and a write
+/// that is taken in part, end the readiness: the next call waits for the kernel's
+/// event instead of asking again.
+#[derive(Debug)]
+pub struct Stream(AsyncFd<OwnedFd>);
+
+impl Stream {
+    /// Registers a connected, non-blocking socket with the shard this runs on.
+    ///
+    /// # Errors
+    /// When the runtime's poll does not take it.
+    pub fn from_socket(socket: OwnedFd) -> io::Result<Self> {
+        crate::poll::register(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
+    }
+
+    /// Connects to a TCP address; `TCP_NODELAY` is set.
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = new_socket(family)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        let connected = rustix::net::connect(&socket, &address);
+        Self::finish_connect(socket, connected).await
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        let socket = new_socket(AddressFamily::UNIX)?;
+        let address = rustix::net::SocketAddrUnix::new(path)?;
+        let connected = rustix::net::connect(&socket, &address);
+        Self::finish_connect(socket, connected).await
+    }
+
+    async fn finish_connect(socket: OwnedFd, connected: Result<(), Errno>) -> io::Result<Self> {
+        match connected {
+            Ok(()) => Self::from_socket(socket),
+            Err(Errno::INPROGRESS) => {
+                let stream = Self::from_socket(socket)?;
+                stream.writable().await?;
+                sockopt::socket_error(&stream)??;
+                Ok(stream)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ready when a read may find something.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx).map_ok(drop)
+    }
+
+    /// Ready when a write may be taken.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write_ready(cx).map_ok(drop)
+    }
+
+    /// Reads into the buffer's free space; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// As `read(2)`. The buffer must have room: a full one would read as the end.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut Buffer) -> Poll<io::Result<usize>> {
+        debug_assert!(!into.is_full(), "reading into a full buffer");
+        loop {
+            let mut guard = ready!(self.0.poll_read_ready(cx))?;
+            let room = into.spare();
+            let wanted = room.len();
+            match rustix::io::read(&self.0, room) {
+                Ok(count) => {
+                    if count > 0 && count < wanted {
+                        guard.clear_ready();
+                    }
+                    into.commit(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Writes once, as much as the socket takes.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, bytes.len(), |socket| rustix::io::write(socket, bytes))
+    }
+
+    /// Likewise, gathering several slices.
+    ///
+    /// # Errors
+    /// As `writev(2)`.
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, wanted, |socket| rustix::io::writev(socket, slices))
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        write: impl Fn(&OwnedFd) -> Result<usize, Errno>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(cx))?;
+            match write(self.0.get_ref()) {
+                Ok(count) => {
+                    if count < wanted {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// [`poll_read`](Self::poll_read), awaited.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub async fn read(&self, into: &mut Buffer) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, into)).await
+    }
+
+    /// Waits until a read may find something.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_read_ready(cx)).await
+    }
+
+    /// Waits until a write may be taken.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn writable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_write_ready(cx)).await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// As `write(2)`; `WriteZero` when the socket takes nothing any more.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = std::future::poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Writes all of `head`, then all of `body`, together where the socket lets us.
+    ///
+    /// # Errors
+    /// As `writev(2)`; `WriteZero` when the socket takes nothing any more.
+    pub async fn write_both(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        if body.is_empty() {
+            return self.write_all(head).await;
+        }
+        let mut written = 0;
+        while written < head.len() {
+            let slices = [IoSlice::new(&head[written..]), IoSlice::new(body)];
+            let count = std::future::poll_fn(|cx| self.poll_write_vectored(cx, &slices)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            written += count;
+        }
+        self.write_all(&body[written - head.len()..]).await
+    }
+
+    /// Tells the peer that nothing more will be sent; reading goes on.
+    ///
+    /// # Errors
+    /// As `shutdown(2)`.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        rustix::net::shutdown(self, rustix::net::Shutdown::Write)?;
+        Ok(())
+    }
+
+    /// Whether an idle connection is still as it was left: open, and without a byte
+    /// that nobody asked for. Costs no system call unless the socket reported something.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = self
+            .0
+            .try_io(Interest::READABLE, |socket| Ok(rustix::io::read(socket, &mut byte[..])?));
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Takes the socket off this shard, to be given to another one
+    /// ([`from_socket`](Self::from_socket)).
+    pub fn detach(self) -> OwnedFd {
+        self.0.into_inner()
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
+}
