@@ -1,0 +1,293 @@
+//! Checking off what is received.
+
+use super::{Copying, Entry, Ledger, Origin, Progress, Request};
+use crate::message::backend::TransactionStatus;
+use crate::tag::BackendTag;
+
+/// Where a message from the server goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// To the client: it asked for this.
+    Forward,
+    /// Nowhere: the pool asked for this.
+    Swallow,
+    /// Nobody asked. It concerns the session as a whole: to the client that holds the
+    /// connection, if one does. ParameterStatus has to be kept track of in any case.
+    Aside,
+}
+
+/// A message that was checked off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// Where it goes.
+    pub verdict: Verdict,
+    /// The entry it closes, if it does. On ErrorResponse that is the message that failed, when
+    /// it belongs to an extended batch.
+    pub closed: Option<Entry>,
+}
+
+/// What has come due without a message from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Settled {
+    /// The pool's answer to this message goes out now.
+    Answer(Entry),
+    /// The server ignored this message, or the pool's answer to it is void: it never happened.
+    Skipped(Entry),
+}
+
+/// A message that cannot be: the connection is out of step and must be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Nothing is owed.
+    #[error("server sent {tag:?} while it owed no reply")]
+    Unsolicited {
+        /// The message received.
+        tag: BackendTag,
+    },
+    /// Something else is owed.
+    #[error("server sent {tag:?} in reply to {request:?}")]
+    Unexpected {
+        /// The message received.
+        tag: BackendTag,
+        /// What the next reply should have been for.
+        request: Request,
+    },
+    /// The client had already sent something that cannot be read during the COPY that starts.
+    #[error("{request:?} was sent into the middle of COPY")]
+    DuringCopy {
+        /// The message the client sent.
+        request: Request,
+    },
+    /// The caller did not settle, so that the replies would go out in the wrong order.
+    #[error("a reply arrived before the pool's own answers were settled")]
+    Unsettled,
+}
+
+impl Verdict {
+    #[inline]
+    fn of(origin: Origin) -> Self {
+        if origin == Origin::Client { Self::Forward } else { Self::Swallow }
+    }
+}
+
+impl Ledger {
+    /// What has come due, one at a time. To be drained after every [`expect`](Self::expect),
+    /// [`answer`](Self::answer), [`observe`](Self::observe) and [`ready`](Self::ready): answers
+    /// go out right there, behind what was observed last.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Settled> {
+        let front = *self.queue.front()?;
+        if self.skipping {
+            return self.skip();
+        }
+        if front.origin == Origin::Local {
+            self.pop();
+            return Some(Settled::Answer(front));
+        }
+        None
+    }
+
+    /// Takes off the next entry the server skips; at a Sync the skipping ends.
+    fn skip(&mut self) -> Option<Settled> {
+        let front = *self.queue.front()?;
+        if front.request == Request::Sync {
+            self.skipping = false;
+            return None;
+        }
+        self.pop();
+        Some(Settled::Skipped(front))
+    }
+
+    /// Checks off a message from the server. ReadyForQuery goes to [`ready`](Self::ready).
+    ///
+    /// # Errors
+    /// [`Violation`] when it cannot be a reply to what was sent.
+    #[inline]
+    pub fn observe(&mut self, tag: BackendTag) -> Result<Observed, Violation> {
+        match tag {
+            BackendTag::ErrorResponse => return self.fail(),
+            BackendTag::ParameterStatus | BackendTag::NotificationResponse => {
+                return Ok(Observed { verdict: Verdict::Aside, closed: None });
+            }
+            BackendTag::NoticeResponse => return Ok(self.notice()),
+            _ => {}
+        }
+        let front = self.current(tag)?;
+        let closes = self.advance(front.request, tag)?;
+        if closes {
+            self.pop();
+        }
+        Ok(Observed { verdict: Verdict::of(front.origin), closed: closes.then_some(front) })
+    }
+
+    /// Checks off a ReadyForQuery.
+    ///
+    /// # Errors
+    /// [`Violation`] when none can come now.
+    #[inline]
+    pub fn ready(&mut self, status: TransactionStatus) -> Result<Observed, Violation> {
+        let tag = BackendTag::ReadyForQuery;
+        let front = match self.current(tag) {
+            Ok(front) if self.ready_ends(front.request) => front,
+            Err(Violation::Unsettled) => return Err(Violation::Unsettled),
+            _ if self.doubtful_syncs > 0 => {
+                // One of the Syncs sent into a COPY that failed was read after the failure.
+                self.doubtful_syncs -= 1;
+                self.skipping = false;
+                self.status = status;
+                return Ok(Observed { verdict: Verdict::Forward, closed: None });
+            }
+            Ok(front) => return Err(Violation::Unexpected { tag, request: front.request }),
+            Err(violation) => return Err(violation),
+        };
+        self.status = status;
+        self.pop();
+        Ok(Observed { verdict: Verdict::of(front.origin), closed: Some(front) })
+    }
+
+    fn ready_ends(&self, request: Request) -> bool {
+        let answered = request == Request::Sync || self.progress != Progress::Nothing;
+        request.ends_with_ready() && answered && self.copy == Copying::No
+    }
+
+    /// The entry the next reply is for.
+    #[inline]
+    fn current(&mut self, tag: BackendTag) -> Result<Entry, Violation> {
+        while self.skipping && self.skip().is_some() {}
+        let front = *self.queue.front().ok_or(Violation::Unsolicited { tag })?;
+        if front.origin == Origin::Local {
+            return Err(Violation::Unsettled);
+        }
+        Ok(front)
+    }
+
+    fn notice(&self) -> Observed {
+        let verdict = match self.queue.front() {
+            Some(front) if !self.skipping => Verdict::of(front.origin),
+            _ => Verdict::Aside,
+        };
+        Observed { verdict, closed: None }
+    }
+
+    /// Checks `tag` against what `request` may be answered with. True when that closes it.
+    #[inline]
+    fn advance(&mut self, request: Request, tag: BackendTag) -> Result<bool, Violation> {
+        use BackendTag as T;
+        use Request as R;
+        let fresh = self.progress == Progress::Nothing;
+        match (request, tag) {
+            _ if self.progress == Progress::Failed => {}
+            (_, T::CopyData | T::CopyDone) => return self.copy_out(request, tag),
+            (R::Query | R::Execute, T::CommandComplete) if self.copy_is_over() => {
+                self.copy = Copying::No;
+                self.progress = Progress::Answered;
+                return Ok(request == R::Execute);
+            }
+            _ if self.copy != Copying::No => {}
+            (R::Query | R::Execute, T::DataRow) | (R::Query, T::RowDescription) => {
+                return Ok(false);
+            }
+            (R::Query, T::EmptyQueryResponse) | (R::FunctionCall, T::FunctionCallResponse) => {
+                if fresh || request == R::Query {
+                    self.progress = Progress::Answered;
+                    return Ok(false);
+                }
+            }
+            (R::DescribeStatement, T::ParameterDescription) if fresh => {
+                self.progress = Progress::Answered;
+                return Ok(false);
+            }
+            (R::DescribeStatement, T::RowDescription | T::NoData) if !fresh => return Ok(true),
+            (R::Parse, T::ParseComplete)
+            | (R::Bind, T::BindComplete)
+            | (R::Close, T::CloseComplete)
+            | (R::DescribePortal, T::RowDescription | T::NoData)
+            | (R::Execute, T::EmptyQueryResponse | T::PortalSuspended) => return Ok(true),
+            (R::Query | R::Execute, T::CopyInResponse) => {
+                let (done, eaten) = self.strike_copy_input()?;
+                self.copy = Copying::In { done, eaten };
+                return Ok(false);
+            }
+            (R::Query | R::Execute, T::CopyOutResponse) => {
+                self.copy = Copying::Out;
+                return Ok(false);
+            }
+            (R::Query, T::CopyBothResponse) => {
+                self.strike_copy_input()?;
+                self.copy = Copying::Both;
+                return Ok(false);
+            }
+            _ => {}
+        }
+        Err(Violation::Unexpected { tag, request })
+    }
+
+    /// CommandComplete comes when the data is through: for COPY FROM STDIN not before the client
+    /// has ended it, for COPY TO STDOUT behind CopyDone.
+    #[inline]
+    fn copy_is_over(&self) -> bool {
+        !matches!(self.copy, Copying::In { done: false, .. } | Copying::Out)
+    }
+
+    fn copy_out(&mut self, request: Request, tag: BackendTag) -> Result<bool, Violation> {
+        match (self.copy, tag) {
+            (Copying::Out, BackendTag::CopyDone) => self.copy = Copying::No,
+            (Copying::Out | Copying::Both, _) => {}
+            _ => return Err(Violation::Unexpected { tag, request }),
+        }
+        Ok(false)
+    }
+
+    /// Strikes off the entries behind the first that the server reads as part of the COPY it
+    /// starts: Syncs, which it ignores, up to the mark of its end. Returns whether the mark was
+    /// there, and how many Syncs.
+    fn strike_copy_input(&mut self) -> Result<(bool, u32), Violation> {
+        let mut eaten = 0;
+        let mut done = false;
+        while let Some(next) = self.queue.get(1)
+            && !done
+        {
+            match next.request {
+                Request::Sync => eaten += 1,
+                Request::CopyEnd => done = true,
+                request => return Err(Violation::DuringCopy { request }),
+            }
+            self.queue.remove(1);
+        }
+        // What a struck Sync had closed is open again.
+        let last = self
+            .queue
+            .iter()
+            .rfind(|entry| entry.request != Request::CopyEnd && entry.origin != Origin::Local);
+        self.unsynced = last.is_some_and(|entry| entry.request.is_extended());
+        Ok((done, eaten))
+    }
+
+    /// Checks off an ErrorResponse.
+    fn fail(&mut self) -> Result<Observed, Violation> {
+        let front = match self.current(BackendTag::ErrorResponse) {
+            Ok(front) => front,
+            Err(Violation::Unsolicited { .. }) => {
+                // It answers nothing: the server is shutting down, or tired of waiting.
+                self.farewell = true;
+                return Ok(Observed { verdict: Verdict::Aside, closed: None });
+            }
+            Err(violation) => return Err(violation),
+        };
+        if let Copying::In { eaten, .. } = self.copy {
+            self.doubtful_syncs = self.doubtful_syncs.saturating_add(eaten);
+        }
+        self.copy = Copying::No;
+        let verdict =
+            if front.origin == Origin::Pool { Verdict::Swallow } else { Verdict::Forward };
+        if front.request.is_extended() {
+            self.pop();
+            self.skipping = true;
+            return Ok(Observed { verdict, closed: Some(front) });
+        }
+        // A second error before ReadyForQuery is the last word of a server that gives up.
+        self.farewell |= self.progress == Progress::Failed;
+        self.progress = Progress::Failed;
+        Ok(Observed { verdict, closed: None })
+    }
+}
