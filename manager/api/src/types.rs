@@ -3,12 +3,14 @@
 //! Every answer carries `schema`, the version of its shape. Numbers are numbers
 //! with their unit in the name; times are RFC 3339.
 
+mod answer;
 mod change;
 mod dataplane;
 mod manager;
 mod pool;
 mod proxy;
 
+pub use answer::*;
 pub use change::*;
 pub use dataplane::*;
 pub use manager::*;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ConfigError;
+use super::{ConfigError, DataPlaneState};
 
 /// `POST /v1/clusters/{cluster}/endpoints`: add an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,12 +70,28 @@ pub struct ChangeOutcome {
     pub warnings: Vec<String>,
 }
 
+/// The answer to `POST /v1/drain`: the drain has begun, the process ends by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DrainOutcome {
+    /// Version of this shape.
+    pub schema: u32,
+    /// What it is doing now.
+    pub state: DataPlaneState,
+    /// Client connections still open.
+    pub open_connections: u64,
+    /// What is still open after so many seconds is closed.
+    pub timeout_seconds: f64,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Version of this shape.
     pub schema: u32,
-    /// A stable word: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `conflict`, `invalid_config`, `unavailable`, `internal`.
+    /// A stable word: `bad_request`, `unauthorized`, `forbidden`, `not_found`,
+    /// `method_not_allowed`, `request_timeout`, `conflict`, `too_large`,
+    /// `unsupported_media_type`, `invalid_request`, `invalid_config`,
+    /// `internal`, `unavailable`.
     pub code: String,
     /// For a person.
     pub message: String,

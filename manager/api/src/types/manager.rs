@@ -96,3 +96,12 @@ pub struct History {
     /// Oldest first.
     pub points: Vec<HistoryPoint>,
 }
+
+/// What to ask of `GET /v1/history`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Only points of the last so many seconds; absent: all that are kept.
+    #[serde(default)]
+    pub seconds: Option<u64>,
+}

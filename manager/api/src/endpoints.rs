@@ -1,0 +1,245 @@
+//! What can be asked of a data plane and of a manager: one table.
+//!
+//! An entry says the method, the path, who may call it, what goes in and what
+//! comes out. The table yields the trait a program implements, the router that
+//! checks and answers, the typed client, and the OpenAPI documents.
+
+use std::fmt;
+
+use bs9_config::Role;
+use http::Method;
+
+mod content;
+mod table;
+
+use crate::types::{
+    AddEndpoint, ChangeOutcome, ClusterStatus, Clusters, DataPlaneStatus, DrainEndpoint,
+    DrainOutcome, GenerationStatus, Health, History, HistoryQuery, Listeners, ManagerStatus,
+    MetricsText, Pools, RemoveEndpoint, SetWeight, Versioned,
+};
+pub(crate) use content::{Answer, ContentKind, Described};
+use table::endpoints;
+
+/// The two programs that answer the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// `bs9 serve`.
+    DataPlane,
+    /// `bs9 manager`.
+    Manager,
+}
+
+impl Program {
+    /// What can be asked of it.
+    pub fn endpoints(self) -> &'static [&'static Endpoint] {
+        match self {
+            Self::DataPlane => DATA_PLANE,
+            Self::Manager => MANAGER,
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DataPlane => "data plane",
+            Self::Manager => "manager",
+        })
+    }
+}
+
+/// Who may call an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Anyone who can connect, with or without a token.
+    Anyone,
+    /// [`Role::Viewer`] and above.
+    Viewer,
+    /// [`Role::Operator`] and above.
+    Operator,
+    /// [`Role::Admin`].
+    Admin,
+}
+
+impl Access {
+    /// The least role that will do; `None` when none is needed.
+    pub fn least_role(self) -> Option<Role> {
+        match self {
+            Self::Anyone => None,
+            Self::Viewer => Some(Role::Viewer),
+            Self::Operator => Some(Role::Operator),
+            Self::Admin => Some(Role::Admin),
+        }
+    }
+
+    /// Whether `role` (`None`: nobody known) may call.
+    pub fn allows(self, role: Option<Role>) -> bool {
+        self.least_role().is_none_or(|least| role >= Some(least))
+    }
+}
+
+/// The word the configuration uses for a role.
+pub(crate) fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}
+
+/// One entry of the table.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The program that answers it.
+    pub program: Program,
+    /// GET reads, POST changes.
+    pub method: Method,
+    /// With parameters in braces: `/v1/clusters/{cluster}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Its name in the client, the trait and the OpenAPI document.
+    pub operation_id: &'static str,
+    /// One line on what it does.
+    pub summary: &'static str,
+    /// Parameters after the `?`.
+    pub(crate) query: Option<fn() -> Described>,
+    /// The body it takes.
+    pub(crate) request: Option<fn() -> Described>,
+    /// What it answers.
+    pub(crate) response: fn() -> Described,
+}
+
+impl Endpoint {
+    /// Whether calling it changes something.
+    pub fn changes(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    /// Names of the parameters in the path.
+    pub fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+}
+
+endpoints! {
+    /// What a data plane answers. An `async fn` will do for each method, as long
+    /// as its future can be sent between threads.
+    api DataPlaneApi;
+    /// A typed client of a data plane.
+    client DataPlaneClient;
+    /// Everything that can be asked of a data plane.
+    table DATA_PLANE in data_plane for DataPlane;
+    /// Routes every endpoint of a data plane to `api`, behind its access check.
+    router data_plane_router;
+
+    /// Everything the data plane knows of itself.
+    status: GET "/v1/status" by Viewer => DataPlaneStatus;
+    /// Every listener.
+    listeners: GET "/v1/listeners" by Viewer => Listeners;
+    /// Every cluster with its endpoints.
+    clusters: GET "/v1/clusters" by Viewer => Clusters;
+    /// One cluster with its endpoints.
+    cluster: GET "/v1/clusters/{cluster}" by Viewer, path cluster => Versioned<ClusterStatus>;
+    /// Every PostgreSQL pool.
+    pools: GET "/v1/pools" by Viewer => Pools;
+    /// The configuration in force.
+    generation: GET "/v1/generation" by Viewer => Versioned<GenerationStatus>;
+    /// Read the configuration files again and put them in force.
+    reload: POST "/v1/reload" by Operator => ChangeOutcome;
+    /// Drain the whole process, which then ends.
+    drain: POST "/v1/drain" by Admin => DrainOutcome;
+    /// Add an endpoint to a cluster.
+    add_endpoint: POST "/v1/clusters/{cluster}/endpoints" by Operator,
+        path cluster, body change: AddEndpoint => ChangeOutcome;
+    /// Remove an endpoint from a cluster.
+    remove_endpoint: POST "/v1/clusters/{cluster}/endpoints/remove" by Operator,
+        path cluster, body change: RemoveEndpoint => ChangeOutcome;
+    /// Set the weight of an endpoint.
+    set_weight: POST "/v1/clusters/{cluster}/endpoints/weight" by Operator,
+        path cluster, body change: SetWeight => ChangeOutcome;
+    /// Drain an endpoint, or undo that.
+    drain_endpoint: POST "/v1/clusters/{cluster}/endpoints/drain" by Operator,
+        path cluster, body change: DrainEndpoint => ChangeOutcome;
+    /// Metrics in Prometheus' text format.
+    metrics: GET "/metrics" by Anyone => MetricsText;
+    /// Whether the process is alive at all.
+    health_live: GET "/health/live" by Anyone => Health;
+    /// Whether it takes traffic.
+    health_ready: GET "/health/ready" by Anyone => Health;
+}
+
+endpoints! {
+    /// What a manager answers. An `async fn` will do for each method, as long as
+    /// its future can be sent between threads.
+    api ManagerApi;
+    /// A typed client of a manager.
+    client ManagerClient;
+    /// Everything that can be asked of a manager.
+    table MANAGER in manager for Manager;
+    /// Routes every endpoint of a manager to `api`, behind its access check.
+    router manager_router;
+
+    /// Both roles in one: the manager, and the data plane as last seen.
+    status: GET "/v1/status" by Viewer => ManagerStatus;
+    /// What the manager remembers, oldest first.
+    history: GET "/v1/history" by Viewer, query range: HistoryQuery => History;
+    /// Metrics in Prometheus' text format.
+    metrics: GET "/metrics" by Anyone => MetricsText;
+    /// Whether the process is alive at all.
+    health_live: GET "/health/live" by Anyone => Health;
+    /// Whether it watches.
+    health_ready: GET "/health/ready" by Anyone => Health;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_entries_share_a_name_or_a_place() {
+        for program in [Program::DataPlane, Program::Manager] {
+            let endpoints = program.endpoints();
+            let names: BTreeSet<_> = endpoints.iter().map(|e| e.operation_id).collect();
+            let places: BTreeSet<_> =
+                endpoints.iter().map(|e| (e.method.as_str(), e.path)).collect();
+            assert_eq!(names.len(), endpoints.len());
+            assert_eq!(places.len(), endpoints.len());
+        }
+    }
+
+    #[test]
+    fn whatever_changes_something_needs_more_than_a_viewer() {
+        for endpoint in DATA_PLANE.iter().chain(MANAGER) {
+            assert_eq!(
+                endpoint.changes(),
+                !endpoint.access.allows(Some(Role::Viewer)),
+                "{}",
+                endpoint.operation_id
+            );
+        }
+    }
+
+    #[test]
+    fn each_role_includes_the_ones_before_it() {
+        let rows = [
+            (Access::Anyone, [true, true, true, true]),
+            (Access::Viewer, [false, true, true, true]),
+            (Access::Operator, [false, false, true, true]),
+            (Access::Admin, [false, false, false, true]),
+        ];
+        let callers = [None, Some(Role::Viewer), Some(Role::Operator), Some(Role::Admin)];
+        for (access, expected) in rows {
+            assert_eq!(callers.map(|role| access.allows(role)), expected);
+        }
+    }
+
+    #[test]
+    fn path_parameters_are_read_from_the_path() {
+        let names = |endpoint: &Endpoint| endpoint.path_parameters().collect::<Vec<_>>();
+        assert_eq!(names(&data_plane::set_weight), ["cluster"]);
+        assert_eq!(names(&data_plane::status), [""; 0]);
+    }
+}

@@ -1,0 +1,169 @@
+//! OpenAPI 3.1 documents of both programs, from the endpoint table.
+//!
+//! `docs/openapi/` holds them as they were last reviewed; a test compares.
+
+use std::collections::BTreeMap;
+
+use http::{Method, StatusCode};
+use utoipa::{
+    PartialSchema,
+    openapi::{
+        Components, ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder,
+        PathItem, Paths, PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+        path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        request_body::RequestBodyBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use crate::{
+    endpoints::{ContentKind, Described, Endpoint, Program, role_word},
+    types::Problem,
+};
+
+/// The name of the one security scheme.
+const TOKEN: &str = "token";
+
+/// The document of `program`, as pretty-printed JSON with a newline at its end.
+pub fn document(program: Program) -> String {
+    let mut text = describe(program)
+        .to_pretty_json()
+        .expect("a document of strings and numbers can be written as JSON");
+    text.push('\n');
+    text
+}
+
+fn describe(program: Program) -> OpenApi {
+    let endpoints = program.endpoints();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title(format!("bs9 {program}"))
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(format!(
+                    "The admin API of the {program}: over a Unix socket, where root and the \
+                     program's own user may do everything, and over TCP with bearer tokens."
+                ))),
+        )
+        .paths(paths(endpoints))
+        .components(Some(components(endpoints)))
+        .build()
+}
+
+fn paths(endpoints: &[&Endpoint]) -> Paths {
+    let mut paths = PathsBuilder::new();
+    for endpoint in endpoints {
+        let item = PathItem::new(http_method(&endpoint.method), operation(endpoint));
+        paths = paths.path(endpoint.path, item);
+    }
+    paths.build()
+}
+
+fn http_method(method: &Method) -> HttpMethod {
+    if method == Method::POST { HttpMethod::Post } else { HttpMethod::Get }
+}
+
+fn operation(endpoint: &Endpoint) -> Operation {
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(endpoint.operation_id))
+        .summary(Some(endpoint.summary))
+        .description(Some(match endpoint.access.least_role() {
+            None => "Needs no token.".to_owned(),
+            Some(role) => format!("Needs the role {} or above.", role_word(role)),
+        }))
+        .response(StatusCode::OK.as_str(), response("Done.", &(endpoint.response)()))
+        .response("default", response("Refused, with the reason.", &Described::json::<Problem>()));
+    for name in endpoint.path_parameters() {
+        operation = operation.parameter(path_parameter(name));
+    }
+    for parameter in endpoint.query.map(query_parameters).unwrap_or_default() {
+        operation = operation.parameter(parameter);
+    }
+    if let Some(request) = endpoint.request {
+        let request = request();
+        let body = RequestBodyBuilder::new()
+            .content(request.kind.media_type(), content(&request))
+            .required(Some(Required::True));
+        operation = operation.request_body(Some(body.build()));
+    }
+    if endpoint.access.least_role().is_some() {
+        operation = operation.security(SecurityRequirement::new(TOKEN, [""; 0]));
+    }
+    operation.build()
+}
+
+fn response(description: &str, answer: &Described) -> Response {
+    ResponseBuilder::new()
+        .description(description)
+        .content(answer.kind.media_type(), content(answer))
+        .build()
+}
+
+/// JSON types stand among the components; text is described on the spot.
+fn content(described: &Described) -> Content {
+    match described.kind {
+        ContentKind::Json => Content::new(Some(Ref::from_schema_name(described.name.as_ref()))),
+        ContentKind::Text => Content::new(Some(described.schema.clone())),
+    }
+}
+
+fn path_parameter(name: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(String::schema()))
+        .build()
+}
+
+/// A parameter per field of the query's type.
+fn query_parameters(query: fn() -> Described) -> Vec<Parameter> {
+    let RefOr::T(Schema::Object(object)) = query().schema else {
+        return Vec::new();
+    };
+    let required = object.required;
+    object
+        .properties
+        .into_iter()
+        .map(|(name, schema)| {
+            let description = match &schema {
+                RefOr::T(Schema::Object(field)) => field.description.clone(),
+                _ => None,
+            };
+            ParameterBuilder::new()
+                .parameter_in(ParameterIn::Query)
+                .required(if required.contains(&name) { Required::True } else { Required::False })
+                .name(name)
+                .description(description)
+                .schema(Some(schema))
+                .build()
+        })
+        .collect()
+}
+
+/// Every type that is referred to, in name order.
+fn components(endpoints: &[&Endpoint]) -> Components {
+    let mut schemas = BTreeMap::new();
+    let bodies = endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.request.into_iter().chain([endpoint.response]));
+    for describe in bodies.chain([Described::json::<Problem> as fn() -> Described]) {
+        let described = describe();
+        schemas.extend(described.parts);
+        if described.kind == ContentKind::Json {
+            schemas.insert(described.name.into_owned(), described.schema);
+        }
+    }
+    ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme(
+            TOKEN,
+            SecurityScheme::Http(
+                HttpBuilder::new()
+                    .scheme(HttpAuthScheme::Bearer)
+                    .description(Some("Over TCP only; see [[admin.tokens]]."))
+                    .build(),
+            ),
+        )
+        .build()
+}

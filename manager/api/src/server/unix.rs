@@ -1,0 +1,233 @@
+//! The admin socket in the file system.
+//!
+//! The folder is locked (`flock(2)`) while a socket in it is taken or removed, so
+//! that of two programs starting at once one wins and the other is told.
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::BindError;
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 128;
+/// Of a folder that is made for the socket.
+const FOLDER_MODE: u32 = 0o700;
+const SOCKET_MODE: u32 = 0o600;
+
+/// A listening Unix socket and its file.
+#[derive(Debug)]
+pub(super) struct BoundSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl BoundSocket {
+    /// Makes the folder if it is missing, replaces the socket of a process that
+    /// is gone, and listens.
+    pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
+        let folder = lock_folder(path)?;
+        clear_the_way(path)?;
+        let unix = |source| BindError::Unix { path: path.to_owned(), source };
+        let listener = listen(path).map_err(unix)?;
+        let file = SocketFile::of(path).map_err(unix)?;
+        drop(folder);
+        Ok(Self { listener, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+/// The socket's file; dropping it removes the file unless another program's
+/// stands there by now.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    fn is_still_there(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|now| now.dev() == self.device && now.ino() == self.inode)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _folder = lock_folder(&self.path);
+        if self.is_still_there()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the admin socket");
+        }
+    }
+}
+
+/// Opens and locks the folder of `path`; the lock goes with the handle.
+fn lock_folder(path: &Path) -> Result<File, BindError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let open = || -> io::Result<File> {
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+        let handle = File::open(folder)?;
+        handle.lock()?;
+        Ok(handle)
+    };
+    open().map_err(|source| BindError::Folder { path: folder.to_owned(), source })
+}
+
+/// Removes the socket of a process that is gone; refuses when it is not gone, or
+/// when the file is no socket at all.
+fn clear_the_way(path: &Path) -> Result<(), BindError> {
+    let unix = |source| BindError::Unix { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unix(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(BindError::NotASocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    match probe(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            tracing::info!(path = %path.display(), "replacing the admin socket of a process that is gone");
+            fs::remove_file(path).map_err(unix)
+        }
+        // A full accept queue: somebody listens, however slowly.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(BindError::InUse { path: path.to_owned() })
+        }
+        Err(error) => Err(unix(error)),
+        Ok(()) => Err(BindError::InUse { path: path.to_owned() }),
+    }
+}
+
+/// Connects without waiting.
+fn probe(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The file gets the mode the socket has when it is bound (unix(7), Linux):
+    // there is no moment in which others could connect.
+    let socket = File::from(OwnedFd::from(socket));
+    socket.set_permissions(Permissions::from_mode(SOCKET_MODE))?;
+    let socket = Socket::from(OwnedFd::from(socket));
+    socket.bind(&SockAddr::unix(path)?)?;
+    if let Err(error) = socket.listen(BACKLOG) {
+        // Best effort: the error that counts is the one being returned.
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(OwnedFd::from(socket).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/bs9/admin.sock");
+        (folder, path)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn folder_and_socket_are_private() {
+        let (_folder, path) = place();
+        let _bound = BoundSocket::bind(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_live_socket_is_left_alone() {
+        let (_folder, path) = place();
+        let _bound = BoundSocket::bind(&path).unwrap();
+        assert!(matches!(BoundSocket::bind(&path), Err(BindError::InUse { .. })));
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn the_socket_of_a_dead_process_is_replaced() {
+        let (_folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // std leaves the file behind, as a killed process does.
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _bound = BoundSocket::bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_never_touched() {
+        let (_folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(BoundSocket::bind(&path), Err(BindError::NotASocket { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn the_file_goes_with_its_socket() {
+        let (_folder, path) = place();
+        drop(BoundSocket::bind(&path).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn anothers_socket_stays() {
+        let (_folder, path) = place();
+        let first = BoundSocket::bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = BoundSocket::bind(&path).unwrap();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x".repeat(120));
+        assert!(matches!(BoundSocket::bind(&path), Err(BindError::Unix { .. })));
+    }
+}
