@@ -187,13 +187,14 @@ impl Ledger {
             (R::Query | R::Execute, T::DataRow) | (R::Query, T::RowDescription) => {
                 return Ok(false);
             }
-            (R::Query, T::EmptyQueryResponse) | (R::FunctionCall, T::FunctionCallResponse) => {
-                if fresh || request == R::Query {
-                    self.progress = Progress::Answered;
-                    return Ok(false);
-                }
+            (R::Query, T::EmptyQueryResponse) => {
+                self.progress = Progress::Answered;
+                return Ok(false);
             }
-            (R::DescribeStatement, T::ParameterDescription) if fresh => {
+            (R::FunctionCall, T::FunctionCallResponse)
+            | (R::DescribeStatement, T::ParameterDescription)
+                if fresh =>
+            {
                 self.progress = Progress::Answered;
                 return Ok(false);
             }

@@ -148,10 +148,10 @@ impl<'a> BackendMessage<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it does not have the form of its type.
-    pub fn parse(tag: BackendTag, body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(tag: BackendTag, body: &'a [u8]) -> Result<Self, MessageError> {
         Ok(match tag {
-            BackendTag::Authentication => Self::Authentication(Authentication::parse(body)?),
-            BackendTag::BackendKeyData => Self::BackendKeyData(BackendKeyData::parse(body)?),
+            BackendTag::Authentication => Self::Authentication(Authentication::read(body)?),
+            BackendTag::BackendKeyData => Self::BackendKeyData(BackendKeyData::read(body)?),
             BackendTag::BindComplete => empty(body, Self::BindComplete)?,
             BackendTag::CloseComplete => empty(body, Self::CloseComplete)?,
             BackendTag::CommandComplete => Self::CommandComplete(command_tag(body)?),
@@ -162,21 +162,21 @@ impl<'a> BackendMessage<'a> {
             BackendTag::CopyBothResponse => Self::CopyBothResponse(body),
             BackendTag::DataRow => Self::DataRow(body),
             BackendTag::EmptyQueryResponse => empty(body, Self::EmptyQueryResponse)?,
-            BackendTag::ErrorResponse => Self::ErrorResponse(Report::parse(body)?),
+            BackendTag::ErrorResponse => Self::ErrorResponse(Report::read(body)?),
             BackendTag::FunctionCallResponse => Self::FunctionCallResponse(body),
             BackendTag::NegotiateProtocolVersion => {
-                Self::NegotiateProtocolVersion(NegotiateProtocolVersion::parse(body)?)
+                Self::NegotiateProtocolVersion(NegotiateProtocolVersion::read(body)?)
             }
             BackendTag::NoData => empty(body, Self::NoData)?,
-            BackendTag::NoticeResponse => Self::NoticeResponse(Report::parse(body)?),
+            BackendTag::NoticeResponse => Self::NoticeResponse(Report::read(body)?),
             BackendTag::NotificationResponse => {
-                Self::NotificationResponse(Notification::parse(body)?)
+                Self::NotificationResponse(Notification::read(body)?)
             }
             BackendTag::ParameterDescription => Self::ParameterDescription(body),
-            BackendTag::ParameterStatus => Self::ParameterStatus(ParameterStatus::parse(body)?),
+            BackendTag::ParameterStatus => Self::ParameterStatus(ParameterStatus::read(body)?),
             BackendTag::ParseComplete => empty(body, Self::ParseComplete)?,
             BackendTag::PortalSuspended => empty(body, Self::PortalSuspended)?,
-            BackendTag::ReadyForQuery => Self::ReadyForQuery(TransactionStatus::parse(body)?),
+            BackendTag::ReadyForQuery => Self::ReadyForQuery(TransactionStatus::read(body)?),
             BackendTag::RowDescription => Self::RowDescription(body),
         })
     }
@@ -205,7 +205,7 @@ impl TransactionStatus {
     /// # Errors
     /// [`MessageError`] when it is not exactly one known status byte.
     #[inline]
-    pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &[u8]) -> Result<Self, MessageError> {
         match body {
             [b'I'] => Ok(Self::Idle),
             [b'T'] => Ok(Self::InTransaction),
@@ -226,7 +226,7 @@ impl<'a> Authentication<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let code = reader.i32("authentication code")?;
         match code {
@@ -236,7 +236,7 @@ impl<'a> Authentication<'a> {
                 let salt = reader.i32("salt")?.to_be_bytes();
                 reader.finish().map(|()| Self::Md5Password { salt })
             }
-            10 => Mechanisms::parse(reader.rest()).map(Self::Sasl),
+            10 => Mechanisms::read(reader.rest()).map(Self::Sasl),
             11 => Ok(Self::SaslContinue(reader.rest())),
             12 => Ok(Self::SaslFinal(reader.rest())),
             _ => Ok(Self::Unsupported { code }),
@@ -247,7 +247,7 @@ impl<'a> Authentication<'a> {
 // === impl Mechanisms ===
 
 impl<'a> Mechanisms<'a> {
-    fn parse(list: &'a [u8]) -> Result<Self, MessageError> {
+    fn read(list: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(list);
         while !reader.cstr("mechanism")?.is_empty() {}
         reader.finish()?;
@@ -273,7 +273,7 @@ impl<'a> BackendKeyData<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when the secret is shorter or longer than [`SECRET_LEN`].
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let process_id = reader.i32("process id")?;
         let secret = reader.rest();
@@ -292,7 +292,7 @@ impl<'a> ParameterStatus<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is not two terminated strings.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let name = reader.cstr("parameter name")?;
         let value = reader.cstr("parameter value")?;
@@ -308,7 +308,7 @@ impl<'a> Notification<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let process_id = reader.i32("process id")?;
         let channel = reader.cstr("channel")?;
@@ -325,7 +325,7 @@ impl<'a> NegotiateProtocolVersion<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed or its count does not match its list.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         // Servers differ: some send the minor number alone, some the whole version word.
         let minor = reader.i32("protocol version")? & 0xffff;

@@ -101,18 +101,18 @@ impl<'a> FrontendMessage<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it does not have the form of its type.
-    pub fn parse(tag: FrontendTag, body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(tag: FrontendTag, body: &'a [u8]) -> Result<Self, MessageError> {
         Ok(match tag {
-            FrontendTag::Bind => Self::Bind(Bind::parse(body)?),
-            FrontendTag::Close => Self::Close(Target::parse(body)?),
+            FrontendTag::Bind => Self::Bind(Bind::read(body)?),
+            FrontendTag::Close => Self::Close(Target::read(body)?),
             FrontendTag::CopyData => Self::CopyData(body),
             FrontendTag::CopyDone => empty(body, Self::CopyDone)?,
             FrontendTag::CopyFail => Self::CopyFail(only_string(body, "reason")?),
-            FrontendTag::Describe => Self::Describe(Target::parse(body)?),
-            FrontendTag::Execute => Self::Execute(Execute::parse(body)?),
+            FrontendTag::Describe => Self::Describe(Target::read(body)?),
+            FrontendTag::Execute => Self::Execute(Execute::read(body)?),
             FrontendTag::Flush => empty(body, Self::Flush)?,
-            FrontendTag::FunctionCall => Self::FunctionCall(FunctionCall::parse(body)?),
-            FrontendTag::Parse => Self::Parse(Parse::parse(body)?),
+            FrontendTag::FunctionCall => Self::FunctionCall(FunctionCall::read(body)?),
+            FrontendTag::Parse => Self::Parse(Parse::read(body)?),
             FrontendTag::Password => Self::Password(body),
             FrontendTag::Query => Self::Query(query_text(body)?),
             FrontendTag::Sync => empty(body, Self::Sync)?,
@@ -155,7 +155,7 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed or names neither a statement nor a portal.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let kind = reader.u8("target kind")?;
         let name = reader.cstr("target name")?;
@@ -175,7 +175,7 @@ impl<'a> Parse<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let statement = reader.cstr("statement name")?;
         let query = reader.cstr("query")?;
@@ -194,7 +194,7 @@ impl<'a> Bind<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when a name is not terminated.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let portal = reader.cstr("portal name")?;
         let statement = reader.cstr("statement name")?;
@@ -209,7 +209,7 @@ impl<'a> Execute<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let portal = reader.cstr("portal name")?;
         let max_rows = reader.i32("row limit")?;
@@ -225,7 +225,7 @@ impl<'a> FunctionCall<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when the function id is cut short.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let function = reader.i32("function id")?;
         Ok(Self { function, rest: reader.rest() })
@@ -239,7 +239,7 @@ impl<'a> SaslInitialResponse<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when it is malformed.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         let mechanism = reader.cstr("mechanism")?;
         let len = reader.i32("response length")?;

@@ -15,7 +15,7 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// [`MessageError`] when a field or the list is not terminated, or something follows it.
-    pub fn parse(body: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn read(body: &'a [u8]) -> Result<Self, MessageError> {
         let mut reader = Reader::new(body);
         while reader.u8("field code")? != 0 {
             reader.cstr("field value")?;
