@@ -1,8 +1,36 @@
 //! Configuration of bs9, from text to something the program can run on.
 //!
-//! `raw` reads TOML and remembers where everything stood; validation turns it
-//! into a [`Config`] or into every error at once; [`model`] is the result.
+//! [`load`] reads a file or a folder and yields a [`Config`], or a [`Report`]
+//! with every error at once. Inside, `raw` is TOML that remembers where
+//! everything stood; `sections` holds one definition for each key, from which
+//! reading, [`json_schema`] and [`reference_markdown`] all come; [`model`] is the
+//! result. [`difference`] says what a reload has to touch, [`edit`] changes the
+//! files a person edits.
 
+pub mod edit;
 pub mod model;
 
+mod address;
+mod change;
+mod definition;
+mod difference;
+mod json_schema;
+mod load;
+mod places;
+mod raw;
+mod read;
+mod reference;
+mod report;
+mod sections;
+mod source;
+mod unit;
+
+pub use address::AddressError;
+pub use change::ChangeError;
+pub use difference::{Changes, Difference, difference};
+pub use json_schema::{json_schema, manager_json_schema};
+pub use load::{Checked, check, check_manager, load, load_manager, parse_manager_str, parse_str};
 pub use model::*;
+pub use places::{Process, config_candidates, default_config_path, default_socket};
+pub use reference::reference_markdown;
+pub use report::{Diagnostic, Related, Report, Severity};

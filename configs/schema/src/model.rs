@@ -15,6 +15,7 @@ use std::{
 };
 
 mod http;
+mod manager;
 mod postgres;
 mod tcp;
 
@@ -22,6 +23,7 @@ pub use http::{
     HeaderMatch, HostMatch, HttpListener, PathMatch, QueryMatch, Retries, Route, RouteAction,
     RouteMatch, WeightedCluster,
 };
+pub use manager::{DataPlaneLink, History, ManagerConfig};
 pub use postgres::{
     Database, PoolMode, Postgres, PostgresAuth, PostgresUser, ServerAddress, UserSecret,
 };
@@ -50,7 +52,7 @@ pub struct Config {
 pub struct Runtime {
     /// How many shards (data-plane threads).
     pub shards: Shards,
-    /// Pin each shard to a core when there are at least as many cores as shards.
+    /// Pin each shard to a core when there are at least as many cores as shards. Default true.
     pub pin: bool,
     /// How long a drain waits for open work before it closes it. Default 30 s.
     pub drain_timeout: Duration,

@@ -8,7 +8,7 @@ pub struct HttpListener {
     /// In file order.
     pub routes: Vec<Route>,
     /// Bytes of a request or response head, request line included. Default
-    /// 16 KiB, at most `runtime.buffer_bytes`.
+    /// 16 KiB, at most `runtime.buffer_size`.
     pub max_head_bytes: usize,
     /// Header fields of a head. Default 100, at most 128.
     pub max_headers: usize,
@@ -43,7 +43,7 @@ pub struct Route {
 }
 
 /// When a route matches; everything given must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct RouteMatch {
     /// `host`.
     pub host: HostMatch,
@@ -84,7 +84,7 @@ pub enum PathMatch {
 }
 
 /// One entry of `headers`: the field is there with this value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HeaderMatch {
     /// Lower case.
     pub name: Arc<str>,
@@ -93,7 +93,7 @@ pub struct HeaderMatch {
 }
 
 /// One entry of `query`: the parameter is there with this value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QueryMatch {
     /// Compared as it is on the wire (not decoded).
     pub name: Arc<str>,

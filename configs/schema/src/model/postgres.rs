@@ -103,7 +103,7 @@ pub enum ServerAddress {
         /// Port.
         port: u16,
     },
-    /// `host = "/folder"`: the socket is `/folder/.s.PGSQL.PORT`.
+    /// `host = "/folder"`: the socket itself, `/folder/.s.PGSQL.PORT`.
     Unix(PathBuf),
 }
 

@@ -1,0 +1,244 @@
+//! One table while it is read, or described.
+
+use super::{At, Format, Located, Reader, nearest};
+use crate::{
+    definition::{KeyDefinition, Kind, Presence, TableDefinition},
+    raw::{Coverage, Entry, Node, Table, Value},
+    report::{Finding, Findings},
+    source::Spot,
+};
+
+/// A default has no place; nothing is ever reported about one.
+const NOWHERE: Spot = Spot { file: usize::MAX, start: 0, end: 0 };
+
+/// A key's name and meaning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    only: Option<&'static str>,
+}
+
+impl Key {
+    pub(crate) const fn new(name: &'static str, doc: &'static str) -> Self {
+        Self { name, doc, only: None }
+    }
+
+    /// The key has a meaning with this `protocol` only.
+    pub(crate) const fn only(mut self, protocol: &'static str) -> Self {
+        self.only = Some(protocol);
+        self
+    }
+}
+
+/// A table being read. Each key is asked for once; what was not asked for is
+/// reported as unknown by [`Scope::finish`].
+pub(crate) struct Scope<'a> {
+    reader: &'a Reader<'a>,
+    table: &'a Table,
+    spot: Spot,
+    path: &'a str,
+    asked: Vec<&'static str>,
+    protocol: Option<&'static str>,
+    /// `Some` in describing mode.
+    definition: Option<TableDefinition>,
+}
+
+/// Runs a section in describing mode.
+pub(crate) fn describe(section: impl FnOnce(&mut Scope<'_>)) -> TableDefinition {
+    let table = Table::default();
+    let reader = Reader::new(&[], &table, Coverage::Partial, Findings::default());
+    let mut scope = Scope::new(&reader, &table, NOWHERE, "");
+    scope.definition = Some(TableDefinition::default());
+    section(&mut scope);
+    scope.definition.unwrap_or_default()
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(reader: &'a Reader<'a>, table: &'a Table, spot: Spot, path: &'a str) -> Self {
+        Self { reader, table, spot, path, asked: Vec::new(), protocol: None, definition: None }
+    }
+
+    /// A key that may be absent.
+    pub(crate) fn optional<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
+        self.ask(key, Presence::Optional, || format.kind());
+        self.read(key, &format)
+    }
+
+    /// A key that has to be there; `None` has been reported.
+    pub(crate) fn required<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
+        self.ask(key, Presence::Required, || format.kind());
+        if !self.has(key.name) {
+            self.require(key, &format.kind());
+        }
+        self.read(key, &format)
+    }
+
+    /// A key with a default, which also stands in for a value that is wrong (and
+    /// has been reported).
+    ///
+    /// # Panics
+    ///
+    /// When the format refuses the default: a mistake in the definition, which
+    /// describing it in a test brings to light.
+    pub(crate) fn or<F: Format>(
+        &mut self,
+        key: Key,
+        format: F,
+        default: impl Into<Value>,
+    ) -> F::Output {
+        let default = Node { spot: NOWHERE, value: default.into() };
+        self.ask(key, Presence::Default(default.value.clone()), || format.kind());
+        self.read(key, &format).unwrap_or_else(|| {
+            let at = At { node: &default, path: key.name };
+            format.read(at, self.reader).expect("a definition's default has its format")
+        })
+    }
+
+    /// A table that need not be there when all of its keys have defaults.
+    pub(crate) fn section<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
+        self.ask(key, Presence::Optional, || format.kind());
+        if self.has(key.name) {
+            return self.read(key, &format);
+        }
+        let empty = Node { spot: self.spot, value: Value::Table(Table::default()) };
+        let path = self.path_of(key.name);
+        format.read(At { node: &empty, path: &path }, self.reader)
+    }
+
+    /// A word of the contract that this version does not carry out.
+    pub(crate) fn unsupported(&mut self, key: Key) {
+        self.ask(key, Presence::Unsupported, || Kind::Nothing);
+        if let Some(entry) = self.table.entries.get(key.name) {
+            self.reader.push(
+                Finding::error(format!("`{}` is not supported by this version", key.name))
+                    .at(entry.key, &self.path_of(key.name))
+                    .hint("remove it; it is refused because it would have no effect"),
+            );
+        }
+    }
+
+    /// From here on, keys for another protocol are reported.
+    pub(crate) fn speaks(&mut self, protocol: Option<&'static str>) {
+        self.protocol = protocol;
+    }
+
+    /// Reports a key that is not there.
+    pub(crate) fn require(&self, key: Key, kind: &Kind) {
+        let finding = Finding::error(format!("`{}` is missing", key.name))
+            .at(self.spot, self.path)
+            .hint(format!("add `{}`: {}", key.name, kind.what()));
+        self.reader.missing(finding);
+    }
+
+    /// Whether the file has this key.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.entries.contains_key(name)
+    }
+
+    /// Where a key of this table stands.
+    pub(crate) fn key_spot(&self, name: &str) -> Option<Spot> {
+        self.table.entries.get(name).map(|entry| entry.key)
+    }
+
+    /// Where an entry of one of this table's tables stands.
+    pub(crate) fn entry_spot(&self, name: &str, entry: &str) -> Option<Spot> {
+        match &self.table.entries.get(name)?.node.value {
+            Value::Table(table) => table.entries.get(entry).map(|entry| entry.key),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        child_path(self.path, name)
+    }
+
+    /// Where the table as a whole stands.
+    pub(crate) fn spot(&self) -> Spot {
+        self.spot
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path
+    }
+
+    pub(crate) fn reader(&self) -> &'a Reader<'a> {
+        self.reader
+    }
+
+    /// A value of this table, with its place.
+    pub(crate) fn locate<T>(&self, value: T) -> Located<T> {
+        Located { value, spot: self.spot, path: self.path.to_owned() }
+    }
+
+    /// Reports every key that was never asked for.
+    pub(crate) fn finish(self) {
+        let unknown =
+            self.table.entries.iter().filter(|(name, _)| !self.asked.contains(&name.as_str()));
+        for (name, entry) in unknown {
+            // What a misspelt key holds may well be a secret.
+            if let Value::Text(_) = entry.node.value {
+                if self.asked.contains(&"password") || self.asked.contains(&"token") {
+                    self.reader.hide(entry.node.spot);
+                }
+            }
+            let hint = match nearest(name, self.asked.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys are {}", self.asked.join(", ")),
+            };
+            self.reader.push(
+                Finding::error(format!("unknown key `{name}`"))
+                    .at(entry.key, &self.path_of(name))
+                    .hint(hint),
+            );
+        }
+    }
+
+    fn read<F: Format>(&self, key: Key, format: &F) -> Option<F::Output> {
+        let entry = self.table.entries.get(key.name)?;
+        let path = self.path_of(key.name);
+        if let (Some(only), Some(protocol)) = (key.only, self.protocol)
+            && only != protocol
+        {
+            self.misplaced(key, entry, &path, only, protocol);
+            return None;
+        }
+        format.read(At { node: &entry.node, path: &path }, self.reader)
+    }
+
+    fn misplaced(&self, key: Key, entry: &Entry, path: &str, only: &str, protocol: &str) {
+        let hint = match (key.name, protocol) {
+            ("routes", "tcp") => "a tcp listener has one `cluster`".to_owned(),
+            ("cluster", "http") => {
+                "an http listener names its clusters in `routes`, or use protocol = \"tcp\""
+                    .to_owned()
+            }
+            ("routes" | "cluster", "postgres") => {
+                "what a postgres listener does is in [postgres]".to_owned()
+            }
+            _ => format!("remove it, or use protocol = \"{only}\""),
+        };
+        self.reader.push(
+            Finding::error(format!("`{}` has no meaning for protocol = \"{protocol}\"", key.name))
+                .at(entry.key, path)
+                .hint(hint),
+        );
+    }
+
+    fn ask(&mut self, key: Key, presence: Presence, kind: impl FnOnce() -> Kind) {
+        debug_assert!(!self.asked.contains(&key.name), "`{}` is asked for twice", key.name);
+        self.asked.push(key.name);
+        if let Some(definition) = &mut self.definition {
+            let Key { name, doc, only } = key;
+            definition.keys.push(KeyDefinition { name, doc, presence, only, kind: kind() });
+        }
+    }
+}
+
+/// `parent.name`, the name quoted as TOML would need it.
+pub(crate) fn child_path(parent: &str, name: &str) -> String {
+    let bare =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let name = if bare { name.to_owned() } else { format!("{name:?}") };
+    if parent.is_empty() { name } else { format!("{parent}.{name}") }
+}

@@ -1,0 +1,152 @@
+//! Formats of tables.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use super::{
+    At, Fault, Format, Reader, Scope, definition,
+    format::wrong_type,
+    scope::{child_path, describe},
+};
+use crate::{
+    definition::{Kind, TextForm},
+    raw::{Entry, Value},
+    report::Finding,
+};
+
+/// See [`table`].
+pub(crate) struct TableFormat<T>(fn(&mut Scope<'_>) -> Option<T>);
+
+/// A table, read by a section.
+pub(crate) fn table<T>(section: fn(&mut Scope<'_>) -> Option<T>) -> TableFormat<T> {
+    TableFormat(section)
+}
+
+impl<T> Format for TableFormat<T> {
+    type Output = T;
+
+    fn kind(&self) -> Kind {
+        Kind::Table(definition(self.0))
+    }
+
+    fn fits(&self, value: &Value) -> bool {
+        matches!(value, Value::Table(_))
+    }
+
+    fn read(&self, at: At<'_>, reader: &Reader<'_>) -> Option<T> {
+        let Value::Table(table) = &at.node.value else {
+            wrong_type(at, reader, &self.kind());
+            return None;
+        };
+        let mut scope = Scope::new(reader, table, at.node.spot, at.path);
+        let value = (self.0)(&mut scope);
+        scope.finish();
+        value
+    }
+}
+
+/// Reads one entry of a [`named`] table.
+type NamedSection<T> = fn(&mut Scope<'_>, Arc<str>) -> Option<T>;
+/// Says why a name is not acceptable.
+type NameRule = fn(&str) -> Result<(), Fault>;
+
+/// See [`named`].
+pub(crate) struct Named<T> {
+    name: TextForm,
+    rule: NameRule,
+    section: NamedSection<T>,
+}
+
+/// A table of tables by name, each read by a section that is told the name.
+pub(crate) fn named<T>(name: TextForm, rule: NameRule, section: NamedSection<T>) -> Named<T> {
+    Named { name, rule, section }
+}
+
+impl<T> Format for Named<T> {
+    type Output = BTreeMap<Arc<str>, T>;
+
+    fn kind(&self) -> Kind {
+        let of = describe(|scope| {
+            (self.section)(scope, Arc::from(""));
+        });
+        Kind::Named { name: self.name, of }
+    }
+
+    fn fits(&self, value: &Value) -> bool {
+        matches!(value, Value::Table(_))
+    }
+
+    fn read(&self, at: At<'_>, reader: &Reader<'_>) -> Option<Self::Output> {
+        let Value::Table(table) = &at.node.value else {
+            wrong_type(at, reader, &self.kind());
+            return None;
+        };
+        let entries = table.entries.iter().filter_map(|(name, entry)| {
+            let path = child_path(at.path, name);
+            check_name(name, entry, &path, self.rule, reader);
+            let name: Arc<str> = name.as_str().into();
+            let Value::Table(table) = &entry.node.value else {
+                let what = at.path.rsplit('.').next().unwrap_or(at.path);
+                let found = entry.node.value.type_name();
+                let finding = Finding::error(format!("expected a table, found {found}"));
+                let hint = format!("each entry of `{what}` is a table: [{path}]");
+                reader.push(finding.at(entry.node.spot, &path).hint(hint));
+                return None;
+            };
+            let mut scope = Scope::new(reader, table, entry.node.spot, &path);
+            let value = (self.section)(&mut scope, Arc::clone(&name));
+            scope.finish();
+            Some((name, value?))
+        });
+        Some(entries.collect())
+    }
+}
+
+fn check_name(name: &str, entry: &Entry, path: &str, rule: NameRule, reader: &Reader<'_>) {
+    if let Err(fault) = rule(name) {
+        reader.push(Finding::error(fault.message).at(entry.key, path).maybe_hint(fault.hint));
+    }
+}
+
+/// Turns a name and its string into something, or says why not.
+type PairRule<T> = fn(&str, &str) -> Result<T, Fault>;
+
+/// See [`pairs`].
+pub(crate) struct Pairs<T> {
+    name: TextForm,
+    value: TextForm,
+    rule: PairRule<T>,
+}
+
+/// A table of strings by name.
+pub(crate) fn pairs<T>(name: TextForm, value: TextForm, rule: PairRule<T>) -> Pairs<T> {
+    Pairs { name, value, rule }
+}
+
+impl<T> Format for Pairs<T> {
+    type Output = Vec<T>;
+
+    fn kind(&self) -> Kind {
+        Kind::Pairs { name: self.name, value: self.value }
+    }
+
+    fn fits(&self, value: &Value) -> bool {
+        matches!(value, Value::Table(_))
+    }
+
+    fn read(&self, at: At<'_>, reader: &Reader<'_>) -> Option<Vec<T>> {
+        let Value::Table(table) = &at.node.value else {
+            wrong_type(at, reader, &self.kind());
+            return None;
+        };
+        let value = super::text(self.value.what, self.value.pattern, |text: &str, _: &Path| {
+            Ok(text.to_owned())
+        });
+        let pairs = table.entries.iter().filter_map(|(name, entry)| {
+            let path = child_path(at.path, name);
+            let at = At { node: &entry.node, path: &path };
+            let text = value.read(at, reader)?;
+            (self.rule)(name, &text).map_err(|fault| reader.fault(at, fault)).ok()
+        });
+        Some(pairs.collect())
+    }
+}

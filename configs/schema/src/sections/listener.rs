@@ -1,0 +1,231 @@
+//! `[listeners.NAME]`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, name::unknown_cluster, route::route};
+use crate::{
+    address,
+    model::{
+        BindAddress, HttpListener, Listener, ListenerProtocol, Route, RouteMatch, TcpListener,
+    },
+    raw::Coverage,
+    read::{
+        Fault, Format, Key, Located, Scope, Word, boolean, duration, integer, list, located, size,
+        table, text, words,
+    },
+    report::Finding,
+};
+
+/// Default `max_head_size`, when the buffer has room for it.
+pub(super) const DEFAULT_MAX_HEAD_BYTES: usize = 16 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Tcp,
+    Postgres,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+const PROTOCOLS: &[Word<Protocol>] = &[
+    Word::is("http", Protocol::Http, "HTTP/1.1, routed by host, path and more to clusters."),
+    Word::is("tcp", Protocol::Tcp, "Bytes, passed to one cluster."),
+    Word::is("postgres", Protocol::Postgres, "PostgreSQL clients, pooled as `[postgres]` says."),
+    Word::unsupported("udp", "Datagrams, passed to one cluster."),
+];
+
+/// A listener, with the places that checks across sections point at.
+pub(super) struct ReadListener {
+    pub(super) listener: Listener,
+    pub(super) binds: Vec<Located<BindAddress>>,
+    /// `max_head_size`, when it is given.
+    pub(super) max_head: Option<Located<usize>>,
+    /// The listener as a whole.
+    pub(super) place: Located<()>,
+}
+
+pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener> {
+    let protocol = t.required(Key::new("protocol", "What is spoken on it."), words(PROTOCOLS));
+    t.speaks(protocol.map(Protocol::name));
+    let binds = t.required(
+        Key::new("bind", "Where it listens: `\"host:port\"`, with an IP address (IPv6 in brackets), `localhost` or `*` for all IPv4 addresses, or `\"unix:/path\"`. Port 0 lets the kernel choose."),
+        list(located(text("an address (\"host:port\" or \"unix:/path\")", None, address::bind))).not_empty(),
+    );
+    let max_connections = t.optional(
+        Key::new("max_connections", "Client connections at once on this listener, over all shards. Absent: only `runtime.max_connections` holds."),
+        integer(1..=10_000_000),
+    );
+    let backlog = t.or(
+        Key::new("backlog", "Length of the accept queue handed to `listen(2)`; the kernel caps it at `net.core.somaxconn`."),
+        integer(1..=65_535),
+        4_096,
+    );
+    let idle_timeout = t.optional(
+        Key::new("idle_timeout", "With `http`: how long a keep-alive connection may stay without a request; 60s when absent. With `tcp`: how long a connection may stay without a byte either way; 1h when absent."),
+        duration(MILLISECOND..=7 * DAY),
+    );
+    if let (Some(Protocol::Postgres), Some(spot)) = (protocol, t.key_spot("idle_timeout")) {
+        t.reader().push(
+            Finding::error("`idle_timeout` has no meaning for protocol = \"postgres\"")
+                .at(spot, &t.path_of("idle_timeout"))
+                .hint("use `client_idle_timeout` in [postgres]"),
+        );
+    }
+    let (http, max_head) = http(t, protocol, idle_timeout);
+    let tcp = tcp(t, protocol, idle_timeout);
+    t.unsupported(Key::new("tls", "TLS towards clients: `certificates = [{ certificate = \"site.pem\", key = \"site.key\" }]`."));
+
+    let protocol = match protocol? {
+        Protocol::Http => ListenerProtocol::Http(http?),
+        Protocol::Tcp => ListenerProtocol::Tcp(tcp?),
+        Protocol::Postgres => ListenerProtocol::Postgres,
+    };
+    let binds = binds?;
+    let bind = binds.iter().map(|bind| bind.value.clone()).collect();
+    let listener = Listener { name, bind, max_connections, backlog, protocol };
+    Some(ReadListener { listener, binds, max_head, place: t.locate(()) })
+}
+
+fn tcp(
+    t: &mut Scope<'_>,
+    protocol: Option<Protocol>,
+    idle_timeout: Option<std::time::Duration>,
+) -> Option<TcpListener> {
+    let key = Key::new("cluster", "The cluster that connections are passed to.").only("tcp");
+    let format =
+        text("the name of a cluster", None, |name: &str, _| Ok::<Arc<str>, Fault>(name.into()));
+    let kind = format.kind();
+    let cluster = t.optional(key, located(format));
+    let connect_attempts = t.or(
+        Key::new(
+            "connect_attempts",
+            "Endpoints tried when one refuses the connection, after the first.",
+        )
+        .only("tcp"),
+        integer(0..=10),
+        2,
+    );
+    if protocol == Some(Protocol::Tcp) && !t.has("cluster") {
+        t.require(key, &kind);
+    }
+    let cluster = cluster?;
+    check_cluster(t, &cluster);
+    let idle_timeout = idle_timeout.unwrap_or(HOUR);
+    Some(TcpListener { cluster: cluster.value, idle_timeout, connect_attempts })
+}
+
+/// Reports a reference to a cluster that does not exist.
+pub(super) fn check_cluster(t: &Scope<'_>, cluster: &Located<Arc<str>>) {
+    if !t.reader().has_cluster(&cluster.value) {
+        let Fault { message, hint } = unknown_cluster(&cluster.value, t.reader());
+        let finding = Finding::error(message).at(cluster.spot, &cluster.path);
+        t.reader().missing(finding.maybe_hint(hint));
+    }
+}
+
+fn http(
+    t: &mut Scope<'_>,
+    protocol: Option<Protocol>,
+    idle_timeout: Option<std::time::Duration>,
+) -> (Option<HttpListener>, Option<Located<usize>>) {
+    let routes_key = Key::new("routes", "Which request goes where, one `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
+    let format = list(table(route)).not_empty();
+    let kind = format.kind();
+    let routes = t.optional(routes_key, format);
+    let max_head = t.optional(
+        Key::new("max_head_size", "Size of a request or response head, request line included; larger ones are answered 431. 16KiB when absent; at most `runtime.buffer_size`.").only("http"),
+        located(size(1 << 10..=1 << 20).map(|bytes| bytes as usize)),
+    );
+    let max_headers = t.or(
+        Key::new(
+            "max_headers",
+            "Header fields of a request or response head; more are answered 431.",
+        )
+        .only("http"),
+        integer(1..=128),
+        100,
+    );
+    let max_body_bytes = t.optional(
+        Key::new("max_body_size", "Size of a request body; larger ones are answered 413. Absent: no limit, as bodies are streamed.").only("http"),
+        size(0..=1 << 50),
+    );
+    let head_timeout = t.or(
+        Key::new(
+            "head_timeout",
+            "From the first byte of a request to the end of its head; then 408.",
+        )
+        .only("http"),
+        duration(MILLISECOND..=HOUR),
+        "15s",
+    );
+    let body_timeout = t.or(
+        Key::new(
+            "body_timeout",
+            "Between two reads of a request body, or two writes of a response.",
+        )
+        .only("http"),
+        duration(MILLISECOND..=24 * HOUR),
+        "30s",
+    );
+    let tunnel_timeout = t.or(
+        Key::new(
+            "tunnel_timeout",
+            "How long an upgraded connection (WebSocket) may stay without a byte either way.",
+        )
+        .only("http"),
+        duration(SECOND..=7 * DAY),
+        "1h",
+    );
+    let trust_forwarded = t.or(
+        Key::new("trust_forwarded", "Keep the `X-Forwarded-*` fields a client sent and append to them, instead of replacing them. Only behind a proxy of your own: otherwise clients can spoof them.").only("http"),
+        boolean(),
+        false,
+    );
+    if protocol == Some(Protocol::Http) && !t.has("routes") {
+        t.require(routes_key, &kind);
+    }
+    let Some(routes) = routes else { return (None, max_head) };
+    check_same(t, &routes);
+    let http = HttpListener {
+        routes: routes.into_iter().map(|route| route.value).collect(),
+        max_head_bytes: max_head.as_ref().map_or(DEFAULT_MAX_HEAD_BYTES, |size| size.value),
+        max_headers,
+        max_body_bytes,
+        head_timeout,
+        body_timeout,
+        idle_timeout: idle_timeout.unwrap_or(MINUTE),
+        tunnel_timeout,
+        trust_forwarded,
+    };
+    (Some(http), max_head)
+}
+
+/// Two routes with the same match: the second would never be reached.
+fn check_same(t: &Scope<'_>, routes: &[Located<Route>]) {
+    // A route whose match was misread looks broader than it is.
+    if t.reader().coverage() == Coverage::Partial {
+        return;
+    }
+    let mut seen: HashMap<&RouteMatch, &Located<Route>> = HashMap::with_capacity(routes.len());
+    for route in routes {
+        if let Some(first) = seen.get(&route.value.matches) {
+            t.reader().push(
+                Finding::error("this route can never be reached: an earlier one matches the same requests")
+                    .at(route.spot, &route.path)
+                    .related(first.spot, "the earlier one")
+                    .hint("remove one of them, or split the traffic with `clusters = [{ cluster = …, weight = … }]`"),
+            );
+            continue;
+        }
+        seen.insert(&route.value.matches, route);
+    }
+}
