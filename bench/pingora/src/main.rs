@@ -3,7 +3,8 @@
 //! Set up the way a careful user would for speed: one worker thread without
 //! work stealing, keep-alive towards the endpoint, no logging, no modules.
 //!
-//! Usage: `bs9-bench-pingora LISTEN ENDPOINT`, both as `host:port`.
+//! Usage: `bs9-bench-pingora LISTEN ENDPOINT`, both as `host:port`, or
+//! `bs9-bench-pingora --version` for pingora's version.
 
 use std::net::SocketAddr;
 
@@ -34,15 +35,17 @@ impl ProxyHttp for OneEndpoint {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.peek().is_some_and(|argument| argument == "--version") {
+        println!("pingora {}", pingora_version());
+        return;
+    }
     let (Some(listen), Some(endpoint), None) =
         (arguments.next(), arguments.next(), arguments.next())
     else {
         fail("usage: bs9-bench-pingora LISTEN ENDPOINT");
     };
-    let address = endpoint
-        .parse()
-        .unwrap_or_else(|e| fail(&format!("endpoint {endpoint:?}: {e}")));
+    let address = endpoint.parse().unwrap_or_else(|e| fail(&format!("endpoint {endpoint:?}: {e}")));
 
     let conf = ServerConf {
         threads: 1,
@@ -58,6 +61,14 @@ fn main() {
     proxy.add_tcp(&listen);
     server.add_service(proxy);
     server.run_forever();
+}
+
+/// What was built in, as the lock file has it.
+fn pingora_version() -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    lock.split_once("name = \"pingora-proxy\"\nversion = \"")
+        .and_then(|(_, rest)| rest.split('"').next())
+        .unwrap_or("unknown")
 }
 
 /// Says what is wrong and leaves with the exit code of a usage error.

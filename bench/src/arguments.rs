@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::contender::Contender;
+
+/// Measures bs9 beside its peers and prints ratios of CPU time per unit of work.
+///
+/// Absolute figures depend on the machine and on who else is using it; compare
+/// ratios, and only within one run.
+#[derive(Debug, Parser)]
+#[command(name = "bs9-bench", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Run only this row (may be given more than once; `bs9-bench rows` lists them).
+    #[arg(long, value_name = "ROW")]
+    pub(crate) only: Vec<String>,
+
+    /// Rounds; every contender has one turn in each.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+
+    /// Measured seconds of load in a turn.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) seconds: u32,
+
+    /// Seconds of load before the measured ones.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) warmup_seconds: u32,
+
+    /// Also write every figure of every round to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Leave bs9 out: compare nothing, show what the peers need.
+    #[arg(long)]
+    pub(crate) peers_only: bool,
+
+    /// Use another program for a contender, such as `pgbouncer=/opt/pgbouncer/bin/pgbouncer`.
+    #[arg(long, value_name = "NAME=PATH", value_parser = parse_binary)]
+    pub(crate) binary: Vec<(Contender, PathBuf)>,
+
+    /// Keep the folder with configurations and logs, and say where it is.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// What else the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the rows.
+    Rows,
+    /// Answer every HTTP request with the same small body (the backend of the HTTP rows).
+    Origin {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+fn parse_binary(text: &str) -> Result<(Contender, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
+    let contender = Contender::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Contender::ALL.iter().map(|c| c.name()).collect();
+        format!("no contender {name:?}; known: {}", known.join(", "))
+    })?;
+    Ok((contender, PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_binary_names_a_known_contender() {
+        assert_eq!(parse_binary("nginx=/x/nginx"), Ok((Contender::Nginx, "/x/nginx".into())));
+        assert!(parse_binary("nginx").is_err());
+        assert!(parse_binary("apache=/x").unwrap_err().contains("haproxy"));
+    }
+}

@@ -1,0 +1,77 @@
+//! What every row of a run shares.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::arguments::Arguments;
+use crate::contender::{Contender, Installed};
+use crate::interrupt::Interrupt;
+use crate::machine::{Cores, Machine};
+use crate::run_dir::RunDir;
+
+/// A run: where, for how long, with which programs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) cores: Cores,
+    pub(crate) dir: RunDir,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) installed: Vec<Installed>,
+    /// Why each contender that is not installed is not.
+    pub(crate) missing: Vec<(Contender, String)>,
+    pub(crate) machine: Machine,
+    pub(crate) rounds: u32,
+    /// The measured part of a turn.
+    pub(crate) measured: Duration,
+    /// The part of a turn before the measured one.
+    pub(crate) warmup: Duration,
+}
+
+impl Bench {
+    /// Finds cores, contenders and tools, and makes the run's folder.
+    ///
+    /// # Errors
+    /// When a core for the contender cannot be set apart, or bs9 is not built.
+    pub(crate) fn set_up(arguments: &Arguments) -> anyhow::Result<Self> {
+        let interrupt = Interrupt::watch()?;
+        let cores = Cores::divide()?;
+        cores.keep_off_the_contender()?;
+        let (mut installed, mut missing) = (Vec::new(), Vec::new());
+        for contender in Contender::ALL {
+            if contender == Contender::Bs9 && arguments.peers_only {
+                continue;
+            }
+            let chosen = arguments.binary.iter().rev().find(|(c, _)| *c == contender);
+            match Installed::find(contender, chosen.map(|(_, path)| path.as_path())) {
+                Ok(found) => installed.push(found),
+                Err(e) if contender == Contender::Bs9 => {
+                    return Err(e).context(
+                        "bs9 itself (build it: cargo build --release --bin bs9; or give --peers-only)",
+                    );
+                }
+                Err(e) => missing.push((contender, format!("{e:#}"))),
+            }
+        }
+        let bench = Self {
+            dir: RunDir::create(arguments.keep)?,
+            machine: Machine::describe(),
+            cores,
+            interrupt,
+            installed,
+            missing,
+            rounds: arguments.rounds,
+            measured: Duration::from_secs(arguments.seconds.into()),
+            warmup: Duration::from_secs(arguments.warmup_seconds.into()),
+        };
+        bench.say_who_is_missing()?;
+        Ok(bench)
+    }
+
+    fn say_who_is_missing(&self) -> anyhow::Result<()> {
+        for (contender, why) in &self.missing {
+            writeln!(std::io::stderr(), "missing: {}: {why}", contender.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,0 @@
-//! Micro benches, instruction counts, and side-by-side runs against peers.

@@ -1,0 +1,145 @@
+//! pgbench: PostgreSQL clients, each with one query under way at a time.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::{Load, PATIENCE};
+use crate::bench::Bench;
+use crate::postgres::Client;
+use crate::process::Launch;
+
+/// The part of transactions whose latency pgbench writes down. All of them
+/// would make the load generator dearer than what it measures.
+const SAMPLED: &str = "0.2";
+
+/// What the clients send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queries {
+    /// pgbench's `--protocol`: simple, extended or prepared.
+    pub(crate) protocol: &'static str,
+    pub(crate) clients: u32,
+}
+
+/// Runs `pgbench -S` with one thread against what `client` connects to.
+pub(crate) fn run(
+    bench: &Bench,
+    client: &Client<'_>,
+    queries: Queries,
+    length: Duration,
+) -> anyhow::Result<Load> {
+    let latencies = bench.dir.path().join("pgbench-latencies");
+    fs::create_dir_all(&latencies)?;
+    let printed = Launch::load(bench, "pgbench", &client.program("pgbench"))
+        .argument("--select-only")
+        .argument("--no-vacuum")
+        .argument(format!("--protocol={}", queries.protocol))
+        .argument(format!("--client={}", queries.clients))
+        .argument("--jobs=1")
+        .argument(format!("--time={}", length.as_secs()))
+        .argument("--log")
+        .argument(format!("--log-prefix={}", latencies.join("log").display()))
+        .argument(format!("--sampling-rate={SAMPLED}"))
+        .arguments(client.arguments())
+        .start(bench)?
+        .finish(length + PATIENCE)?;
+    let sampled = read_latencies(&latencies)?;
+    fs::remove_dir_all(&latencies)?;
+    parse(&printed, sampled)
+        .with_context(|| format!("pgbench printed something else than expected:\n{printed}"))
+}
+
+/// Latencies in microseconds, in order, from pgbench's per-transaction log.
+fn read_latencies(folder: &Path) -> anyhow::Result<Vec<u64>> {
+    let mut micros = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let text = fs::read_to_string(entry?.path())?;
+        // client_id transaction_no time script_no time_epoch time_us
+        micros.extend(text.lines().filter_map(|l| l.split(' ').nth(2)?.parse::<u64>().ok()));
+    }
+    ensure!(!micros.is_empty(), "pgbench logged no latency");
+    micros.sort_unstable();
+    Ok(micros)
+}
+
+/// Reads pgbench's report. Clients that gave up are errors of their own.
+fn parse(text: &str, sampled_micros: Vec<u64>) -> Option<Load> {
+    let (mut units, mut failed, mut rate, mut aborted) = (None, 0u64, None, 0u64);
+    for line in text.lines() {
+        if let Some(count) = line.strip_prefix("number of transactions actually processed: ") {
+            units = Some(count.split('/').next()?.trim().parse::<u64>().ok()?);
+        } else if let Some(count) = line.strip_prefix("number of failed transactions: ") {
+            failed = count.split(' ').next()?.parse().ok()?;
+        } else if let Some(value) = line.strip_prefix("tps = ") {
+            rate = Some(value.split(' ').next()?.parse::<f64>().ok()?);
+        } else if line.contains(" aborted in ") {
+            aborted += 1;
+        }
+    }
+    let (units, rate) = (units?, rate?);
+    Some(Load {
+        units,
+        seconds: units as f64 / rate,
+        errors: failed + aborted,
+        p50_seconds: quantile(&sampled_micros, 0.50)? * 1e-6,
+        p99_seconds: quantile(&sampled_micros, 0.99)? * 1e-6,
+    })
+}
+
+fn quantile(sorted: &[u64], part: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    Some(sorted[(last as f64 * part).round() as usize] as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLEAN: &str = "pgbench (15.18 (Debian 15.18-0+deb12u1))
+transaction type: <builtin: select only>
+scaling factor: 1
+query mode: simple
+number of clients: 32
+number of threads: 1
+maximum number of tries: 1
+duration: 4 s
+number of transactions actually processed: 100000
+number of failed transactions: 0 (0.000%)
+latency average = 1.275 ms
+initial connection time = 9.613 ms
+tps = 25000.000000 (without initial connection time)
+";
+
+    #[test]
+    fn a_clean_report_is_read() {
+        let load = parse(CLEAN, (1..=101).collect()).unwrap();
+        assert_eq!((load.units, load.errors), (100_000, 0));
+        assert!((load.seconds - 4.0).abs() < 1e-9);
+        assert!((load.p50_seconds - 51e-6).abs() < 1e-9);
+        assert!((load.p99_seconds - 100e-6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn failed_transactions_and_lost_clients_are_errors() {
+        let failed = CLEAN.replace("transactions: 0 (", "transactions: 7 (");
+        let lost =
+            format!("pgbench: error: client 3 script 0 aborted in command 1 query 0\n{failed}");
+        assert_eq!(parse(&lost, vec![1]).unwrap().errors, 8);
+    }
+
+    #[test]
+    fn an_incomplete_report_is_refused() {
+        assert_eq!(parse("pgbench: error: connection refused", vec![1]), None);
+        assert_eq!(parse(CLEAN, vec![]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(?s).{0,300}") {
+            let _ = parse(&text, vec![1, 2, 3]);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Side-by-side runs of bs9 and its peers: the same load, the same backends,
+//! the same pinning, contenders interleaved, and the ratio of the CPU time
+//! each spends on one unit of work.
+//!
+//! How a run goes, from the outside in:
+//!
+//! - [`arguments`]: what the user asked for.
+//! - [`bench`]: what every row shares: cores, folder, interrupt, programs.
+//! - [`contender`]: bs9 and its peers, where their programs are, which version.
+//! - [`row`]: one comparison: contenders, goals, backends, configuration, load.
+//! - [`rounds`]: interleaves the contenders of a row and collects figures.
+//! - [`load`]: the load generators and how to read what they print.
+//! - [`process`]: one pinned child process, its CPU time and memory.
+//! - [`statistics`], [`report`]: medians, ratios; the table and the JSON file.
+//! - [`origin`], [`postgres`]: the backends.
+
+mod arguments;
+mod bench;
+mod contender;
+mod interrupt;
+mod load;
+mod machine;
+mod origin;
+mod postgres;
+mod process;
+mod report;
+mod rounds;
+mod row;
+mod run_dir;
+mod statistics;
+mod template;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+use crate::bench::Bench;
+use crate::interrupt::Interrupted;
+use crate::report::Report;
+
+/// The exit code of a program ended by SIGINT, by the shell's convention.
+const EXIT_INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(e) if e.is::<Interrupted>() => ExitCode::from(EXIT_INTERRUPTED),
+        Err(e) => {
+            // Nothing is left to report to when stderr itself is gone.
+            let _ = writeln!(std::io::stderr(), "bs9-bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Some(Command::Origin { listen }) => {
+            origin::serve(listen)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Rows) => {
+            for row in row::all() {
+                writeln!(std::io::stdout(), "{:<16} {}", row.name(), row.about())?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
+
+    let bench = Bench::set_up(arguments)?;
+    let mut report = Report::begin(&bench);
+    for row in row::select(&arguments.only)? {
+        let result = rounds::run(&bench, row.as_ref())?;
+        writeln!(std::io::stdout(), "{}", result.table())?;
+        report.rows.push(result);
+    }
+    report.finish();
+    writeln!(std::io::stdout(), "{}", report.footer())?;
+    if let Some(path) = &arguments.json {
+        report.write(path).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,221 @@
+//! What a run came to: a table for people, JSON for programs.
+
+mod table;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::bench::Bench;
+use crate::contender::{Contender, Installed};
+use crate::machine::{Cores, Machine, load_averages};
+use crate::rounds::Figures;
+use crate::row::Row;
+use crate::statistics::Spread;
+
+/// Counts up when a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    schema: u32,
+    began_at: jiff::Timestamp,
+    machine: Machine,
+    cores: Cores,
+    rounds: u32,
+    warmup_seconds: f64,
+    measured_seconds: f64,
+    pub(crate) rows: Vec<RowResult>,
+    /// Load averages when the run ended.
+    load_averages_at_end: String,
+}
+
+/// A row of the table.
+#[derive(Debug, Serialize)]
+pub(crate) struct RowResult {
+    name: &'static str,
+    about: &'static str,
+    unit: &'static str,
+    versions: Vec<(&'static str, String)>,
+    /// Contenders that are not installed here.
+    missing: Vec<&'static str>,
+    contenders: Vec<ContenderResult>,
+    comparisons: Vec<Comparison>,
+}
+
+/// All turns of one contender.
+#[derive(Debug, Serialize)]
+pub(crate) struct ContenderResult {
+    #[serde(serialize_with = "name_and_version", flatten)]
+    pub(crate) installed: Installed,
+    pub(crate) rounds: Vec<Figures>,
+    /// Why it left the row before its end.
+    pub(crate) failure: Option<String>,
+}
+
+/// bs9 over one peer, in CPU time per unit.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Comparison {
+    peer: &'static str,
+    /// Of the rounds' ratios. None when either side failed or saw errors: a
+    /// program that answers wrongly has no speed to compare.
+    ratio: Option<Spread>,
+    goal: Option<f64>,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Notes down what is known before the first row.
+    pub(crate) fn begin(bench: &Bench) -> Self {
+        Self {
+            schema: SCHEMA,
+            began_at: jiff::Timestamp::now(),
+            machine: bench.machine.clone(),
+            cores: bench.cores.clone(),
+            rounds: bench.rounds,
+            warmup_seconds: bench.warmup.as_secs_f64(),
+            measured_seconds: bench.measured.as_secs_f64(),
+            rows: Vec::new(),
+            load_averages_at_end: String::new(),
+        }
+    }
+
+    /// Notes down what is known after the last row.
+    pub(crate) fn finish(&mut self) {
+        self.load_averages_at_end = load_averages();
+    }
+
+    /// Whether every contender that ran did so without a failure or an error.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.rows.iter().flat_map(|row| &row.contenders).all(ContenderResult::is_clean)
+    }
+
+    /// Writes everything as JSON.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let mut file = File::create(path)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        Ok(writeln!(file)?)
+    }
+}
+
+// === impl RowResult ===
+
+impl RowResult {
+    /// Compares bs9, where it took part, with every peer that did.
+    pub(crate) fn new(
+        row: &dyn Row,
+        versions: Vec<(&'static str, String)>,
+        missing: Vec<&'static str>,
+        contenders: Vec<ContenderResult>,
+    ) -> Self {
+        let (ours, peers): (Vec<_>, Vec<_>) =
+            contenders.iter().partition(|c| c.installed.contender == Contender::Bs9);
+        let comparisons = ours
+            .first()
+            .map(|ours| peers.iter().map(|p| ours.over(p, row.goal(&p.installed))).collect())
+            .unwrap_or_default();
+        Self {
+            name: row.name(),
+            about: row.about(),
+            unit: row.unit(),
+            versions,
+            missing,
+            contenders,
+            comparisons,
+        }
+    }
+}
+
+// === impl ContenderResult ===
+
+impl ContenderResult {
+    pub(crate) fn new(installed: Installed) -> Self {
+        Self { installed, rounds: Vec::new(), failure: None }
+    }
+
+    fn errors(&self) -> u64 {
+        self.rounds.iter().map(|figures| figures.errors).sum()
+    }
+
+    fn is_clean(&self) -> bool {
+        self.failure.is_none() && self.errors() == 0
+    }
+
+    fn spread(&self, figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(figure))
+    }
+
+    /// Round by round, because neighbours in time saw the same machine.
+    fn over(&self, peer: &Self, goal: Option<f64>) -> Comparison {
+        let ratios = self
+            .rounds
+            .iter()
+            .zip(&peer.rounds)
+            .map(|(ours, theirs)| ours.cpu_seconds_per_unit / theirs.cpu_seconds_per_unit);
+        let ratio = (self.is_clean() && peer.is_clean()).then(|| Spread::of(ratios)).flatten();
+        Comparison { peer: peer.installed.contender.name(), ratio, goal }
+    }
+}
+
+fn name_and_version<S: serde::Serializer>(
+    installed: &Installed,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap;
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("name", installed.contender.name())?;
+    map.serialize_entry("version", &installed.version)?;
+    map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(contender: Contender, micros: &[f64], errors: u64) -> ContenderResult {
+        let rounds = micros.iter().map(|micros| Figures {
+            cpu_seconds_per_unit: micros * 1e-6,
+            units_per_second: 1e5,
+            p50_seconds: 1e-3,
+            p99_seconds: 2e-3,
+            memory_bytes: 4 << 20,
+            core_ratio: 1.0,
+            errors,
+        });
+        let installed = Installed { contender, program: "p".into(), version: "1.0".into() };
+        ContenderResult { installed, rounds: rounds.collect(), failure: None }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_rounds() {
+        let ours = result(Contender::Bs9, &[8.0, 6.0, 7.0], 0);
+        let peer = result(Contender::Nginx, &[10.0, 10.0, 10.0], 0);
+        let ratio = ours.over(&peer, Some(0.8)).ratio.unwrap();
+        assert!((ratio.median - 0.7).abs() < 1e-9, "{ratio:?}");
+        assert!((ratio.low - 0.6).abs() < 1e-9 && (ratio.high - 0.8).abs() < 1e-9, "{ratio:?}");
+    }
+
+    #[test]
+    fn errors_and_failures_on_either_side_refuse_the_ratio() {
+        let clean = result(Contender::Bs9, &[8.0], 0);
+        let wrong = result(Contender::Nginx, &[10.0], 1);
+        assert_eq!(clean.over(&wrong, None).ratio, None);
+        assert_eq!(wrong.over(&clean, None).ratio, None);
+        let mut failed = result(Contender::Nginx, &[10.0], 0);
+        failed.failure = Some("ended".into());
+        assert_eq!(clean.over(&failed, None).ratio, None);
+        assert_eq!(clean.over(&result(Contender::Nginx, &[], 0), None).ratio, None);
+    }
+
+    #[test]
+    fn json_names_the_contender_beside_its_rounds() {
+        let json = serde_json::to_value(result(Contender::Nginx, &[10.0], 0)).unwrap();
+        assert_eq!(json["name"], "nginx");
+        assert_eq!(json["version"], "1.0");
+        assert_eq!(json["rounds"][0]["errors"], 0);
+    }
+}
