@@ -103,8 +103,11 @@ enum Copying {
     },
     /// To the client.
     Out,
-    /// Both ways: streaming replication.
-    Both,
+    /// Both ways: streaming replication. Over when both sides have sent CopyDone.
+    Both {
+        client_done: bool,
+        server_done: bool,
+    },
 }
 
 /// What may be done with a server connection.
@@ -189,7 +192,10 @@ impl Ledger {
     /// Whether the server waits for COPY data, and for CopyDone or CopyFail.
     #[inline]
     pub fn awaits_copy(&self) -> bool {
-        matches!(self.copy, Copying::In { done: false, .. } | Copying::Both)
+        matches!(
+            self.copy,
+            Copying::In { done: false, .. } | Copying::Both { client_done: false, .. }
+        )
     }
 
     /// What may be done with the connection now.

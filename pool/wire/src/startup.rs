@@ -2,12 +2,14 @@
 //! "GSSAPI Session Encryption", "Canceling Requests in Progress").
 
 mod encode;
+mod opening;
 pub mod options;
 mod packet;
 mod parameters;
 mod version;
 
 pub use encode::{StartupParameters, cancel_request, gss_request, ssl_request, startup_message};
+pub use opening::Opening;
 pub use packet::{CancelRequest, FirstPacket, MAX_STARTUP_LEN, StartupMessage};
 pub use parameters::{Parameters, Replication};
 pub use version::ProtocolVersion;
@@ -25,6 +27,16 @@ pub enum StartupError {
     BadLength {
         /// The Int32 found.
         len: i32,
+    },
+    /// The client asked for encryption twice, or inside of it.
+    #[error("encryption was requested a second time")]
+    Repeated,
+    /// The client did not wait for the answer to its request for encryption: what is buffered
+    /// may have been injected by someone else (CVE-2021-23214).
+    #[error("received unencrypted data after a request for encryption")]
+    BufferedBehindRequest {
+        /// Bytes buffered behind the request.
+        count: usize,
     },
     /// The protocol version is none the pool speaks.
     #[error("unsupported protocol version {major}.{minor}")]

@@ -97,10 +97,13 @@ impl Ledger {
     /// CopyDone or CopyFail: ends the COPY under way, or marks the end of one that a message
     /// already sent may turn out to start.
     fn end_copy(&mut self, origin: Origin) -> Result<Placed, Refused> {
-        if let Copying::In { done: done @ false, .. } = &mut self.copy {
-            *done = true;
-        } else if self.copy != Copying::Both && !self.queue.is_empty() {
-            self.push(Entry { request: Request::CopyEnd, origin, token: 0 })?;
+        match &mut self.copy {
+            Copying::In { done: done @ false, .. } => *done = true,
+            Copying::Both { client_done: true, .. } => {}
+            Copying::Both { server_done: true, .. } => self.copy = Copying::No,
+            Copying::Both { client_done, .. } => *client_done = true,
+            _ if self.queue.is_empty() => {}
+            _ => self.push(Entry { request: Request::CopyEnd, origin, token: 0 })?,
         }
         Ok(Placed::Silent)
     }

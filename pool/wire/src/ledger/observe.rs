@@ -214,8 +214,8 @@ impl Ledger {
                 return Ok(false);
             }
             (R::Query, T::CopyBothResponse) => {
-                self.strike_copy_input()?;
-                self.copy = Copying::Both;
+                let (client_done, _) = self.strike_copy_input()?;
+                self.copy = Copying::Both { client_done, server_done: false };
                 return Ok(false);
             }
             _ => {}
@@ -224,18 +224,22 @@ impl Ledger {
     }
 
     /// CommandComplete comes when the data is through: for COPY FROM STDIN not before the client
-    /// has ended it, for COPY TO STDOUT behind CopyDone.
+    /// has ended it, otherwise behind CopyDone.
     #[inline]
     fn copy_is_over(&self) -> bool {
-        !matches!(self.copy, Copying::In { done: false, .. } | Copying::Out)
+        matches!(self.copy, Copying::No | Copying::In { done: true, .. })
     }
 
     fn copy_out(&mut self, request: Request, tag: BackendTag) -> Result<bool, Violation> {
-        match (self.copy, tag) {
-            (Copying::Out, BackendTag::CopyDone) => self.copy = Copying::No,
-            (Copying::Out | Copying::Both, _) => {}
+        self.copy = match (self.copy, tag) {
+            (Copying::Out, BackendTag::CopyDone)
+            | (Copying::Both { client_done: true, .. }, BackendTag::CopyDone) => Copying::No,
+            (Copying::Both { client_done, .. }, BackendTag::CopyDone) => {
+                Copying::Both { client_done, server_done: true }
+            }
+            (Copying::Out | Copying::Both { server_done: false, .. }, _) => self.copy,
             _ => return Err(Violation::Unexpected { tag, request }),
-        }
+        };
         Ok(false)
     }
 

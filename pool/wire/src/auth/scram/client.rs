@@ -37,7 +37,11 @@ impl ClientFirst {
     /// Opens an exchange. The user name stays empty, as in libpq: PostgreSQL has it from the
     /// StartupMessage.
     pub fn new(nonce: Nonce) -> Self {
-        let message = format!("{GS2_HEADER}n=,r={}", nonce.as_str());
+        Self::naming("", nonce)
+    }
+
+    pub(super) fn naming(user: &str, nonce: Nonce) -> Self {
+        let message = format!("{GS2_HEADER}n={user},r={}", nonce.as_str());
         Self { nonce, message }
     }
 
@@ -62,8 +66,9 @@ impl ClientFirst {
         }
         let combined = nonce(&mut rest)?;
         // Ours, and something of the server's own behind it.
-        if !combined.strip_prefix(self.nonce.as_str()).is_some_and(|own| !own.is_empty()) {
-            return Err(ScramError::NonceMismatch);
+        match combined.strip_prefix(self.nonce.as_str()) {
+            Some(own) if !own.is_empty() => {}
+            _ => return Err(ScramError::NonceMismatch),
         }
         let salt = decode(attribute(&mut rest, 's', "salt")?, "salt in base64")?;
         if salt.is_empty() {
