@@ -261,6 +261,12 @@ impl Stream {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the socket reported something to read, or its end, since a read last
+    /// found it empty. Costs no system call and takes nothing.
+    pub fn has_news(&self) -> bool {
+        self.0.try_io(Interest::READABLE, |_| Ok(())).is_ok()
+    }
+
     /// Takes the socket off this shard, to be given to another one
     /// ([`from_socket`](Self::from_socket)).
     pub fn detach(self) -> OwnedFd {
