@@ -38,3 +38,6 @@ pub use header_line::{HeaderLine, HeaderLineError};
 pub use request::{BodyFraming, RequestHead, parse_request};
 pub use response::{ResponseFraming, ResponseHead, ResponseTo, parse_response};
 pub use target::Target;
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ impl BodyReader {
 
     /// Whether the body is whole if the connection closes now. Otherwise it was cut off (RFC 9112 section 8).
     #[must_use]
-    pub fn is_whole_at_close(&self) -> bool {
+    pub fn may_end_here(&self) -> bool {
         matches!(self, Self::UntilClose) || self.is_done()
     }
 

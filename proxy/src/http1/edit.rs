@@ -28,8 +28,9 @@ pub struct RequestEdits<'a> {
     /// Whether `Expect: 100-continue` is passed on; not when the proxy has answered it itself.
     pub forward_expect: bool,
     /// Path and query to ask for instead. Must begin with `/` and hold neither white space nor control characters.
+    /// Targets without a path (`*`, and those of CONNECT) stay as they are.
     pub path_override: Option<&'a str>,
-    /// The host to ask for instead. Must be valid as a `Host`.
+    /// The host to ask for instead, but for CONNECT. Must be valid as a `Host`.
     pub host_override: Option<&'a str>,
     /// The host to ask for when the request has none, which HTTP/1.0 allows.
     pub host_if_absent: &'a str,
@@ -82,10 +83,9 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &RequestHead<'_>, edits: &Req
     }
     dropped |= dropped_forwarded(fields, edits);
     let new_host = match (edits.host_override, head.target) {
+        (_, Target::Authority(authority)) => Some(authority),
         (Some(host), _) => Some(host),
-        (None, Target::Absolute { authority, .. } | Target::Authority(authority)) => {
-            Some(authority)
-        }
+        (None, Target::Absolute { authority, .. }) => Some(authority),
         (None, _) => head.host.is_none().then_some(edits.host_if_absent),
     };
     if new_host.is_some() {
@@ -127,9 +127,11 @@ fn has_plain_request_line(head: &RequestHead<'_>) -> bool {
 fn write_request_line(out: &mut Vec<u8>, head: &RequestHead<'_>, path_override: Option<&str>) {
     out.extend_from_slice(head.method.as_bytes());
     out.push(b' ');
-    match path_override {
-        Some(path) => out.extend_from_slice(path.as_bytes()),
-        None => head.target.write(head.method, out),
+    match (path_override, head.target) {
+        (Some(path), Target::Origin(_) | Target::Absolute { .. }) => {
+            out.extend_from_slice(path.as_bytes());
+        }
+        _ => head.target.write(head.method, out),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
