@@ -74,6 +74,22 @@ impl Listener {
         self.cells.sum(|cell| cell.accepted.get())
     }
 
+    /// Client connections open now on one shard.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    pub fn open_connections_on(&self, shard: usize) -> u64 {
+        self.cells[shard].open.get()
+    }
+
+    /// Client connections one shard accepted since the listener was created.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    pub fn accepted_connections_on(&self, shard: usize) -> u64 {
+        self.cells[shard].accepted.get()
+    }
+
     /// Client connections closed at accept because a limit was reached.
     pub fn refused_connections(&self) -> u64 {
         self.cells.sum(|cell| cell.refused.get())
