@@ -1,0 +1,72 @@
+//! Upstream connections kept for reuse: one shard's, of one endpoint.
+
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
+
+use bs9_net::{CoarseInstant, Stream, now};
+
+use super::Endpoint;
+
+/// Last in, first out: what was used last is warmest, and the surplus ages at the
+/// other end.
+#[derive(Debug)]
+pub(super) struct IdleConnections {
+    endpoint: Arc<Endpoint>,
+    shard: usize,
+    kept: RefCell<VecDeque<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: Stream,
+    since: CoarseInstant,
+}
+
+impl IdleConnections {
+    pub(super) fn new(endpoint: Arc<Endpoint>, shard: usize) -> Self {
+        Self { endpoint, shard, kept: RefCell::default() }
+    }
+
+    /// One that is still as it was left; those that are not are closed.
+    pub(super) fn take(&self, idle_timeout: Duration) -> Option<Stream> {
+        loop {
+            let idle = self.kept.borrow_mut().pop_back()?;
+            self.endpoint.cells[self.shard].idle.decrement();
+            if now().since(idle.since) < idle_timeout && idle.stream.is_quiet() {
+                return Some(idle.stream);
+            }
+        }
+    }
+
+    /// Keeps `stream`, at the cost of the oldest one when there are `most` already.
+    pub(super) fn put(&self, stream: Stream, most: usize) {
+        if most == 0 {
+            return;
+        }
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() >= most {
+            kept.pop_front();
+        } else {
+            self.endpoint.cells[self.shard].idle.increment();
+        }
+        kept.push_back(Idle { stream, since: now() });
+    }
+
+    /// Closes what has been idle for too long or was closed by the endpoint.
+    pub(super) fn sweep(&self, idle_timeout: Duration) {
+        let mut kept = self.kept.borrow_mut();
+        let before = kept.len();
+        let instant = now();
+        kept.retain(|idle| instant.since(idle.since) < idle_timeout && idle.stream.is_quiet());
+        for _ in kept.len()..before {
+            self.endpoint.cells[self.shard].idle.decrement();
+        }
+    }
+}
+
+impl Drop for IdleConnections {
+    fn drop(&mut self) {
+        for _ in 0..self.kept.borrow().len() {
+            self.endpoint.cells[self.shard].idle.decrement();
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One shard's half of a cluster: picking, connecting, keeping connections.
+
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use bs9_config::EndpointAddress;
+use bs9_net::Stream;
+
+use super::{
+    Cluster, Endpoint, Member,
+    balance::{Balancer, Candidate},
+    idle::IdleConnections,
+};
+
+/// A shard's half of a [`Cluster`].
+#[derive(Debug)]
+pub struct ShardCluster {
+    /// The compiled half.
+    pub cluster: Arc<Cluster>,
+    shard: usize,
+    balancer: Balancer,
+    idle: Box<[Rc<IdleConnections>]>,
+    /// Retries that may still be made, in hundredths of a retry.
+    retry_credit: Cell<u32>,
+}
+
+/// Most retries that can be saved up, in hundredths: a burst of 10.
+const MAX_RETRY_CREDIT: u32 = 1_000;
+const ONE_RETRY: u32 = 100;
+
+/// Members that failed for this request already.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tried {
+    members: [u32; Self::MOST],
+    count: usize,
+}
+
+impl Tried {
+    /// Tries of one request; the configuration allows no more.
+    const MOST: usize = 12;
+
+    /// Remembers `member`.
+    pub fn add(&mut self, member: usize) {
+        if self.count < Self::MOST {
+            self.members[self.count] = member as u32;
+            self.count += 1;
+        }
+    }
+
+    fn has(&self, member: usize) -> bool {
+        self.members[..self.count].contains(&(member as u32))
+    }
+}
+
+struct Eligible<'a> {
+    member: &'a Member,
+    limit: usize,
+    tried: bool,
+}
+
+impl Candidate for Eligible<'_> {
+    fn is_eligible(&self) -> bool {
+        let endpoint = &self.member.endpoint;
+        self.member.weight > 0
+            && !self.tried
+            && endpoint.takes_traffic()
+            && (self.limit == usize::MAX || endpoint.active.load(Relaxed) < self.limit)
+    }
+
+    fn weight(&self) -> u64 {
+        u64::from(self.member.weight).max(1)
+    }
+
+    fn active(&self) -> u64 {
+        self.member.endpoint.active.load(Relaxed) as u64
+    }
+}
+
+/// Why no connection to an endpoint could be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectFailure {
+    #[error("its name does not resolve")]
+    Unresolved,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ShardCluster {
+    /// A shard's half of `cluster`; idle connections of endpoints that `previous` has too are kept.
+    pub fn new(cluster: &Arc<Cluster>, shard: usize, previous: Option<&Self>) -> Rc<Self> {
+        let keep = |endpoint: &Arc<Endpoint>| {
+            let previous = previous?;
+            let same = |member: &Member| Arc::ptr_eq(&member.endpoint, endpoint);
+            previous.cluster.members.iter().position(same).map(|at| Rc::clone(&previous.idle[at]))
+        };
+        let idle = cluster.members.iter().map(|member| {
+            let fresh = || Rc::new(IdleConnections::new(Arc::clone(&member.endpoint), shard));
+            keep(&member.endpoint).unwrap_or_else(fresh)
+        });
+        let seed = (shard as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95);
+        Rc::new(Self {
+            idle: idle.collect(),
+            balancer: Balancer::new(cluster.config.balance, cluster.members.len(), seed),
+            cluster: Arc::clone(cluster),
+            shard,
+            retry_credit: Cell::new(MAX_RETRY_CREDIT),
+        })
+    }
+
+    /// Picks an endpoint that may take a request and counts it as in flight, or
+    /// `None` when there is none besides those in `tried`.
+    pub fn lease(self: &Rc<Self>, tried: &Tried) -> Option<Lease> {
+        let limit = self.cluster.config.max_connections.unwrap_or(usize::MAX);
+        let members = &self.cluster.members;
+        let candidate = |at: usize| Eligible { member: &members[at], limit, tried: tried.has(at) };
+        let member = self.balancer.pick(candidate, members.len())?;
+        let endpoint = &members[member].endpoint;
+        let counted = self.cluster.counts_active;
+        if counted {
+            let before = endpoint.active.fetch_add(1, Relaxed);
+            if before >= limit {
+                // Another shard was faster.
+                endpoint.active.fetch_sub(1, Relaxed);
+                return None;
+            }
+        }
+        endpoint.cells[self.shard].active.increment();
+        endpoint.cells[self.shard].requests.increment();
+        Some(Lease { cluster: Rc::clone(self), member, counted })
+    }
+
+    /// Earns credit for retries with every request.
+    pub fn earn_retry(&self, budget: f64) {
+        let earned = (budget * f64::from(ONE_RETRY)) as u32;
+        self.retry_credit.set((self.retry_credit.get() + earned).min(MAX_RETRY_CREDIT));
+    }
+
+    /// Whether the budget allows one more retry; spends it.
+    pub fn spend_retry(&self) -> bool {
+        match self.retry_credit.get().checked_sub(ONE_RETRY) {
+            Some(left) => {
+                self.retry_credit.set(left);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Closes idle connections that are too old or were closed at the other end.
+    pub fn sweep(&self) {
+        self.idle.iter().for_each(|idle| idle.sweep(self.cluster.config.idle_timeout));
+    }
+}
+
+/// An endpoint in use by one request or connection; counted until dropped.
+#[derive(Debug)]
+pub struct Lease {
+    cluster: Rc<ShardCluster>,
+    member: usize,
+    counted: bool,
+}
+
+impl Lease {
+    /// Its place in the cluster.
+    pub fn member(&self) -> usize {
+        self.member
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.cluster.cluster.members[self.member].endpoint
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Rc<ShardCluster> {
+        &self.cluster
+    }
+
+    pub(crate) fn cell(&self) -> &super::endpoint::EndpointCell {
+        &self.endpoint().cells[self.cluster.shard]
+    }
+
+    /// A connection kept from before.
+    pub fn reuse(&self) -> Option<Stream> {
+        self.cluster.idle[self.member].take(self.cluster.cluster.config.idle_timeout)
+    }
+
+    /// A new connection. Bounded by the caller's timer.
+    pub(crate) async fn connect(&self) -> Result<Stream, ConnectFailure> {
+        let endpoint = self.endpoint();
+        let connected = match &endpoint.address {
+            EndpointAddress::Unix(path) => Stream::connect_unix(path).await,
+            EndpointAddress::Tcp(_) | EndpointAddress::Name { .. } => {
+                match endpoint.socket_address() {
+                    Some(address) => Stream::connect_tcp(address).await,
+                    None => return Err(ConnectFailure::Unresolved),
+                }
+            }
+        };
+        Ok(connected?)
+    }
+
+    /// Gives a connection back that is provably clean.
+    pub fn keep(&self, stream: Stream) {
+        self.cluster.idle[self.member]
+            .put(stream, self.cluster.cluster.config.max_idle_connections);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.cell().active.decrement();
+        if self.counted {
+            self.endpoint().active.fetch_sub(1, Relaxed);
+        }
+    }
+}

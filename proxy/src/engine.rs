@@ -1,0 +1,118 @@
+//! The proxy as the host sees it: one per process.
+
+use std::{
+    any::Any,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bs9_api::types::{ClusterStatus, HttpListenerStatus};
+use bs9_config::ListenerProtocol;
+use bs9_net::{
+    CompileContext, CompileError, ControlContext, Engine, ListenerId, Shard, ShardEngine, Snapshot,
+};
+use thiserror::Error;
+
+use crate::{
+    cluster::{Endpoint, Prober},
+    part::ProxyPart,
+    worker::{ProxyShard, Worker},
+};
+
+thread_local! {
+    /// Lives on the control thread, whose local runtime carries the probes.
+    static PROBER: Prober = Prober::default();
+}
+
+/// The engine behind `protocol = "http"` and `"tcp"`.
+#[derive(Default)]
+pub struct ProxyEngine {
+    /// The part in force, for status answers on the control thread.
+    part: Mutex<Option<Arc<ProxyPart>>>,
+}
+
+/// No endpoint of this address in a cluster of this name.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("cluster {cluster:?} has no endpoint {address:?}")]
+pub struct UnknownEndpoint {
+    /// The cluster that was asked for.
+    pub cluster: String,
+    /// The address that was asked for.
+    pub address: String,
+}
+
+impl ProxyEngine {
+    /// An engine that has compiled nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    fn part(&self) -> Option<Arc<ProxyPart>> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every cluster with its endpoints, in name order.
+    pub fn cluster_statuses(&self) -> Vec<ClusterStatus> {
+        let part = self.part();
+        part.iter().flat_map(|part| &part.clusters).map(|cluster| cluster.status()).collect()
+    }
+
+    /// What an HTTP listener has counted; `None` when it is not one.
+    pub fn http_status(&self, listener: ListenerId) -> Option<HttpListenerStatus> {
+        self.part()?.http.get(&listener).map(|site| site.stats.status())
+    }
+
+    /// Takes an endpoint out for new traffic, or lets it back in. What is in flight finishes.
+    ///
+    /// # Errors
+    /// When there is no such endpoint.
+    pub fn drain_endpoint(
+        &self,
+        cluster: &str,
+        address: &str,
+        drain: bool,
+    ) -> Result<(), UnknownEndpoint> {
+        let endpoint = self.endpoint(cluster, address).ok_or_else(|| UnknownEndpoint {
+            cluster: cluster.to_owned(),
+            address: address.to_owned(),
+        })?;
+        endpoint.set_draining(drain);
+        Ok(())
+    }
+
+    fn endpoint(&self, cluster: &str, address: &str) -> Option<Arc<Endpoint>> {
+        let part = self.part()?;
+        let members = &part.cluster(cluster)?.members;
+        let found = members.iter().find(|member| member.endpoint.name() == address)?;
+        Some(Arc::clone(&found.endpoint))
+    }
+}
+
+impl Engine for ProxyEngine {
+    fn name(&self) -> &'static str {
+        "proxy"
+    }
+
+    fn serves(&self, protocol: &ListenerProtocol) -> bool {
+        matches!(protocol, ListenerProtocol::Http(_) | ListenerProtocol::Tcp(_))
+    }
+
+    fn compile(
+        &self,
+        context: &CompileContext<'_>,
+    ) -> Result<Arc<dyn Any + Send + Sync>, CompileError> {
+        Ok(Arc::new(ProxyPart::compile(context)?))
+    }
+
+    fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {
+        Rc::new(ProxyShard(Worker::start(shard, engine)))
+    }
+
+    fn start_control(&self, _context: &ControlContext) {}
+
+    fn snapshot_changed(&self, context: &ControlContext, snapshot: &Arc<Snapshot>) {
+        let part: Arc<ProxyPart> = snapshot.part(context.engine);
+        PROBER.with(|prober| prober.watch(part.clusters.iter()));
+        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
+    }
+}

@@ -1,0 +1,160 @@
+//! Every way in which bs9 itself has to answer a request, or to give it up.
+
+use crate::http1::{BodyError, RequestError, ResponseError};
+
+/// Why a request was not answered by an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// What the client sent is not a request we forward.
+    #[error("bad request: {0}")]
+    Request(RequestError),
+    /// The client's body is not what its framing says.
+    #[error("bad request body: {0}")]
+    RequestBody(BodyError),
+    /// A reverse proxy opens no tunnels to places of the client's choosing.
+    #[error("CONNECT is not served here")]
+    Connect,
+    /// No route matches.
+    #[error("no route matches")]
+    NoRoute,
+    /// The head did not arrive in time.
+    #[error("the request head did not arrive in time")]
+    HeadTimeout,
+    /// The body did not arrive in time.
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    /// The body is larger than the listener allows.
+    #[error("the request body is larger than max_body_bytes")]
+    BodyTooLarge,
+    /// The cluster has no endpoints at all.
+    #[error("the cluster has no endpoints")]
+    NoEndpoints,
+    /// Every endpoint is unhealthy, draining, at its limit, or was tried in vain.
+    #[error("no endpoint of the cluster takes traffic")]
+    NoHealthyEndpoint,
+    /// No endpoint accepted a connection.
+    #[error("no endpoint accepted a connection")]
+    ConnectFailed,
+    /// No endpoint accepted a connection in time.
+    #[error("no endpoint accepted a connection in time")]
+    ConnectTimeout,
+    /// The endpoint closed the connection before its response.
+    #[error("the endpoint closed the connection before its response")]
+    UpstreamClosed,
+    /// What the endpoint sent is not a response.
+    #[error("bad response: {0}")]
+    Response(ResponseError),
+    /// The endpoint sent something that only an answer to another request would be.
+    #[error("the endpoint sent bytes nobody asked for")]
+    UpstreamExcess,
+    /// The response did not begin in time.
+    #[error("the response did not begin in time")]
+    ResponseTimeout,
+}
+
+/// How many reasons there are: [`Failure::index`] is below it.
+pub(crate) const REASONS: usize = Failure::REASON_NAMES.len();
+
+impl Failure {
+    /// The names of all reasons, by [`Failure::index`]; the codec's own reasons are told
+    /// apart in logs.
+    pub(crate) const REASON_NAMES: [&'static str; 17] = [
+        "bad_request",
+        "bad_request_body",
+        "connect_method",
+        "no_route",
+        "head_timeout",
+        "body_timeout",
+        "body_too_large",
+        "no_endpoints",
+        "no_healthy_endpoint",
+        "connect_failed",
+        "connect_timeout",
+        "upstream_closed",
+        "bad_response",
+        "upstream_excess",
+        "response_timeout",
+        "head_too_large",
+        "uri_too_long",
+    ];
+
+    /// Its place among [`Self::REASON_NAMES`].
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Request(error) => match error.status() {
+                431 => 15,
+                414 => 16,
+                _ => 0,
+            },
+            Self::RequestBody(_) => 1,
+            Self::Connect => 2,
+            Self::NoRoute => 3,
+            Self::HeadTimeout => 4,
+            Self::BodyTimeout => 5,
+            Self::BodyTooLarge => 6,
+            Self::NoEndpoints => 7,
+            Self::NoHealthyEndpoint => 8,
+            Self::ConnectFailed => 9,
+            Self::ConnectTimeout => 10,
+            Self::UpstreamClosed => 11,
+            Self::Response(_) => 12,
+            Self::UpstreamExcess => 13,
+            Self::ResponseTimeout => 14,
+        }
+    }
+
+    /// The stable word for metrics and logs.
+    pub(crate) fn reason(self) -> &'static str {
+        Self::REASON_NAMES[self.index()]
+    }
+
+    /// The codec's own word, where it is more precise.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::Request(error) => error.reason(),
+            Self::RequestBody(error) => error.reason(),
+            Self::Response(error) => error.reason(),
+            other => other.reason(),
+        }
+    }
+
+    /// What the client is told (RFC 9110 section 15).
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::Request(error) => error.status(),
+            Self::RequestBody(_) => 400,
+            Self::Connect => 405,
+            Self::NoRoute => 404,
+            Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::NoEndpoints | Self::NoHealthyEndpoint => 503,
+            Self::ConnectFailed
+            | Self::UpstreamClosed
+            | Self::Response(_)
+            | Self::UpstreamExcess => 502,
+            Self::ConnectTimeout | Self::ResponseTimeout => 504,
+        }
+    }
+
+    /// Whether the client's connection can carry another request: only when its
+    /// request was read to the end.
+    pub(crate) fn leaves_connection_usable(self) -> bool {
+        matches!(
+            self,
+            Self::NoRoute
+                | Self::NoEndpoints
+                | Self::NoHealthyEndpoint
+                | Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::UpstreamClosed
+                | Self::Response(_)
+                | Self::UpstreamExcess
+                | Self::ResponseTimeout
+        )
+    }
+}
+
+/// The reason phrase of a status that bs9 itself answers with.
+pub(crate) fn phrase(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("")
+}
