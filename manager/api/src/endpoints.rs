@@ -4,47 +4,25 @@
 //! comes out. The table yields the trait a program implements, the router that
 //! checks and answers, the typed client, and the OpenAPI documents.
 
-use std::fmt;
-
-use bs9_config::Role;
+use bs9_config::{Process, Role};
 use http::Method;
 
 mod content;
 mod table;
 
 use crate::types::{
-    AddEndpoint, ChangeOutcome, ClusterStatus, Clusters, DataPlaneStatus, DrainEndpoint,
-    DrainOutcome, GenerationStatus, Health, History, HistoryQuery, Listeners, ManagerStatus,
-    MetricsText, Pools, RemoveEndpoint, SetWeight, Versioned,
+    AddEndpoint, ChangeOutcome, Clusters, DataPlaneStatus, DrainEndpoint, DrainOutcome,
+    GenerationInForce, Health, History, HistoryQuery, Listeners, ManagerStatus, MetricsText,
+    OneCluster, Pools, RemoveEndpoint, SetWeight,
 };
 pub(crate) use content::{Answer, ContentKind, Described};
 use table::endpoints;
 
-/// The two programs that answer the admin API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Program {
-    /// `bs9 serve`.
-    DataPlane,
-    /// `bs9 manager`.
-    Manager,
-}
-
-impl Program {
-    /// What can be asked of it.
-    pub fn endpoints(self) -> &'static [&'static Endpoint] {
-        match self {
-            Self::DataPlane => DATA_PLANE,
-            Self::Manager => MANAGER,
-        }
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::DataPlane => "data plane",
-            Self::Manager => "manager",
-        })
+/// What can be asked of `process`.
+pub fn of(process: Process) -> &'static [&'static Endpoint] {
+    match process {
+        Process::DataPlane => DATA_PLANE,
+        Process::Manager => MANAGER,
     }
 }
 
@@ -90,8 +68,8 @@ pub(crate) fn role_word(role: Role) -> &'static str {
 /// One entry of the table.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The program that answers it.
-    pub program: Program,
+    /// Who answers it.
+    pub process: Process,
     /// GET reads, POST changes.
     pub method: Method,
     /// With parameters in braces: `/v1/clusters/{cluster}`.
@@ -140,11 +118,11 @@ endpoints! {
     /// Every cluster with its endpoints.
     clusters: GET "/v1/clusters" by Viewer => Clusters;
     /// One cluster with its endpoints.
-    cluster: GET "/v1/clusters/{cluster}" by Viewer, path cluster => Versioned<ClusterStatus>;
+    cluster: GET "/v1/clusters/{cluster}" by Viewer, path cluster => OneCluster;
     /// Every PostgreSQL pool.
     pools: GET "/v1/pools" by Viewer => Pools;
     /// The configuration in force.
-    generation: GET "/v1/generation" by Viewer => Versioned<GenerationStatus>;
+    generation: GET "/v1/generation" by Viewer => GenerationInForce;
     /// Read the configuration files again and put them in force.
     reload: POST "/v1/reload" by Operator => ChangeOutcome;
     /// Drain the whole process, which then ends.
@@ -200,8 +178,7 @@ mod tests {
 
     #[test]
     fn no_two_entries_share_a_name_or_a_place() {
-        for program in [Program::DataPlane, Program::Manager] {
-            let endpoints = program.endpoints();
+        for endpoints in [DATA_PLANE, MANAGER] {
             let names: BTreeSet<_> = endpoints.iter().map(|e| e.operation_id).collect();
             let places: BTreeSet<_> =
                 endpoints.iter().map(|e| (e.method.as_str(), e.path)).collect();

@@ -3,7 +3,7 @@
 //! [`types`] are what travels. [`endpoints`] is the one table of what can be
 //! asked: the traits a [`server`] answers by, the typed [`client`], who may call
 //! what, and the [`openapi`] documents all come from it. [`socket`] knows where
-//! a running program is found.
+//! a running data plane or manager is found.
 
 pub mod client;
 pub mod endpoints;
@@ -14,6 +14,6 @@ pub mod socket;
 pub mod types;
 
 pub use client::{Client, ClientError, DataPlaneClient, ManagerClient};
-pub use endpoints::{Access, DataPlaneApi, Endpoint, ManagerApi, Program};
+pub use endpoints::{Access, DataPlaneApi, Endpoint, ManagerApi};
 pub use error::{ApiError, ProblemCode};
 pub use server::{AdminAddress, AdminServer, BindError};

@@ -1,9 +1,10 @@
-//! OpenAPI 3.1 documents of both programs, from the endpoint table.
+//! OpenAPI 3.1 documents of data plane and manager, from the endpoint table.
 //!
 //! `docs/openapi/` holds them as they were last reviewed; a test compares.
 
 use std::collections::BTreeMap;
 
+use bs9_config::Process;
 use http::{Method, StatusCode};
 use utoipa::{
     PartialSchema,
@@ -17,32 +18,36 @@ use utoipa::{
 };
 
 use crate::{
-    endpoints::{ContentKind, Described, Endpoint, Program, role_word},
+    endpoints::{self, ContentKind, Described, Endpoint, role_word},
     types::Problem,
 };
 
 /// The name of the one security scheme.
 const TOKEN: &str = "token";
 
-/// The document of `program`, as pretty-printed JSON with a newline at its end.
-pub fn document(program: Program) -> String {
-    let mut text = describe(program)
+/// The document of `process`, as pretty-printed JSON with a newline at its end.
+pub fn document(process: Process) -> String {
+    let mut text = describe(process)
         .to_pretty_json()
         .expect("a document of strings and numbers can be written as JSON");
     text.push('\n');
     text
 }
 
-fn describe(program: Program) -> OpenApi {
-    let endpoints = program.endpoints();
+fn describe(process: Process) -> OpenApi {
+    let endpoints = endpoints::of(process);
+    let name = match process {
+        Process::DataPlane => "data plane",
+        Process::Manager => "manager",
+    };
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
-                .title(format!("bs9 {program}"))
+                .title(format!("bs9 {name}"))
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(format!(
-                    "The admin API of the {program}: over a Unix socket, where root and the \
-                     program's own user may do everything, and over TCP with bearer tokens."
+                    "The admin API of the {name}: over a Unix socket, where root and the \
+                     process's own user may do everything, and over TCP with bearer tokens."
                 ))),
         )
         .paths(paths(endpoints))
@@ -143,19 +148,8 @@ fn query_parameters(query: fn() -> Described) -> Vec<Parameter> {
 
 /// Every type that is referred to, in name order.
 fn components(endpoints: &[&Endpoint]) -> Components {
-    let mut schemas = BTreeMap::new();
-    let bodies = endpoints
-        .iter()
-        .flat_map(|endpoint| endpoint.request.into_iter().chain([endpoint.response]));
-    for describe in bodies.chain([Described::json::<Problem> as fn() -> Described]) {
-        let described = describe();
-        schemas.extend(described.parts);
-        if described.kind == ContentKind::Json {
-            schemas.insert(described.name.into_owned(), described.schema);
-        }
-    }
     ComponentsBuilder::new()
-        .schemas_from_iter(schemas)
+        .schemas_from_iter(schemas(endpoints).into_iter().collect::<BTreeMap<_, _>>())
         .security_scheme(
             TOKEN,
             SecurityScheme::Http(
@@ -166,4 +160,37 @@ fn components(endpoints: &[&Endpoint]) -> Components {
             ),
         )
         .build()
+}
+
+/// Every type that is referred to, as often as it is.
+fn schemas(endpoints: &[&Endpoint]) -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = Vec::new();
+    let bodies = endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.request.into_iter().chain([endpoint.response]));
+    for describe in bodies.chain([Described::json::<Problem> as fn() -> Described]) {
+        let described = describe();
+        schemas.extend(described.parts);
+        if described.kind == ContentKind::Json {
+            schemas.push((described.name.into_owned(), described.schema));
+        }
+    }
+    schemas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_types_share_a_name() {
+        for process in [Process::DataPlane, Process::Manager] {
+            let mut seen = BTreeMap::new();
+            for (name, schema) in schemas(endpoints::of(process)) {
+                let text = serde_json::to_string(&schema).unwrap();
+                let first = seen.entry(name.clone()).or_insert_with(|| text.clone());
+                assert_eq!(*first, text, "{name}");
+            }
+        }
+    }
 }

@@ -14,10 +14,8 @@ use std::{
 };
 
 use axum::Router;
-use bs9_config::{Admin, AdminToken};
+use bs9_config::{Admin, AdminToken, Process, default_socket};
 use tokio::sync::watch;
-
-use crate::{endpoints::Program, socket};
 
 mod access;
 mod connection;
@@ -57,10 +55,10 @@ pub struct AdminAddress {
 }
 
 impl AdminAddress {
-    /// As the configuration says, else the default place of `program`.
-    pub fn of(admin: &Admin, program: Program) -> Self {
+    /// As the configuration says, else the default place of `process`.
+    pub fn of(admin: &Admin, process: Process) -> Self {
         Self {
-            socket: admin.socket.clone().unwrap_or_else(|| socket::default_socket(program)),
+            socket: admin.socket.clone().unwrap_or_else(|| default_socket(process)),
             listen: admin.listen,
             tokens: admin.tokens.clone(),
         }

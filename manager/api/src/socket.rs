@@ -1,72 +1,40 @@
-//! Where a running program is found.
+//! Where a caller finds a running data plane or manager.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-use crate::endpoints::Program;
+use bs9_config::{Process, default_socket};
 
-/// Where sockets are when there is no `$XDG_RUNTIME_DIR`.
+/// Where the sockets of the system's own data plane and manager are.
 const SYSTEM_FOLDER: &str = "/run/bs9";
 
-impl Program {
-    /// The environment variable that names its socket.
-    pub fn socket_variable(self) -> &'static str {
-        match self {
-            Self::DataPlane => "BS9_SOCKET",
-            Self::Manager => "BS9_MANAGER_SOCKET",
-        }
-    }
-
-    /// The name of its socket's file.
-    pub fn socket_name(self) -> &'static str {
-        match self {
-            Self::DataPlane => "dataplane.sock",
-            Self::Manager => "manager.sock",
-        }
+/// The environment variable that names the socket of `process`.
+pub fn variable(process: Process) -> &'static str {
+    match process {
+        Process::DataPlane => "BS9_SOCKET",
+        Process::Manager => "BS9_MANAGER_SOCKET",
     }
 }
 
-/// Where `program` listens when its configuration does not say:
-/// `$XDG_RUNTIME_DIR/bs9/`, else `/run/bs9/`.
-pub fn default_socket(program: Program) -> PathBuf {
-    default_in(program, runtime_folder().as_deref())
+/// Where to look for `process`: `option` (`--socket`), else the environment
+/// [`variable`], else the default place. A user with a runtime folder but
+/// nothing running in it is led to the system's own.
+pub fn find(process: Process, option: Option<&Path>) -> PathBuf {
+    let variable = env::var_os(variable(process)).filter(|value| !value.is_empty());
+    option
+        .or(variable.as_deref().map(Path::new))
+        .map_or_else(|| nearest(default_socket(process), SYSTEM_FOLDER.as_ref()), Path::to_owned)
 }
 
-/// Where a caller looks for `program`: `option` (`--socket`), else the
-/// environment variable, else the first default place where there is one, else
-/// the first default place.
-pub fn find(program: Program, option: Option<&Path>) -> PathBuf {
-    let variable = env::var_os(program.socket_variable()).filter(|value| !value.is_empty());
-    find_in(program, option, variable.as_deref().map(Path::new), runtime_folder().as_deref())
-}
-
-/// `$XDG_RUNTIME_DIR`; a relative path is ignored, as the XDG Base Directory
-/// specification says.
-fn runtime_folder() -> Option<PathBuf> {
-    env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
-fn default_in(program: Program, runtime_folder: Option<&Path>) -> PathBuf {
-    runtime_folder
-        .map_or_else(|| PathBuf::from(SYSTEM_FOLDER), |folder| folder.join("bs9"))
-        .join(program.socket_name())
-}
-
-fn find_in(
-    program: Program,
-    option: Option<&Path>,
-    variable: Option<&Path>,
-    runtime_folder: Option<&Path>,
-) -> PathBuf {
-    if let Some(path) = option.or(variable) {
-        return path.to_owned();
-    }
-    let own = default_in(program, runtime_folder);
-    // A user with a runtime folder still finds the system's program.
-    let system = default_in(program, None);
-    if !own.exists() && system.exists() { system } else { own }
+/// `own`, unless it is missing and a socket of that name is in `system`.
+fn nearest(own: PathBuf, system: &Path) -> PathBuf {
+    let Some(name) = own.file_name() else {
+        return own;
+    };
+    let systems = system.join(name);
+    if !own.exists() && systems.exists() { systems } else { own }
 }
 
 #[cfg(test)]
@@ -74,26 +42,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_explicit_word_wins() {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = Some(folder.path());
-        let option = Some(Path::new("/option.sock"));
-        let variable = Some(Path::new("/variable.sock"));
-        let find = |option, variable| find_in(Program::Manager, option, variable, runtime);
-        assert_eq!(find(option, variable), Path::new("/option.sock"));
-        assert_eq!(find(None, variable), Path::new("/variable.sock"));
-        let own = folder.path().join("bs9/manager.sock");
-        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
-        std::fs::write(&own, "").unwrap();
-        assert_eq!(find(None, None), own);
+    fn what_is_said_is_taken_as_it_is() {
+        let said = Path::new("/nowhere/x.sock");
+        assert_eq!(find(Process::Manager, Some(said)), said);
     }
 
     #[test]
-    fn without_a_runtime_folder_it_is_the_system_one() {
-        assert_eq!(default_in(Program::DataPlane, None), Path::new("/run/bs9/dataplane.sock"));
-        assert_eq!(
-            default_in(Program::DataPlane, Some(Path::new("/run/user/7"))),
-            Path::new("/run/user/7/bs9/dataplane.sock")
-        );
+    fn the_systems_own_is_found_when_the_users_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own/manager.sock");
+        let system = folder.path().join("system");
+        assert_eq!(nearest(own.clone(), &system), own);
+
+        std::fs::create_dir(&system).unwrap();
+        std::fs::write(system.join("manager.sock"), "").unwrap();
+        assert_eq!(nearest(own.clone(), &system), system.join("manager.sock"));
+
+        std::fs::create_dir(own.parent().unwrap()).unwrap();
+        std::fs::write(&own, "").unwrap();
+        assert_eq!(nearest(own.clone(), &system), own);
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! `UPDATE_OPENAPI=1 cargo test -p bs9-api --test openapi` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 use std::{env, fs, path::PathBuf};
 
-use bs9_api::{Program, openapi};
+use bs9_api::{endpoints, openapi};
+use bs9_config::Process;
 use serde_json::Value;
 
-fn check(program: Program, name: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/openapi")
-        .join(name);
-    let current = openapi::document(program);
+fn check(process: Process, name: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi").join(name);
+    let current = openapi::document(process);
     if env::var_os("UPDATE_OPENAPI").is_some() {
         fs::write(&path, &current).unwrap();
     }
@@ -25,20 +26,20 @@ fn check(program: Program, name: &str) {
 
 #[test]
 fn the_data_planes_document_is_current() {
-    check(Program::DataPlane, "dataplane.json");
+    check(Process::DataPlane, "dataplane.json");
 }
 
 #[test]
 fn the_managers_document_is_current() {
-    check(Program::Manager, "manager.json");
+    check(Process::Manager, "manager.json");
 }
 
 #[test]
 fn every_endpoint_is_in_its_document() {
-    for program in [Program::DataPlane, Program::Manager] {
-        let document: Value = serde_json::from_str(&openapi::document(program)).unwrap();
+    for process in [Process::DataPlane, Process::Manager] {
+        let document: Value = serde_json::from_str(&openapi::document(process)).unwrap();
         assert_eq!(document["openapi"], "3.1.0");
-        for endpoint in program.endpoints() {
+        for endpoint in endpoints::of(process) {
             let method = endpoint.method.as_str().to_ascii_lowercase();
             let operation = &document["paths"][endpoint.path][method];
             assert_eq!(operation["operationId"], endpoint.operation_id);
@@ -48,8 +49,8 @@ fn every_endpoint_is_in_its_document() {
 
 #[test]
 fn every_reference_leads_somewhere() {
-    for program in [Program::DataPlane, Program::Manager] {
-        let document: Value = serde_json::from_str(&openapi::document(program)).unwrap();
+    for process in [Process::DataPlane, Process::Manager] {
+        let document: Value = serde_json::from_str(&openapi::document(process)).unwrap();
         let mut references = Vec::new();
         collect(&document, &mut references);
         assert!(!references.is_empty());

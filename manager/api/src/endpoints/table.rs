@@ -17,7 +17,7 @@ macro_rules! endpoints {
     (
         $(#[$api_doc:meta])* api $api:ident;
         $(#[$client_doc:meta])* client $client:ident;
-        $(#[$table_doc:meta])* table $table:ident in $module:ident for $program:ident;
+        $(#[$table_doc:meta])* table $table:ident in $module:ident for $process:ident;
         $(#[$router_doc:meta])* router $router:ident;
 
         $(
@@ -36,7 +36,7 @@ macro_rules! endpoints {
 
             $(
                 pub(crate) static $name: Endpoint = Endpoint {
-                    program: Program::$program,
+                    process: Process::$process,
                     method: Method::$method,
                     path: $path,
                     access: Access::$access,

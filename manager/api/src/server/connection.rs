@@ -1,6 +1,6 @@
 //! Accepting connections and speaking HTTP/1.1 on them, within limits.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -22,6 +22,10 @@ use super::{
 
 /// After an accept that failed for want of something (descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// For a connection that is to close and has no call under way: what is left of
+/// an answer may still go out.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A listening socket that knows how its callers are identified.
 pub(super) trait Accept {
@@ -52,7 +56,8 @@ impl Accept for (TcpListener, Door) {
 }
 
 /// Accepts and serves until `stopped`, then closes: idle connections at once,
-/// busy ones after their call, all of them after [`CLOSE_TIMEOUT`].
+/// busy ones after their call, all of them after [`CLOSE_TIMEOUT`]. Returns when
+/// the last one is closed.
 pub(super) async fn accept_all<L: Accept>(
     listener: L,
     router: Router,
@@ -82,10 +87,18 @@ async fn serve<S>(stream: S, door: Door, router: Router, mut stopped: watch::Rec
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(door.clone());
-        router.clone().oneshot(request.map(Body::new))
-    });
+    let calls = Arc::new(());
+    let service = {
+        let calls = Arc::clone(&calls);
+        service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(door.clone());
+            let call = (Arc::clone(&calls), router.clone().oneshot(request.map(Body::new)));
+            async move {
+                let (_under_way, answer) = call;
+                answer.await
+            }
+        })
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -96,7 +109,9 @@ where
         result = connection.as_mut() => Ok(result),
         () = time_to_close(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
-            time::timeout(CLOSE_TIMEOUT, connection).await
+            // One count is ours, one the service's; more are calls.
+            let limit = if Arc::strong_count(&calls) > 2 { CLOSE_TIMEOUT } else { FLUSH_TIMEOUT };
+            time::timeout(limit, connection).await
         }
     };
     match result {

@@ -3,22 +3,39 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ClusterStatus, ListenerStatus, PoolStatus, SCHEMA};
+use super::{ClusterStatus, GenerationStatus, ListenerStatus, PoolStatus, SCHEMA};
 
-/// Something that stands inside other answers, as an answer of its own.
+/// `GET /v1/clusters/{cluster}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Versioned<T> {
+pub struct OneCluster {
     /// Version of this shape.
     pub schema: u32,
     /// Its fields stand beside `schema`.
     #[serde(flatten)]
-    pub value: T,
+    pub cluster: ClusterStatus,
 }
 
-impl<T> Versioned<T> {
-    /// `value` in the shape this program speaks.
-    pub fn new(value: T) -> Self {
-        Self { schema: SCHEMA, value }
+impl OneCluster {
+    /// The answer with this cluster.
+    pub fn new(cluster: ClusterStatus) -> Self {
+        Self { schema: SCHEMA, cluster }
+    }
+}
+
+/// `GET /v1/generation`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GenerationInForce {
+    /// Version of this shape.
+    pub schema: u32,
+    /// Its fields stand beside `schema`.
+    #[serde(flatten)]
+    pub status: GenerationStatus,
+}
+
+impl GenerationInForce {
+    /// The answer with this generation.
+    pub fn new(status: GenerationStatus) -> Self {
+        Self { schema: SCHEMA, status }
     }
 }
 
