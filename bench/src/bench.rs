@@ -65,6 +65,9 @@ impl Bench {
             warmup: Duration::from_secs(arguments.warmup_seconds.into()),
         };
         bench.say_who_is_missing()?;
+        if arguments.keep {
+            writeln!(std::io::stderr(), "keeping {}", bench.dir.path().display())?;
+        }
         Ok(bench)
     }
 

@@ -1,7 +1,7 @@
 //! Runs a row: in every round each contender has one turn, A B C A B C, so
 //! that whatever else the machine does falls on all of them alike.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -83,14 +83,22 @@ fn turn(bench: &Bench, stage: &dyn Stage, contender: &Installed) -> anyhow::Resu
     })
 }
 
+/// Shows a person what runs; a log file would only fill with it.
 fn say_what_runs(bench: &Bench, row: &dyn Row, who: Contender, round: u32) -> anyhow::Result<()> {
     clear_line()?;
-    let (row, who, of) = (row.name(), who.name(), bench.rounds);
-    write!(std::io::stderr(), "{row}: round {round} of {of}: {who}")?;
-    Ok(std::io::stderr().flush()?)
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let (row, who, of) = (row.name(), who.name(), bench.rounds);
+        write!(stderr, "{row}: round {round} of {of}: {who}")?;
+    }
+    Ok(stderr.flush()?)
 }
 
 /// Goes back over the line that said what runs.
 fn clear_line() -> anyhow::Result<()> {
-    Ok(write!(std::io::stderr(), "\r\x1b[K")?)
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        write!(stderr, "\r\x1b[K")?;
+    }
+    Ok(())
 }
