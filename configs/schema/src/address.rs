@@ -138,8 +138,15 @@ fn host_and_port<'t>(text: &'t str, example: &str) -> Result<(&'t str, u16), Fau
         Fault::new(message).hint(format!("write \"{example}\" or \"unix:/path\""))
     };
     if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(Fault::new(format!("the address `{text}` has no port"))
-            .hint(format!("write \"[{text}]:8080\"")));
+        // `::1:80` is an address, yet more likely meant as one with a port.
+        let with_port = text.rsplit_once(':').filter(|(host, port)| {
+            host.parse::<Ipv6Addr>().is_ok() && port.len() > 1 && port.parse::<u16>().is_ok()
+        });
+        let hint = match with_port {
+            Some((host, port)) => format!("write \"[{host}]:{port}\", with the brackets"),
+            None => format!("write \"[{text}]:8080\""),
+        };
+        return Err(Fault::new(format!("the address `{text}` has no port")).hint(hint));
     }
     if text.starts_with('/') {
         return Err(Fault::new(format!("`{text}` is a path, not an address"))

@@ -1,6 +1,6 @@
 //! The ways in: from a path or from text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{
     model::{Config, ManagerConfig},
@@ -40,7 +40,11 @@ pub fn load(path: &Path) -> Result<Config, Report> {
 pub fn check(path: &Path) -> Checked<Config> {
     let mut findings = Findings::default();
     let sources = source::read(path, &mut findings);
-    read_config(&sources, findings)
+    let mut checked = read_config(&sources, findings);
+    if let Some(config) = &mut checked.config {
+        config.sources = paths(&sources);
+    }
+    checked
 }
 
 /// Reads a data plane's configuration from text. `name` stands for its path: in
@@ -67,7 +71,11 @@ pub fn load_manager(path: &Path) -> Result<ManagerConfig, Report> {
 pub fn check_manager(path: &Path) -> Checked<ManagerConfig> {
     let mut findings = Findings::default();
     let sources = source::read(path, &mut findings);
-    read_manager(&sources, findings)
+    let mut checked = read_manager(&sources, findings);
+    if let Some(config) = &mut checked.config {
+        config.sources = paths(&sources);
+    }
+    checked
 }
 
 /// Reads a manager's configuration from text, by the rules of [`parse_str`].
@@ -82,19 +90,17 @@ pub fn parse_manager_str(name: &str, text: &str) -> Result<ManagerConfig, Report
 
 /// Reads sources that are already in memory.
 pub(crate) fn read_config(sources: &[Source], findings: Findings) -> Checked<Config> {
-    let mut checked = read(sources, findings, sections::config);
-    if let Some(config) = &mut checked.config {
-        config.sources = sources.iter().map(|source| source.path.clone()).collect();
-    }
-    checked
+    read(sources, findings, sections::config)
 }
 
 fn read_manager(sources: &[Source], findings: Findings) -> Checked<ManagerConfig> {
-    let mut checked = read(sources, findings, sections::manager);
-    if let Some(config) = &mut checked.config {
-        config.sources = sources.iter().map(|source| source.path.clone()).collect();
-    }
-    checked
+    read(sources, findings, sections::manager)
+}
+
+/// Where the sources are, whatever folder this process is in later.
+fn paths(sources: &[Source]) -> Vec<PathBuf> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    sources.iter().map(|source| absolute(&source.path)).collect()
 }
 
 fn read<C>(

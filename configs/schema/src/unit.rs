@@ -37,6 +37,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Fault> {
         let Ok(amount) = number.parse::<f64>() else {
             return Err(bad(format!("`{text}` is not a duration")));
         };
+        if unit.is_empty() && !next.is_empty() {
+            return Err(bad(format!("`{text}` is not a duration")));
+        }
         if unit.is_empty() {
             return Err(Fault::new(format!("the duration `{text}` has no unit")).hint(format!(
                 "write \"{number}s\" for seconds, or \"{number}ms\" for milliseconds"

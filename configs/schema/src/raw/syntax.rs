@@ -25,24 +25,25 @@ pub(super) fn recover<'s>(
     findings: &mut Findings,
 ) -> (Cow<'s, str>, Coverage) {
     let mut text = Cow::Borrowed(source.text.as_str());
-    let mut blanked: Option<Range<usize>> = None;
+    let mut blanked: Vec<Range<usize>> = Vec::new();
     for _ in 0..MAX_ERRORS {
         let Err(error) = Document::parse(text.as_ref()) else {
-            let coverage = if blanked.is_some() { Coverage::Partial } else { Coverage::Whole };
+            let coverage = if !blanked.is_empty() { Coverage::Partial } else { Coverage::Whole };
             return (text, coverage);
         };
         let at = error.span().unwrap_or(text.len()..text.len());
-        let section = section(&text, at.start.min(text.len()));
+        // By the original text: what is blanked has no headers any more.
+        let section = section(&source.text, at.start.min(text.len()));
         // An error right behind a blanked section is most likely the same one
         // again: a string or a list that was opened there and never closed.
-        if blanked.as_ref().is_some_and(|last| section.start <= last.end) {
+        if blanked.iter().any(|last| section.start <= last.end && last.start < section.end) {
             break;
         }
         findings.push(finding(file, &text, at, error.message()));
         let kept = text[section.clone()].bytes();
         let blank: String = kept.map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
         text.to_mut().replace_range(section.clone(), &blank);
-        blanked = Some(section);
+        blanked.push(section);
     }
     (Cow::Borrowed(""), Coverage::Partial)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Scope<'a> {
     spot: Spot,
     path: &'a str,
     asked: Vec<&'static str>,
+    /// Required keys that are not there.
+    missing: Vec<(&'static str, Finding)>,
     protocol: Option<&'static str>,
     /// `Some` in describing mode.
     definition: Option<TableDefinition>,
@@ -56,7 +58,16 @@ pub(crate) fn describe(section: impl FnOnce(&mut Scope<'_>)) -> TableDefinition 
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(reader: &'a Reader<'a>, table: &'a Table, spot: Spot, path: &'a str) -> Self {
-        Self { reader, table, spot, path, asked: Vec::new(), protocol: None, definition: None }
+        Self {
+            reader,
+            table,
+            spot,
+            path,
+            asked: Vec::new(),
+            missing: Vec::new(),
+            protocol: None,
+            definition: None,
+        }
     }
 
     /// A key that may be absent.
@@ -124,11 +135,20 @@ impl<'a> Scope<'a> {
     }
 
     /// Reports a key that is not there.
-    pub(crate) fn require(&self, key: Key, kind: &Kind) {
+    pub(crate) fn require(&mut self, key: Key, kind: &Kind) {
+        let hint = match kind {
+            Kind::List { of, .. } if matches!(of.as_ref(), Kind::Table(_)) => {
+                format!("add [[{}]]", self.path_of(key.name))
+            }
+            Kind::List { of, .. } => {
+                format!("add `{} = […]`; each entry is {}", key.name, of.what())
+            }
+            kind => format!("add `{}`: {}", key.name, kind.what()),
+        };
         let finding = Finding::error(format!("`{}` is missing", key.name))
             .at(self.spot, self.path)
-            .hint(format!("add `{}`: {}", key.name, kind.what()));
-        self.reader.missing(finding);
+            .hint(hint);
+        self.missing.push((key.name, finding));
     }
 
     /// Whether the file has this key.
@@ -171,27 +191,32 @@ impl<'a> Scope<'a> {
         Located { value, spot: self.spot, path: self.path.to_owned() }
     }
 
-    /// Reports every key that was never asked for.
-    pub(crate) fn finish(self) {
-        let unknown =
-            self.table.entries.iter().filter(|(name, _)| !self.asked.contains(&name.as_str()));
-        for (name, entry) in unknown {
-            // What a misspelt key holds may well be a secret.
-            if let Value::Text(_) = entry.node.value {
-                if self.asked.contains(&"password") || self.asked.contains(&"token") {
-                    self.reader.hide(entry.node.spot);
-                }
+    /// Reports every key that was never asked for, and those that are missing.
+    pub(crate) fn finish(mut self) {
+        for (name, entry) in &self.table.entries {
+            if !self.asked.contains(&name.as_str()) {
+                let near = nearest(name, self.asked.iter().copied());
+                // A misspelt key is told once: it is not missing as well.
+                self.missing.retain(|(missing, _)| near != Some(missing));
+                self.unknown(name, entry, near);
             }
-            let hint = match nearest(name, self.asked.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys are {}", self.asked.join(", ")),
-            };
-            self.reader.push(
-                Finding::error(format!("unknown key `{name}`"))
-                    .at(entry.key, &self.path_of(name))
-                    .hint(hint),
-            );
         }
+        for (_, finding) in self.missing {
+            self.reader.missing(finding);
+        }
+    }
+
+    fn unknown(&self, name: &str, entry: &Entry, near: Option<&str>) {
+        // What a misspelt key holds may well be a secret.
+        if self.asked.contains(&"password") || self.asked.contains(&"token") {
+            self.reader.hide(entry.node.spot);
+        }
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known keys are {}", self.asked.join(", ")),
+        };
+        let finding = Finding::error(format!("unknown key `{name}`"));
+        self.reader.push(finding.at(entry.key, &self.path_of(name)).hint(hint));
     }
 
     fn read<F: Format>(&self, key: Key, format: &F) -> Option<F::Output> {

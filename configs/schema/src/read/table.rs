@@ -85,6 +85,8 @@ impl<T> Format for Named<T> {
             check_name(name, entry, &path, self.rule, reader);
             let name: Arc<str> = name.as_str().into();
             let Value::Table(table) = &entry.node.value else {
+                // A password instead of the table that holds it is a likely mistake.
+                reader.hide(entry.node.spot);
                 let what = at.path.rsplit('.').next().unwrap_or(at.path);
                 let found = entry.node.value.type_name();
                 let finding = Finding::error(format!("expected a table, found {found}"));

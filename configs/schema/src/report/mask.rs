@@ -73,7 +73,7 @@ mod tests {
                 "{ name = \"a\", token = \"***\", role = 1 }",
             ),
             ("\"password\" = \"é\"", "\"password\" = \"**\""),
-            ("password = \"a\\\"b\" ", "password = \"***\"**"),
+            ("password = \"a\\\"b\" ", "password = \"**\"*\"*"),
             ("token = \"\"\"a\nb\"\"\"\nx = 1", "token = \"\"\"*\n*\"\"\"\nx = 1"),
             ("password = hunter2", "password = *******"),
             ("password = \"open\nx = 1", "password = \"****\nx = 1"),

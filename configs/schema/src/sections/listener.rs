@@ -100,7 +100,11 @@ fn tcp(
     protocol: Option<Protocol>,
     idle_timeout: Option<std::time::Duration>,
 ) -> Option<TcpListener> {
-    let key = Key::new("cluster", "The cluster that connections are passed to.").only("tcp");
+    let key = Key::new(
+        "cluster",
+        "The cluster that connections are passed to; every tcp listener has one.",
+    )
+    .only("tcp");
     let format =
         text("the name of a cluster", None, |name: &str, _| Ok::<Arc<str>, Fault>(name.into()));
     let kind = format.kind();
@@ -137,7 +141,7 @@ fn http(
     protocol: Option<Protocol>,
     idle_timeout: Option<std::time::Duration>,
 ) -> (Option<HttpListener>, Option<Located<usize>>) {
-    let routes_key = Key::new("routes", "Which request goes where, one `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
+    let routes_key = Key::new("routes", "Which request goes where; at least one. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
     let format = list(table(route)).not_empty();
     let kind = format.kind();
     let routes = t.optional(routes_key, format);
