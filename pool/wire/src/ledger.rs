@@ -38,9 +38,9 @@
 //!
 //! When such a COPY fails half-way, it cannot be known whether the server read those Syncs
 //! before it failed (and ignored them) or after (and answers each with a `Z`). The ledger
-//! accepts both, and the connection is [`Condition::Doubtful`] from then on, unless every one of
-//! them turns out to be answered. Late CopyData, CopyDone and CopyFail are ignored by the
-//! server and owe nothing.
+//! accepts both as far as it can, and the connection is [`Condition::Doubtful`] from then on and
+//! never clean again: replies still to come could pass for each other. Late CopyData, CopyDone
+//! and CopyFail are ignored by the server and owe nothing.
 //!
 //! # What the pool puts in
 //!
@@ -77,8 +77,8 @@ pub struct Ledger {
     unsynced: bool,
     /// Syncs that may or may not be answered yet (see "COPY FROM STDIN" above).
     doubtful_syncs: u32,
-    /// The server said goodbye.
-    farewell: bool,
+    /// What is still to come cannot be told for certain, or the server said goodbye.
+    doubtful: bool,
 }
 
 /// What the first entry has received so far.
@@ -141,7 +141,7 @@ impl Ledger {
             skipping: false,
             unsynced: false,
             doubtful_syncs: 0,
-            farewell: false,
+            doubtful: false,
         }
     }
 
@@ -207,7 +207,7 @@ impl Ledger {
             Condition::Busy
         } else if self.status != TransactionStatus::Idle {
             Condition::InTransaction
-        } else if self.doubtful_syncs > 0 || self.farewell {
+        } else if self.doubtful {
             Condition::Doubtful
         } else {
             Condition::Clean

@@ -274,13 +274,14 @@ impl Ledger {
             Ok(front) => front,
             Err(Violation::Unsolicited { .. }) => {
                 // It answers nothing: the server is shutting down, or tired of waiting.
-                self.farewell = true;
+                self.doubtful = true;
                 return Ok(Observed { verdict: Verdict::Aside, closed: None });
             }
             Err(violation) => return Err(violation),
         };
         if let Copying::In { eaten, .. } = self.copy {
             self.doubtful_syncs = self.doubtful_syncs.saturating_add(eaten);
+            self.doubtful |= eaten > 0;
         }
         self.copy = Copying::No;
         let verdict =
@@ -291,7 +292,7 @@ impl Ledger {
             return Ok(Observed { verdict, closed: Some(front) });
         }
         // A second error before ReadyForQuery is the last word of a server that gives up.
-        self.farewell |= self.progress == Progress::Failed;
+        self.doubtful |= self.progress == Progress::Failed;
         self.progress = Progress::Failed;
         Ok(Observed { verdict, closed: None })
     }
