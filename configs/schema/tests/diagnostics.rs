@@ -100,6 +100,7 @@ fn runtime_and_admin() {
         "admin.tokens = { name = \"a\" }",
         "admin.tokens = [{ name = \"a\", role = \"root\", token = \"t\" }]",
         "admin.tokens = [{ name = \"a b\", role = \"admin\" }]",
+        "admin.tokens = [{ name = \"a\", role = \"admin\", token = \"a b\" }]",
     ];
     insta::assert_snapshot!(lines(&cases, str::to_owned));
 }

@@ -165,14 +165,14 @@ fn the_managers_defaults() {
 #[test]
 fn secrets_from_the_environment_and_from_files() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("token"), "from a file\n").expect("written");
+    fs::write(folder.path().join("token"), "from-a-file\n").expect("written");
     let text = "[[admin.tokens]]\nname = \"a\"\nrole = \"admin\"\ntoken = \"file:token\"\n\
                 [[admin.tokens]]\nname = \"b\"\nrole = \"viewer\"\ntoken = \"env:CARGO_MANIFEST_DIR\"\n";
     let file = folder.path().join("bs9.toml");
     fs::write(&file, text).expect("written");
     let config = load(&file).expect("valid");
     let tokens: Vec<_> = config.admin.tokens.iter().map(|token| token.token.reveal()).collect();
-    assert_eq!(tokens, ["from a file", env!("CARGO_MANIFEST_DIR")]);
+    assert_eq!(tokens, ["from-a-file", env!("CARGO_MANIFEST_DIR")]);
     assert_eq!(config.sources, [file]);
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::name::{NAME, check_name};
 use crate::{
     address,
-    model::{Admin, AdminToken, Role},
+    model::{Admin, AdminToken, Role, Secret},
     read::{Key, Located, Scope, Word, list, located, secret, table, text, words},
     report::Finding,
 };
@@ -65,8 +65,20 @@ fn token(t: &mut Scope<'_>) -> Option<AdminToken> {
         Key::new("role", "What the token allows; each role includes the ones before it."),
         words(ROLES),
     );
-    let token = t.required(Key::new("token", "The token itself."), secret());
+    let token =
+        t.required(Key::new("token", "The token itself; visible ASCII only."), located(secret()));
+    let token = token.and_then(|token| sendable(t, token));
     Some(AdminToken { name: name?, role: role?, token: token? })
+}
+
+/// A bearer token travels in a header field (RFC 6750, section 2.1).
+fn sendable(t: &Scope<'_>, token: Located<Secret>) -> Option<Secret> {
+    if token.value.reveal().bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(token.value);
+    }
+    let finding = Finding::error("a token has visible ASCII only").at(token.spot, &token.path);
+    t.reader().push(finding.hint("make one with: openssl rand -hex 32"));
+    None
 }
 
 fn unique(t: &Scope<'_>, tokens: &[Located<AdminToken>]) {
