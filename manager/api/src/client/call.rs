@@ -92,6 +92,8 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         endpoints::{data_plane, manager},
@@ -110,5 +112,31 @@ mod tests {
             |seconds| Call::new(&manager::history).query(&HistoryQuery { seconds }).unwrap().path;
         assert_eq!(path(None), "/v1/history");
         assert_eq!(path(Some(60)), "/v1/history?seconds=60");
+    }
+
+    fn decoded(text: &str) -> Vec<u8> {
+        let mut bytes = text.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            decoded.push(match byte {
+                b'%' => {
+                    let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                    u8::from_str_radix(str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                plain => plain,
+            });
+        }
+        decoded
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_fits_in_a_path_and_comes_back(name in any::<String>()) {
+            let call = Call::new(&data_plane::cluster).path_parameter("cluster", &name);
+            let encoded = call.path.strip_prefix("/v1/clusters/").unwrap().to_owned();
+            prop_assert_eq!(decoded(&encoded), name.as_bytes());
+            prop_assert!(!encoded.contains(['/', '?', '#', ' ']));
+            prop_assert!(call.into_request("localhost", None).is_ok());
+        }
     }
 }

@@ -1,0 +1,107 @@
+//! A folder with a manager and, at times, a data plane.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use bs9_api::{
+    AdminAddress, AdminServer, ManagerClient, endpoints::data_plane_router, types::ManagerStatus,
+};
+use bs9_config::{Admin, DataPlaneLink, History, ManagerConfig};
+use bs9_manager::Manager;
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{self, Instant},
+};
+
+use crate::fake::FakeDataPlane;
+
+/// Generous: only a test that fails gets there.
+const DEADLINE: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+pub(crate) struct Place(tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn data_plane(&self) -> PathBuf {
+        self.0.path().join("dataplane.sock")
+    }
+
+    pub(crate) fn manager(&self) -> PathBuf {
+        self.0.path().join("manager.sock")
+    }
+
+    pub(crate) fn config(&self) -> ManagerConfig {
+        ManagerConfig {
+            sources: Vec::new(),
+            admin: Admin { socket: Some(self.manager()), listen: None, tokens: Vec::new() },
+            dataplane: DataPlaneLink {
+                socket: Some(self.data_plane()),
+                poll_interval: POLL_INTERVAL,
+                timeout: Duration::from_millis(500),
+            },
+            history: History { keep: Duration::from_secs(60), resolution: POLL_INTERVAL },
+        }
+    }
+
+    /// Starts a data plane.
+    pub(crate) fn start(&self, fake: FakeDataPlane) -> Running {
+        let address = AdminAddress { socket: self.data_plane(), listen: None, tokens: Vec::new() };
+        let server = AdminServer::bind(address).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let router = data_plane_router(Arc::new(fake));
+        let task = tokio::spawn(server.serve(router, async {
+            let _ = stopped.await;
+        }));
+        Running { stop, task }
+    }
+
+    /// Asks the manager until its status is as wanted.
+    pub(crate) async fn wait_for(
+        &self,
+        client: &ManagerClient,
+        wanted: impl Fn(&ManagerStatus) -> bool,
+    ) -> ManagerStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let status = client.status().await.unwrap();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still {status:#?}");
+            time::sleep(POLL_INTERVAL).await;
+        }
+    }
+}
+
+/// A data plane that runs.
+pub(crate) struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Runs a manager beside `scene` and ends it in an orderly way after it.
+pub(crate) async fn beside(place: &Place, scene: impl AsyncFnOnce(&ManagerClient)) {
+    let manager = Manager::bind(&place.config()).unwrap();
+    let client = ManagerClient::unix(manager.socket());
+    let (stop, stopped) = oneshot::channel();
+    let run = manager.run(async {
+        let _ = stopped.await;
+    });
+    let scene = async {
+        scene(&client).await;
+        stop.send(()).unwrap();
+    };
+    let (result, ()) = tokio::join!(run, scene);
+    result.unwrap();
+}
