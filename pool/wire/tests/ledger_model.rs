@@ -341,21 +341,22 @@ struct Run {
     seen: Vec<Reply>,
 }
 
-/// The ledger declared the connection out of step.
+/// The ledger declared the connection out of step, or refused a message that may be sent.
 #[derive(Debug)]
 struct Broken;
 
 impl Run {
-    fn send(&mut self, message: Message) {
+    fn send(&mut self, message: Message) -> Result<(), Broken> {
         let Message { request, origin, .. } = message;
         let placed = if origin == Origin::Local {
             self.ledger.answer(request, 0)
         } else {
             self.ledger.expect(request, origin, 0)
         };
-        let _ = placed.expect("nothing was sent that may not be");
+        let _ = placed.map_err(|_| Broken)?;
         self.under_way.push_back(message);
         self.settle();
+        Ok(())
     }
 
     fn settle(&mut self) {
@@ -402,7 +403,7 @@ impl Run {
         match pace % 3 {
             0 => {
                 if let Some(message) = next.pop_front() {
-                    self.send(message);
+                    self.send(message)?;
                 }
             }
             1 => {
@@ -441,7 +442,7 @@ fn run(messages: Vec<Message>, pace: &[u8]) -> (Run, Result<(), Broken>) {
         while !next.is_empty() {
             run.step(&mut next, pace.next().unwrap_or(0))?;
         }
-        run.send(message(Request::Sync, Origin::Client, vec![]));
+        run.send(message(Request::Sync, Origin::Client, vec![]))?;
         run.drain()
     })();
     (run, outcome)
