@@ -13,6 +13,7 @@ pub mod server;
 pub mod socket;
 pub mod types;
 
+pub use bs9_config::Process;
 pub use client::{Client, ClientError, DataPlaneClient, ManagerClient};
 pub use endpoints::{Access, DataPlaneApi, Endpoint, ManagerApi};
 pub use error::{ApiError, ProblemCode};
