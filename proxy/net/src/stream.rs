@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -125,8 +125,10 @@ impl Stream {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
             let room = into.spare();
             let wanted = room.len();
-            match rustix::io::read(&self.0, room) {
-                Ok(count) => {
+            // recv(2) and send(2) go straight to the socket; read(2) and write(2) get there
+            // through the file layer.
+            match rustix::net::recv(&self.0, room, RecvFlags::empty()) {
+                Ok((count, _)) => {
                     if count > 0 && count < wanted {
                         guard.clear_ready();
                     }
@@ -145,7 +147,9 @@ impl Stream {
     /// # Errors
     /// As `write(2)`.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, bytes.len(), |socket| rustix::io::write(socket, bytes))
+        self.poll_write_with(cx, bytes.len(), |socket| {
+            rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)
+        })
     }
 
     /// Likewise, gathering several slices.
