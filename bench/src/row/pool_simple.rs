@@ -47,8 +47,8 @@ impl Row for PoolSimple {
 
     fn goal(&self, peer: &Installed) -> Option<f64> {
         (peer.contender == Contender::Pgbouncer).then(|| {
-            // PgBouncer became dearer when it learnt prepared statements.
-            if peer.generation().is_some_and(|generation| generation >= (1, 21)) {
+            // Goals are set against Debian's 1.18 and against 1.25.
+            if peer.generation().is_some_and(|generation| generation >= (1, 25)) {
                 0.65
             } else {
                 0.80
