@@ -48,6 +48,27 @@
 //! pool answers itself, without sending them ([`Ledger::answer`]), wait in the queue for their
 //! turn, so that a ParseComplete made up by the pool comes out exactly where the server's would;
 //! [`Ledger::settle`] hands them out.
+//!
+//! # Use
+//!
+//! ```
+//! use bs9_wire::ledger::{Ledger, Origin, Request, Verdict};
+//! use bs9_wire::message::backend::TransactionStatus;
+//! use bs9_wire::tag::BackendTag;
+//!
+//! let mut ledger = Ledger::new(1024);
+//! // The pool runs a statement of its own, the client's query right behind it.
+//! let _ = ledger.expect(Request::Query, Origin::Pool, 0)?;
+//! let _ = ledger.expect(Request::Query, Origin::Client, 0)?;
+//!
+//! assert_eq!(ledger.observe(BackendTag::CommandComplete)?.verdict, Verdict::Swallow);
+//! assert_eq!(ledger.ready(TransactionStatus::Idle)?.verdict, Verdict::Swallow);
+//! assert!(!ledger.is_clean(), "idle, but one more ReadyForQuery is owed");
+//! assert_eq!(ledger.observe(BackendTag::CommandComplete)?.verdict, Verdict::Forward);
+//! assert_eq!(ledger.ready(TransactionStatus::Idle)?.verdict, Verdict::Forward);
+//! assert!(ledger.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod entry;
 mod expect;

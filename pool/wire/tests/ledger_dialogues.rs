@@ -134,8 +134,10 @@ impl Dialogue {
             (what, Some(Verdict::Forward))
         };
         let observed = match what.as_bytes() {
-            [b'Z', status] => self.ledger.ready(TransactionStatus::read(&[*status]).unwrap()),
-            [tag] => self.ledger.observe(BackendTag::from_byte(*tag).unwrap()),
+            [b'Z', status] => {
+                self.ledger.ready(TransactionStatus::read(&[*status]).expect("a status"))
+            }
+            [tag] => self.ledger.observe(BackendTag::from_byte(*tag).expect("a message type")),
             _ => panic!("no message is called {what}"),
         };
         let verdict = observed.ok().map(|observed| observed.verdict);

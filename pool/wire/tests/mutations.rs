@@ -28,7 +28,7 @@ impl Random {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap()
+        (self.next() % end.max(1) as u64) as usize
     }
 }
 

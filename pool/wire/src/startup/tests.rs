@@ -91,7 +91,8 @@ fn lengths_that_cannot_be_are_refused_early() {
 
 #[test]
 fn versions() {
-    let table: &[(&[u8; 4], Result<u16, (u16, u16)>)] = &[
+    type Case = (&'static [u8; 4], Result<u16, (u16, u16)>);
+    let table: &[Case] = &[
         (b"\0\x03\0\0", Ok(0)),
         (b"\0\x03\0\x02", Ok(2)),
         (b"\0\x03\x27\x0f", Ok(9999)),
@@ -121,7 +122,7 @@ fn versions() {
 #[test]
 fn parameters_by_name() {
     let bytes = startup(
-        b"user\0alice\0application_name\0a\0_pq_.x\01\0options\0-c a=b\0DateStyle\0ISO\0\
+        b"user\0alice\0application_name\0a\0_pq_.x\x001\0options\0-c a=b\0DateStyle\0ISO\0\
           application_name\0b\0\0",
     );
     let Ok(Some((FirstPacket::Startup(message), _))) = parse(&bytes) else { panic!("a startup") };
