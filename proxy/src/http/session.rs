@@ -1,8 +1,8 @@
 //! A client's connection: one request after the other.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
-use bs9_net::{Buffer, Connection};
+use bs9_net::{Buffer, Connection, Interrupted};
 
 use super::{
     client::Client,
@@ -17,6 +17,9 @@ use crate::{
     part::{Action, HttpSite},
     worker::{Scratch, View, Worker},
 };
+
+/// How long a kept connection may still bring a request when a drain begins.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Carries a client's connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
@@ -63,9 +66,18 @@ impl Session {
         let view = self.worker.view();
         timer.set(view.part.http.get(&self.client.listener())?.idle_timeout);
         drop(view);
-        timer.guard_idle(self.client.stream.readable()).await.ok()?.ok()?;
+        match timer.guard_idle(self.client.stream.readable()).await {
+            Ok(ready) => ready.ok()?,
+            Err(Interrupted::Draining) => {
+                // The next request may be under way already: answer it, and say that it
+                // was the last one, instead of resetting it.
+                timer.set(DRAIN_GRACE);
+                timer.guard(self.client.stream.readable()).await.ok()?.ok()?;
+            }
+            Err(Interrupted::Elapsed | Interrupted::Aborted) => return None,
+        }
         let mut buffer = self.worker.shard.buffers().take();
-        match timer.guard_idle(self.client.stream.read(&mut buffer)).await {
+        match timer.guard(self.client.stream.read(&mut buffer)).await {
             Ok(Ok(count)) if count > 0 => Some(buffer),
             _ => None,
         }
@@ -138,7 +150,7 @@ impl Session {
             match self.client.read(buffer).await {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(_) => return Ok(None),
-                Err(bs9_net::Interrupted::Elapsed) => return Err(Failure::HeadTimeout),
+                Err(Interrupted::Elapsed) => return Err(Failure::HeadTimeout),
                 Err(_) => return Ok(None),
             }
         }
