@@ -33,7 +33,7 @@ pub use error::RouteError;
 pub use spec::{HostMatch, PathMatch, RouteSpec};
 
 use candidate::{Candidates, Request};
-use host::{HostName, Hosts};
+use host::Hosts;
 
 /// Routes, ready to be looked up. Routes are known by their index in the configuration.
 #[derive(Debug)]
@@ -100,8 +100,7 @@ impl RouteTable {
         path: &str,
         mut visit: impl FnMut(&Candidates) -> ControlFlow<R>,
     ) -> Option<R> {
-        let name = host.and_then(HostName::new);
-        self.hosts.matching(name.as_ref(), |paths| paths.matching(path, &mut visit)).break_value()
+        self.hosts.matching(host, |paths| paths.matching(path, &mut visit)).break_value()
     }
 }
 

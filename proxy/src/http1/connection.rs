@@ -1,7 +1,7 @@
 //! The `Connection` field (RFC 9110 section 7.6.1).
 
 use super::fault::HeadFault;
-use super::field::list;
+use super::field::{is, list};
 
 /// Options one head may list in its `Connection` fields. Each named field costs a walk over the head.
 pub(super) const MAX_CONNECTION_OPTIONS: usize = 32;
@@ -21,7 +21,7 @@ impl ConnectionOptions {
     /// Takes in one field. Options that are no tokens are options nobody knows.
     #[inline]
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), HeadFault> {
-        if value.eq_ignore_ascii_case(b"keep-alive") {
+        if is(value, b"keep-alive") {
             self.keep_alive = true;
             return Ok(());
         }
@@ -34,11 +34,11 @@ impl ConnectionOptions {
             if self.count > MAX_CONNECTION_OPTIONS {
                 return Err(HeadFault::TooManyConnectionOptions);
             }
-            if option.eq_ignore_ascii_case(b"close") {
+            if is(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            } else if is(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if is(option, b"upgrade") {
                 self.upgrade = true;
             } else {
                 self.names_fields = true;

@@ -21,39 +21,36 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// Classifies a field name.
+    /// Classifies a field name, which must be a token.
     #[inline]
     pub(super) fn of(name: &str) -> Self {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let name = name.as_bytes();
         match name.len() {
-            2 if is("te") => Self::HopByHop,
-            4 if is("host") => Self::Host,
-            6 if is("expect") => Self::Expect,
-            7 if is("upgrade") => Self::Upgrade,
-            9 if is("forwarded") => Self::ForwardedOther,
-            10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::HopByHop,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::HopByHop,
-            16 if is("proxy-connection") => Self::HopByHop,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            18 if is("proxy-authenticate") => Self::HopByHop,
-            19 if is("proxy-authorization") => Self::HopByHop,
-            13.. => Self::x_forwarded(name),
+            2 if is(name, b"te") => Self::HopByHop,
+            4 if is(name, b"host") => Self::Host,
+            6 if is(name, b"expect") => Self::Expect,
+            7 if is(name, b"upgrade") => Self::Upgrade,
+            9 if is(name, b"forwarded") => Self::ForwardedOther,
+            10 if is(name, b"connection") => Self::Connection,
+            10 if is(name, b"keep-alive") => Self::HopByHop,
+            14 if is(name, b"content-length") => Self::ContentLength,
+            14 if is(name, b"http2-settings") => Self::HopByHop,
+            16 if is(name, b"proxy-connection") => Self::HopByHop,
+            17 if is(name, b"transfer-encoding") => Self::TransferEncoding,
+            18 if is(name, b"proxy-authenticate") => Self::HopByHop,
+            19 if is(name, b"proxy-authorization") => Self::HopByHop,
+            13.. if matches!(name[0], b'x' | b'X') => Self::x_forwarded(name),
             _ => Self::Other,
         }
     }
 
     /// `X-Forwarded-*`, also with `_` for `-`: gateways of the CGI family read both as one name, so a client could
     /// otherwise smuggle in an address of its choice.
-    #[inline]
-    fn x_forwarded(name: &str) -> Self {
-        let bytes = name.as_bytes();
-        if !matches!(bytes.first(), Some(b'x' | b'X')) || !same_name(&bytes[..12], b"x-forwarded-")
-        {
+    fn x_forwarded(name: &[u8]) -> Self {
+        if !same_name(&name[..12], b"x-forwarded-") {
             return Self::Other;
         }
-        match &bytes[12..] {
+        match &name[12..] {
             rest if same_name(rest, b"for") => Self::ForwardedFor,
             rest if same_name(rest, b"proto") => Self::ForwardedProto,
             rest if same_name(rest, b"host") => Self::ForwardedHost,
@@ -70,6 +67,22 @@ impl Field {
             && !content
             && !KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
     }
+}
+
+/// Compares a token or a field value with lower-case letters, digits and hyphens, without regard to case.
+///
+/// Setting the bit 0x20 makes letters lower-case and leaves digits and hyphens as they are; no other byte that tokens and
+/// values can hold becomes one of these.
+#[inline]
+pub(super) fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    let mut difference = 0;
+    for at in 0..N {
+        difference |= (text[at] | 0x20) ^ lower[at];
+    }
+    difference == 0
 }
 
 /// Compares with a lower-case name, taking `_` for `-`.

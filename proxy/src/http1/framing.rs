@@ -1,6 +1,6 @@
 //! `Content-Length` and `Transfer-Encoding` (RFC 9112 sections 6.1 to 6.3).
 
-use super::field::{is_token_byte, list};
+use super::field::{is, is_token_byte, list};
 use super::head::Version;
 
 /// Framing fields that cannot be trusted. Each of these is a way to make two recipients see different messages.
@@ -73,7 +73,7 @@ impl FramingFields {
             // Several fields are one list (RFC 9110 section 5.3), in which `chunked` was not the last.
             return Err(FramingFault::InvalidTransferEncoding);
         }
-        if !value.eq_ignore_ascii_case(b"chunked") {
+        if !is(value, b"chunked") {
             return Err(transfer_encoding_fault(value));
         }
         self.chunked = true;

@@ -197,13 +197,10 @@ fn host<'b>(
 ) -> Result<Option<&'b str>, RequestError> {
     let lines = fields.marks.host;
     let field = match fields.single(lines) {
-        Some(value) => {
-            let text = std::str::from_utf8(value).map_err(|_| RequestError::InvalidHost)?;
-            Some(text)
-                .filter(|text| authority::is_valid(text))
-                .ok_or(RequestError::InvalidHost)
-                .map(Some)?
+        Some(value) if authority::is_valid(value) => {
+            Some(std::str::from_utf8(value).map_err(|_| RequestError::InvalidHost)?)
         }
+        Some(_) => return Err(RequestError::InvalidHost),
         None if lines != 0 => return Err(RequestError::RepeatedHost),
         None if version == Version::Http11 => return Err(RequestError::MissingHost),
         None => None,

@@ -23,13 +23,16 @@ pub enum Target<'b> {
 impl<'b> Target<'b> {
     /// Reads the target of a request with this method; `None` when it is malformed or of a form the method does not have.
     pub(super) fn parse(method: &str, text: &'b str) -> Option<Self> {
-        // RFC 3986 has neither fragments in a request target nor bytes outside ASCII. Readers disagree about both.
-        if !text.is_ascii() || memchr::memchr(b'#', text.as_bytes()).is_some() {
+        // RFC 3986 has neither fragments in a request target nor bytes outside ASCII, and readers
+        // disagree about both.
+        let foreign = |byte: &u8| (byte & 0x80) | u8::from(*byte == b'#');
+        if text.as_bytes().iter().fold(0, |found, byte| found | foreign(byte)) != 0 {
             return None;
         }
         if method == "CONNECT" {
             let has_port = authority::split_port(text).1.is_some_and(|port| !port.is_empty());
-            return (has_port && authority::is_valid(text)).then_some(Self::Authority(text));
+            return (has_port && authority::is_valid(text.as_bytes()))
+                .then_some(Self::Authority(text));
         }
         if text.starts_with('/') {
             return Some(Self::Origin(text));
@@ -47,7 +50,8 @@ impl<'b> Target<'b> {
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(end);
-        authority::is_valid(authority).then_some(Self::Absolute { authority, path_and_query })
+        authority::is_valid(authority.as_bytes())
+            .then_some(Self::Absolute { authority, path_and_query })
     }
 
     /// The path, never empty; `*` for OPTIONS of the server as a whole, the authority itself for CONNECT.

@@ -23,7 +23,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// A host as asked for, in lower case, without port and final dot.
-pub(super) struct HostName {
+struct HostName {
     bytes: [u8; MAX_NAME_BYTES],
     len: usize,
 }
@@ -31,10 +31,10 @@ pub(super) struct HostName {
 impl HostName {
     /// `None` for what is no host name.
     #[inline]
-    pub(super) fn new(host: &str) -> Option<Self> {
+    fn new(host: &str) -> Option<Self> {
         let name = match host.rfind(']') {
             Some(bracket) => &host[..=bracket],
-            None => host.split(':').next().unwrap_or_default(),
+            None => &host[..memchr::memchr(b':', host.as_bytes()).unwrap_or(host.len())],
         };
         let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
         let mut bytes = [0; MAX_NAME_BYTES];
@@ -65,23 +65,32 @@ impl Hosts {
     #[inline]
     pub(super) fn matching<R>(
         &self,
-        name: Option<&HostName>,
+        host: Option<&str>,
         mut visit: impl FnMut(&Paths) -> ControlFlow<R>,
     ) -> ControlFlow<R> {
-        if let Some(name) = name.map(HostName::as_bytes) {
-            if !self.exact.is_empty()
-                && let Some(paths) = self.exact.get(name)
-            {
-                visit(paths)?;
-            }
-            if !self.wildcard.is_empty() {
-                self.matching_wildcards(name, &mut visit)?;
-            }
+        if !(self.exact.is_empty() && self.wildcard.is_empty())
+            && let Some(name) = host.and_then(HostName::new)
+        {
+            self.matching_name(name.as_bytes(), &mut visit)?;
         }
         match &self.any {
             Some(paths) => visit(paths),
             None => ControlFlow::Continue(()),
         }
+    }
+
+    fn matching_name<R>(
+        &self,
+        name: &[u8],
+        visit: &mut impl FnMut(&Paths) -> ControlFlow<R>,
+    ) -> ControlFlow<R> {
+        if let Some(paths) = self.exact.get(name) {
+            visit(paths)?;
+        }
+        if self.wildcard.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.matching_wildcards(name, visit)
     }
 
     fn matching_wildcards<R>(
