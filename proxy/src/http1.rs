@@ -1,12 +1,14 @@
 //! HTTP/1.1 framing without I/O: bytes in, verdicts out.
 //!
-//! Heads are parsed by [`parse_request`] and [`parse_response`] as views of the read buffer; bodies are followed by
-//! [`BodyReader`]; heads for the other side are written by [`write_request_head`] and [`write_response_head`], which copy
-//! whatever needs no change in long runs. Nothing here allocates per message, reads a clock or performs I/O.
+//! Heads are parsed by [`parse_request`] and [`parse_response`] as views of the read buffer; bodies
+//! are followed by [`BodyReader`]; heads for the other side are written by [`write_request_head`]
+//! and [`write_response_head`], which copy whatever needs no change in long runs. Nothing here
+//! allocates per message, reads a clock or performs I/O.
 //!
-//! The reading of RFC 9112 is the strict one on both sides: whatever two recipients could frame differently is refused,
-//! each way under a reason of its own ([`RequestError::reason`], [`ResponseError::reason`]). Line ends of a bare LF are
-//! accepted (RFC 9112 section 2.2) and never forwarded as such.
+//! The reading of RFC 9112 is the strict one on both sides: whatever two recipients could frame
+//! differently is refused, each way under a reason of its own ([`RequestError::reason`],
+//! [`ResponseError::reason`]). Line ends of a bare LF are accepted (RFC 9112 section 2.2) and never
+//! forwarded as such.
 
 mod authority;
 mod body;

@@ -2,19 +2,20 @@
 //!
 //! The most specific match wins, whatever the order of the configuration:
 //!
-//! 1. **Host**: the exact name, then wildcards from the longest suffix to the shortest, then routes for any host. Case, port
-//!    and a final dot do not matter.
-//! 2. **Path**: the exact path, then prefixes from the longest to the shortest, then regular expressions in the order of the
-//!    configuration, then routes for any path. The prefix `/` is any path. Prefixes are prefixes of bytes: `/v1` holds for
-//!    `/v1x`, `/v1/` does not.
-//! 3. **Constraints**: the more of method, headers and query a route asks for, the earlier it is tried; then the one that
-//!    allows fewer methods; then the order of the configuration.
+//! 1. **Host**: the exact name, then wildcards from the longest suffix to the shortest, then routes
+//!    for any host. Case, port and a final dot do not matter.
+//! 2. **Path**: the exact path, then prefixes from the longest to the shortest, then regular
+//!    expressions in the order of the configuration, then routes for any path. The prefix `/` is
+//!    any path. Prefixes are prefixes of bytes: `/v1` holds for `/v1x`, `/v1/` does not.
+//! 3. **Constraints**: the more of method, headers and query a route asks for, the earlier it is
+//!    tried; then the one that allows fewer methods; then the order of the configuration.
 //!
-//! A route whose constraints do not hold gives way to the next in this order, down to less specific paths and hosts.
+//! A route whose constraints do not hold gives way to the next in this order, down to less specific
+//! paths and hosts.
 //!
-//! A lookup allocates nothing. It hashes the host and the path, walks a radix tree along the path and runs the regular
-//! expressions of the host as sets, so that its cost follows the request, not the number of routes. Only routes that differ in
-//! nothing but constraints are tried one by one.
+//! A lookup allocates nothing. It hashes the host and the path, walks a radix tree along the path
+//! and runs the regular expressions of the host as sets, so that its cost follows the request, not
+//! the number of routes. Only routes that differ in nothing but constraints are tried one by one.
 
 mod candidate;
 mod error;
@@ -45,7 +46,8 @@ impl RouteTable {
     /// Compiles routes, which are numbered from 0 in the order given.
     ///
     /// # Errors
-    /// Everything that is wrong with the routes, at once: malformed matches, and matches that are the same.
+    /// Everything that is wrong with the routes, at once: malformed matches, and matches that are
+    /// the same.
     pub fn compile(routes: impl IntoIterator<Item = RouteSpec>) -> Result<Self, Vec<RouteError>> {
         let mut errors = Vec::new();
         let mut first_with: FxHashMap<RouteSpec, usize> = FxHashMap::default();
@@ -75,8 +77,9 @@ impl RouteTable {
 
     /// The route a request takes: its index in the configuration.
     ///
-    /// `host` is the host asked for, with or without a port; `path` comes without the query; `header` gives the value of a
-    /// field by its name, in the case of the configuration; `query` is what follows `?`, percent-encoded as sent.
+    /// `host` is the host asked for, with or without a port; `path` comes without the query;
+    /// `header` gives the value of a field by its name, in the case of the configuration;
+    /// `query` is what follows `?`, percent-encoded as sent.
     #[inline]
     pub fn lookup<'h>(
         &self,
@@ -93,7 +96,8 @@ impl RouteTable {
         })
     }
 
-    /// Calls `visit` with the routes whose host and path match, from the most to the least specific, until it breaks off.
+    /// Calls `visit` with the routes whose host and path match, from the most to the least
+    /// specific, until it breaks off.
     fn visit<R>(
         &self,
         host: Option<&str>,

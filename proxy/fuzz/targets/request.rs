@@ -62,7 +62,8 @@ fuzz_target!(|input: &[u8]| {
     }
     let Ok(Some(reading)) = whole else { return };
     let out = forward(bytes, choice % 2 == 0);
-    // The edits add lines, so the forwarded head may be beyond limits that the received one was within.
+    // The edits add lines, so the forwarded head may be beyond limits that the received one was
+    // within.
     let mut storage = HeaderStorage::new();
     let Ok(Parsed::Complete(forwarded)) = parse_request(&out, &HeadLimits::default(), &mut storage)
     else {

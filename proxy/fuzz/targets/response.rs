@@ -1,4 +1,5 @@
-//! Responses: the verdict does not depend on how bytes arrive, and what is forwarded reads the same.
+//! Responses: the verdict does not depend on how bytes arrive, and what is forwarded reads the
+//! same.
 #![no_main]
 
 use bs9_proxy::http1::{

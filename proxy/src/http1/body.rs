@@ -72,14 +72,15 @@ impl BodyReader {
         }
     }
 
-    /// Whether the body is whole if the connection closes now. Otherwise it was cut off (RFC 9112 section 8).
+    /// Whether the body is whole if the connection closes now. Otherwise it was cut off (RFC 9112
+    /// section 8).
     #[must_use]
     pub fn may_end_here(&self) -> bool {
         matches!(self, Self::UntilClose) || self.is_done()
     }
 
-    /// Takes in `bytes` and says how many of them belong to the body, and whether it is over. The bytes are the body as
-    /// it is on the wire, chunk framing included.
+    /// Takes in `bytes` and says how many of them belong to the body, and whether it is over. The
+    /// bytes are the body as it is on the wire, chunk framing included.
     ///
     /// # Errors
     /// When the bytes are not what the framing says.

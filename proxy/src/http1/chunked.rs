@@ -1,8 +1,8 @@
-//! The chunked transfer coding (RFC 9112 section 7.1): followed byte by byte, so that valid chunks can pass through
-//! untouched.
+//! The chunked transfer coding (RFC 9112 section 7.1): followed byte by byte, so that valid chunks
+//! can pass through untouched.
 //!
-//! The grammar is taken literally: CRLF only, hexadecimal digits only, no white space but around chunk extensions. Every
-//! leniency here is one that some other implementation does not share.
+//! The grammar is taken literally: CRLF only, hexadecimal digits only, no white space but around
+//! chunk extensions. Every leniency here is one that some other implementation does not share.
 
 use super::field::{is_token_byte, is_value_byte};
 use super::trailer::TrailerName;
@@ -310,7 +310,8 @@ fn expect(byte: u8, wanted: u8) -> Result<(), ChunkError> {
     if byte == wanted { Ok(()) } else { Err(ChunkError::InvalidLineEnd) }
 }
 
-/// Appends the line before a chunk of `len` bytes, which must not be 0. The chunk is followed by CRLF.
+/// Appends the line before a chunk of `len` bytes, which must not be 0. The chunk is followed by
+/// CRLF.
 pub fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
     debug_assert!(len > 0, "an empty chunk ends the body");
     let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);

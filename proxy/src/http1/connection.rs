@@ -3,7 +3,8 @@
 use super::fault::HeadFault;
 use super::field::{is, list};
 
-/// Options one head may list in its `Connection` fields. Each named field costs a walk over the head.
+/// Options one head may list in its `Connection` fields. Each named field costs a walk over the
+/// head.
 pub(super) const MAX_CONNECTION_OPTIONS: usize = 32;
 
 /// The options of all `Connection` fields of a head.

@@ -1,7 +1,9 @@
-//! Writing a head for the other side: what needs no change is copied in runs, edits stand around them.
+//! Writing a head for the other side: what needs no change is copied in runs, edits stand around
+//! them.
 //!
-//! Only complete lines `name: value CRLF` are copied. Lines that are formed otherwise (a bare LF, other white space around
-//! the value) are written anew, so that the next recipient has nothing to interpret.
+//! Only complete lines `name: value CRLF` are copied. Lines that are formed otherwise (a bare LF,
+//! other white space around the value) are written anew, so that the next recipient has nothing to
+//! interpret.
 
 use super::field_table::{FieldTable, Lines};
 use super::generated::push_decimal;
@@ -20,15 +22,17 @@ pub struct RequestEdits<'a> {
     pub forwarded_proto: Option<&'a str>,
     /// The host for `X-Forwarded-Host`; without it the field is not written.
     pub forwarded_host: Option<&'a str>,
-    /// Whether the client may be believed: its `X-Forwarded-For` is then extended, and its `X-Forwarded-Proto`, `-Host`,
-    /// other `X-Forwarded-*` and `Forwarded` fields are kept. Otherwise all of them are dropped.
+    /// Whether the client may be believed: its `X-Forwarded-For` is then extended, and its
+    /// `X-Forwarded-Proto`, `-Host`, other `X-Forwarded-*` and `Forwarded` fields are kept.
+    /// Otherwise all of them are dropped.
     pub trust_incoming_forwarded: bool,
     /// Whether to ask the endpoint for the protocol in [`RequestHead::upgrade`].
     pub upgrade: bool,
     /// Whether `Expect: 100-continue` is passed on; not when the proxy has answered it itself.
     pub forward_expect: bool,
-    /// Path and query to ask for instead. Must begin with `/` and hold neither white space nor control characters.
-    /// Targets without a path (`*`, and those of CONNECT) stay as they are.
+    /// Path and query to ask for instead. Must begin with `/` and hold neither white space nor
+    /// control characters. Targets without a path (`*`, and those of CONNECT) stay as they
+    /// are.
     pub path_override: Option<&'a str>,
     /// The host to ask for instead, but for CONNECT. Must be valid as a `Host`.
     pub host_override: Option<&'a str>,
@@ -46,9 +50,11 @@ pub enum Recode {
     /// The body passes through as it is.
     #[default]
     Keep,
-    /// Chunks are taken apart, for a client of HTTP/1.0; the connection must be closed after the body.
+    /// Chunks are taken apart, for a client of HTTP/1.0; the connection must be closed after the
+    /// body.
     Dechunk,
-    /// A body that ends with the connection is put in chunks, so that the client's connection survives it.
+    /// A body that ends with the connection is put in chunks, so that the client's connection
+    /// survives it.
     Enchunk,
 }
 
@@ -67,7 +73,8 @@ pub struct ResponseEdits<'a> {
     pub remove: &'a [Box<str>],
 }
 
-/// Appends the head for the upstream side to `out`: HTTP/1.1, with `Host`, without hop-by-hop fields.
+/// Appends the head for the upstream side to `out`: HTTP/1.1, with `Host`, without hop-by-hop
+/// fields.
 pub fn write_request_head(out: &mut Vec<u8>, head: &RequestHead<'_>, edits: &RequestEdits<'_>) {
     let fields = &head.fields;
     let marks = &fields.marks;
@@ -167,8 +174,8 @@ fn write_forwarded(out: &mut Vec<u8>, fields: &FieldTable<'_>, edits: &RequestEd
     }
 }
 
-/// Appends the head for the downstream side to `out`: HTTP/1.1, without hop-by-hop fields, with what the client has to
-/// know about the connection.
+/// Appends the head for the downstream side to `out`: HTTP/1.1, without hop-by-hop fields, with
+/// what the client has to know about the connection.
 pub fn write_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>, edits: &ResponseEdits<'_>) {
     let fields = &head.fields;
     let marks = &fields.marks;

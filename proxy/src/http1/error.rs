@@ -18,7 +18,8 @@ pub enum RequestError {
     /// The method is not a token.
     #[error("the method is not a token")]
     InvalidMethod,
-    /// The target is malformed, or of a form that does not go with the method (RFC 9112 section 3.2).
+    /// The target is malformed, or of a form that does not go with the method (RFC 9112 section
+    /// 3.2).
     #[error("the request target is malformed")]
     InvalidTarget,
     /// The target is longer than [`super::HeadLimits::max_uri_bytes`].
@@ -82,7 +83,8 @@ impl RequestError {
     }
 }
 
-/// A response the proxy does not forward: the client gets a 502, and the upstream connection is closed.
+/// A response the proxy does not forward: the client gets a 502, and the upstream connection is
+/// closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
     /// The lines of the head.
@@ -103,7 +105,8 @@ pub enum ResponseError {
     /// 101 without a protocol, or to a request that did not ask for one (RFC 9110 section 15.2.2).
     #[error("the protocol was switched without being asked")]
     UnexpectedUpgrade,
-    /// An interim response with a framing field (RFC 9112 section 6.3): what follows it cannot be trusted.
+    /// An interim response with a framing field (RFC 9112 section 6.3): what follows it cannot be
+    /// trusted.
     #[error("an interim response has a body")]
     InterimWithBody,
 }

@@ -1,8 +1,9 @@
 //! Ways in which the lines of a head can be malformed, and finding out which it was.
 //!
-//! `httparse` says that something is wrong, not always what. The happy path does not pay for better answers: only when it
-//! has refused a head is the head walked again, line by line. The verdict depends on the first offending byte alone, so it
-//! is the same whether a head arrives whole or in pieces.
+//! `httparse` says that something is wrong, not always what. The happy path does not pay for better
+//! answers: only when it has refused a head is the head walked again, line by line. The verdict
+//! depends on the first offending byte alone, so it is the same whether a head arrives whole or in
+//! pieces.
 
 use super::field::{is_token_byte, is_value_byte};
 
@@ -15,8 +16,8 @@ pub enum HeadFault {
     /// More fields than [`super::HeadLimits::max_headers`].
     #[error("the head has too many fields")]
     TooManyHeaders,
-    /// A line that starts with white space: obsolete line folding (RFC 9112 section 5.2), or white space before the first
-    /// field (section 2.2).
+    /// A line that starts with white space: obsolete line folding (RFC 9112 section 5.2), or white
+    /// space before the first field (section 2.2).
     #[error("a header line starts with white space")]
     ObsoleteFold,
     /// White space between a field's name and the colon (RFC 9112 section 5.1).
@@ -31,7 +32,8 @@ pub enum HeadFault {
     /// A CR that no LF follows (RFC 9112 section 2.2).
     #[error("a CR without LF")]
     BareCr,
-    /// More than [`MAX_CONNECTION_OPTIONS`](super::connection::MAX_CONNECTION_OPTIONS) names in `Connection`.
+    /// More than [`MAX_CONNECTION_OPTIONS`](super::connection::MAX_CONNECTION_OPTIONS) names in
+    /// `Connection`.
     #[error("the Connection field names too many options")]
     TooManyConnectionOptions,
 }

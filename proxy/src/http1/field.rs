@@ -1,6 +1,7 @@
 //! The header fields a proxy has to understand, told apart by name.
 
-/// What a field name means to the codec. Names are compared without regard to case (RFC 9110 section 5.1).
+/// What a field name means to the codec. Names are compared without regard to case (RFC 9110
+/// section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     /// Passed on untouched.
@@ -44,8 +45,8 @@ impl Field {
         }
     }
 
-    /// `X-Forwarded-*`, also with `_` for `-`: gateways of the CGI family read both as one name, so a client could
-    /// otherwise smuggle in an address of its choice.
+    /// `X-Forwarded-*`, also with `_` for `-`: gateways of the CGI family read both as one name, so
+    /// a client could otherwise smuggle in an address of its choice.
     fn x_forwarded(name: &[u8]) -> Self {
         if !same_name(&name[..12], b"x-forwarded-") {
             return Self::Other;
@@ -58,8 +59,9 @@ impl Field {
         }
     }
 
-    /// Whether a `Connection` field may name this field away. Framing and routing fields never, and none that carries
-    /// credentials or describes the content: stripping those is an attack, not connection management.
+    /// Whether a `Connection` field may name this field away. Framing and routing fields never, and
+    /// none that carries credentials or describes the content: stripping those is an attack,
+    /// not connection management.
     pub(super) fn removable(name: &str) -> bool {
         const KEPT: [&str; 5] = ["authorization", "cookie", "set-cookie", "via", "cache-control"];
         let content = name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("content-"));
@@ -69,10 +71,11 @@ impl Field {
     }
 }
 
-/// Compares a token or a field value with lower-case letters, digits and hyphens, without regard to case.
+/// Compares a token or a field value with lower-case letters, digits and hyphens, without regard to
+/// case.
 ///
-/// Setting the bit 0x20 makes letters lower-case and leaves digits and hyphens as they are; no other byte that tokens and
-/// values can hold becomes one of these.
+/// Setting the bit 0x20 makes letters lower-case and leaves digits and hyphens as they are; no
+/// other byte that tokens and values can hold becomes one of these.
 #[inline]
 pub(super) fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
     let Ok(text) = <&[u8; N]>::try_from(text) else {

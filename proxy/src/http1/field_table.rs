@@ -12,7 +12,8 @@ use super::head::{MAX_HEADERS, Version};
 pub(super) type Lines = u128;
 const _: () = assert!(MAX_HEADERS <= Lines::BITS as usize);
 
-/// The header lines of a head that need attention when it is forwarded; all others are copied as they are.
+/// The header lines of a head that need attention when it is forwarded; all others are copied as
+/// they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
     /// Not exactly `name: value CRLF`: written anew instead of copied.
@@ -165,8 +166,9 @@ impl<'b> FieldTable<'b> {
 
     /// The protocol of the only `Upgrade` field, when `Connection` names it and it may pass.
     ///
-    /// Other versions of HTTP and TLS are never negotiated through the proxy: inside them requests would pass by the
-    /// routes. A list of protocols is not taken up either (RFC 9110 section 7.8 leaves that to the server).
+    /// Other versions of HTTP and TLS are never negotiated through the proxy: inside them requests
+    /// would pass by the routes. A list of protocols is not taken up either (RFC 9110 section
+    /// 7.8 leaves that to the server).
     pub(super) fn upgrade(&self) -> Option<&'b str> {
         if !self.options.upgrade {
             return None;

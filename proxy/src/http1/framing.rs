@@ -3,10 +3,12 @@
 use super::field::{is, is_token_byte, list};
 use super::head::Version;
 
-/// Framing fields that cannot be trusted. Each of these is a way to make two recipients see different messages.
+/// Framing fields that cannot be trusted. Each of these is a way to make two recipients see
+/// different messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingFault {
-    /// Not a plain decimal number that fits 64 bits; lists are refused even when their members agree.
+    /// Not a plain decimal number that fits 64 bits; lists are refused even when their members
+    /// agree.
     #[error("the Content-Length is not one decimal number")]
     InvalidContentLength,
     /// More than one `Content-Length` field, even with equal values.
@@ -70,7 +72,8 @@ impl FramingFields {
     #[inline]
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), FramingFault> {
         if self.chunked {
-            // Several fields are one list (RFC 9110 section 5.3), in which `chunked` was not the last.
+            // Several fields are one list (RFC 9110 section 5.3), in which `chunked` was not the
+            // last.
             return Err(FramingFault::InvalidTransferEncoding);
         }
         if !is(value, b"chunked") {

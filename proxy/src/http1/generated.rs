@@ -2,8 +2,8 @@
 
 /// Appends a whole response: head with `Content-Length`, and the body unless it answers a HEAD.
 ///
-/// `headers` must be well-formed names and values, without framing or `Connection` fields. `keep_alive` announces what
-/// HTTP/1.1 clients assume; close the connection of other clients.
+/// `headers` must be well-formed names and values, without framing or `Connection` fields.
+/// `keep_alive` announces what HTTP/1.1 clients assume; close the connection of other clients.
 pub fn write_simple_response(
     out: &mut Vec<u8>,
     status: u16,

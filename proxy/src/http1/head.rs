@@ -3,13 +3,15 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-/// Hard cap on the number of header fields of one head; [`HeadLimits::max_headers`] can only lower it.
+/// Hard cap on the number of header fields of one head; [`HeadLimits::max_headers`] can only lower
+/// it.
 pub const MAX_HEADERS: usize = 128;
 
 /// Limits on one head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes from the first of the start line to the last of the empty line that ends the head, both included.
+    /// Bytes from the first of the start line to the last of the empty line that ends the head,
+    /// both included.
     pub max_head_bytes: usize,
     /// Header fields; values above [`MAX_HEADERS`] mean [`MAX_HEADERS`].
     pub max_headers: usize,
@@ -26,7 +28,8 @@ impl Default for HeadLimits {
 /// The outcome of a parse that found nothing wrong so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// The head is not complete yet; parse again when more bytes have been appended to the same buffer.
+    /// The head is not complete yet; parse again when more bytes have been appended to the same
+    /// buffer.
     Partial,
     /// A whole head.
     Complete(T),
@@ -49,8 +52,8 @@ impl Version {
 
 /// Uninitialised room for the header fields of one head.
 ///
-/// Creating one costs nothing, and it is used once. It is large (4 KiB), so keep it in a function that is not `async`: a
-/// future that held it across an `await` would carry it.
+/// Creating one costs nothing, and it is used once. It is large (4 KiB), so keep it in a function
+/// that is not `async`: a future that held it across an `await` would carry it.
 pub struct HeaderStorage<'b> {
     pub(super) slots: [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS],
 }

@@ -11,7 +11,8 @@ use super::head::{HeadLimits, HeaderStorage, MAX_HEADERS, Parsed, Version};
 use super::response::ResponseTo;
 use super::target::Target;
 
-/// Empty lines tolerated before a request line: some clients end a body with one too many (RFC 9112 section 2.2).
+/// Empty lines tolerated before a request line: some clients end a body with one too many (RFC 9112
+/// section 2.2).
 const MAX_LEADING_EMPTY_LINES: usize = 4;
 
 /// How the body of a request is delimited.
@@ -34,8 +35,8 @@ pub struct RequestHead<'b> {
     pub target: Target<'b>,
     /// The version the client speaks.
     pub version: Version,
-    /// The host that is asked for, with its port if one was sent: from the target when that has one, else from `Host`.
-    /// Never empty. `None` only in HTTP/1.0.
+    /// The host that is asked for, with its port if one was sent: from the target when that has
+    /// one, else from `Host`. Never empty. `None` only in HTTP/1.0.
     pub host: Option<&'b str>,
     /// How the body is delimited.
     pub framing: BodyFraming,
@@ -43,8 +44,8 @@ pub struct RequestHead<'b> {
     pub keep_alive: bool,
     /// Whether the client waits for a 100 before it sends the body.
     pub expect_continue: bool,
-    /// The protocol the client would switch to: only in HTTP/1.1, when `Connection` names the upgrade and no body follows.
-    /// Never HTTP or TLS.
+    /// The protocol the client would switch to: only in HTTP/1.1, when `Connection` names the
+    /// upgrade and no body follows. Never HTTP or TLS.
     pub upgrade: Option<&'b str>,
     /// Bytes of the head, with any empty lines before it: the body starts here.
     pub head_len: usize,
@@ -76,11 +77,12 @@ impl<'b> RequestHead<'b> {
 
 /// Parses the request head at the start of `buf`.
 ///
-/// While the head is incomplete, call again when bytes have been appended; the verdict does not depend on how the bytes
-/// arrive.
+/// While the head is incomplete, call again when bytes have been appended; the verdict does not
+/// depend on how the bytes arrive.
 ///
 /// # Errors
-/// The first fault found; the connection must be closed after answering with [`RequestError::status`].
+/// The first fault found; the connection must be closed after answering with
+/// [`RequestError::status`].
 pub fn parse_request<'h, 'b: 'h>(
     buf: &'b [u8],
     limits: &HeadLimits,
@@ -188,8 +190,8 @@ fn assemble<'h, 'b: 'h>(
     })
 }
 
-/// The host asked for. A target that names one wins over `Host`, which must be right all the same (RFC 9112 sections 3.2
-/// and 3.2.2).
+/// The host asked for. A target that names one wins over `Host`, which must be right all the same
+/// (RFC 9112 sections 3.2 and 3.2.2).
 fn host<'b>(
     fields: &FieldTable<'b>,
     target: Target<'b>,
@@ -211,7 +213,8 @@ fn host<'b>(
     })
 }
 
-/// Whether `Expect: 100-continue` is there; any other expectation is refused (RFC 9110 section 10.1.1).
+/// Whether `Expect: 100-continue` is there; any other expectation is refused (RFC 9110 section
+/// 10.1.1).
 #[inline]
 fn expects_continue(fields: &FieldTable<'_>) -> Result<bool, RequestError> {
     let lines = fields.marks.expect;

@@ -46,7 +46,8 @@ pub struct ResponseHead<'b> {
     pub version: Version,
     /// How the body is delimited.
     pub framing: ResponseFraming,
-    /// The length the fields state: the length of the body, or, without one (HEAD, 304), of what GET would have brought.
+    /// The length the fields state: the length of the body, or, without one (HEAD, 304), of what
+    /// GET would have brought.
     pub content_length: Option<u64>,
     /// Whether the upstream connection can carry another request once the body has been read.
     pub keep_alive: bool,
@@ -67,7 +68,8 @@ impl<'b> ResponseHead<'b> {
         self.fields.headers.iter().map(|header| (header.name, header.value))
     }
 
-    /// Whether the final response is still to come (RFC 9110 section 15.2). A client of HTTP/1.0 must not see this one.
+    /// Whether the final response is still to come (RFC 9110 section 15.2). A client of HTTP/1.0
+    /// must not see this one.
     #[must_use]
     pub const fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101

@@ -21,7 +21,8 @@ pub enum Target<'b> {
 }
 
 impl<'b> Target<'b> {
-    /// Reads the target of a request with this method; `None` when it is malformed or of a form the method does not have.
+    /// Reads the target of a request with this method; `None` when it is malformed or of a form the
+    /// method does not have.
     pub(super) fn parse(method: &str, text: &'b str) -> Option<Self> {
         // RFC 3986 has neither fragments in a request target nor bytes outside ASCII, and readers
         // disagree about both.
@@ -54,7 +55,8 @@ impl<'b> Target<'b> {
             .then_some(Self::Absolute { authority, path_and_query })
     }
 
-    /// The path, never empty; `*` for OPTIONS of the server as a whole, the authority itself for CONNECT.
+    /// The path, never empty; `*` for OPTIONS of the server as a whole, the authority itself for
+    /// CONNECT.
     #[inline]
     #[must_use]
     pub fn path(&self) -> &'b str {
@@ -84,7 +86,8 @@ impl<'b> Target<'b> {
         match *self {
             Self::Origin(text) | Self::Authority(text) => out.extend_from_slice(text.as_bytes()),
             Self::Asterisk => out.push(b'*'),
-            // RFC 9112 section 3.2.4: OPTIONS of a URI without path or query is OPTIONS of the server.
+            // RFC 9112 section 3.2.4: OPTIONS of a URI without path or query is OPTIONS of the
+            // server.
             Self::Absolute { path_and_query: "", .. } if method == "OPTIONS" => out.push(b'*'),
             Self::Absolute { path_and_query, .. } => {
                 if !path_and_query.starts_with('/') {

@@ -1,4 +1,5 @@
-//! The codec held against the letter of the RFCs, against itself on arriving in pieces, and against plain readings.
+//! The codec held against the letter of the RFCs, against itself on arriving in pieces, and against
+//! plain readings.
 
 use super::*;
 
@@ -12,7 +13,8 @@ mod round_trips;
 /// Small enough for tables to go beyond.
 const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 1024, max_headers: 16, max_uri_bytes: 64 };
 
-/// What becomes of a request: `partial`, `none`, `length 5`, `chunked`, or status and reason of the refusal.
+/// What becomes of a request: `partial`, `none`, `length 5`, `chunked`, or status and reason of the
+/// refusal.
 fn request_verdict(bytes: &[u8], limits: &HeadLimits) -> String {
     let mut storage = HeaderStorage::new();
     match parse_request(bytes, limits, &mut storage) {
@@ -42,7 +44,8 @@ fn response_verdict(bytes: &[u8], request: ResponseTo, limits: &HeadLimits) -> S
     }
 }
 
-/// Gives every beginning of `bytes` to `verdict`: it must say `partial` until it gives its final verdict, and keep it.
+/// Gives every beginning of `bytes` to `verdict`: it must say `partial` until it gives its final
+/// verdict, and keep it.
 #[track_caller]
 fn assert_settles(bytes: &[u8], verdict: impl Fn(&[u8]) -> String) {
     let last = verdict(bytes);

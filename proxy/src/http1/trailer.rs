@@ -19,8 +19,9 @@ impl TrailerName {
         self.len = self.len.saturating_add(1);
     }
 
-    /// Whether the field may stand in a trailer section: nothing that frames, routes, authenticates or describes the
-    /// message (RFC 9110 section 6.5.1). Chunks pass through unchanged, so what is not allowed is refused, not removed.
+    /// Whether the field may stand in a trailer section: nothing that frames, routes, authenticates
+    /// or describes the message (RFC 9110 section 6.5.1). Chunks pass through unchanged, so
+    /// what is not allowed is refused, not removed.
     pub(super) fn is_allowed(&self) -> bool {
         const REFUSED: [&[u8]; 22] = [
             b"authorization",

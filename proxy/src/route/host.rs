@@ -8,7 +8,8 @@ use super::error::RouteError;
 use super::path::{Paths, PathsBuilder};
 use super::spec::{HostMatch, RouteSpec};
 
-/// Longest host name that is looked up, as in DNS. Longer ones are only matched by routes for any host.
+/// Longest host name that is looked up, as in DNS. Longer ones are only matched by routes for any
+/// host.
 const MAX_NAME_BYTES: usize = 255;
 
 /// Whether a route can be for this host: a name or an address in brackets, without a port.

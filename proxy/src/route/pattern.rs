@@ -66,7 +66,8 @@ impl Patterns {
 
     /// Calls `visit` with the routes of every expression found in `path`.
     ///
-    /// Which members of a set match could only be had with an allocation, so a group that has a match is tried one by one.
+    /// Which members of a set match could only be had with an allocation, so a group that has a
+    /// match is tried one by one.
     #[inline]
     pub(super) fn matching<R>(
         &self,

@@ -8,8 +8,8 @@ pub(super) fn has(query: &str, name: &str, value: &str) -> bool {
     })
 }
 
-/// Whether `sent` is `wanted` in the encoding of forms: `%41` is `A`, `+` a space. A percent sign that begins no encoded
-/// byte stands for itself.
+/// Whether `sent` is `wanted` in the encoding of forms: `%41` is `A`, `+` a space. A percent sign
+/// that begins no encoded byte stands for itself.
 fn decodes_to(sent: &str, wanted: &str) -> bool {
     let mut sent = sent.as_bytes();
     for wanted in wanted.bytes() {

@@ -11,7 +11,8 @@ pub struct RouteSpec {
     pub path: PathMatch,
     /// Methods, any of which will do; empty: any method. They are told apart by case.
     pub methods: Vec<String>,
-    /// Names and values of header fields, all of which must be there. Names are compared without regard to case.
+    /// Names and values of header fields, all of which must be there. Names are compared without
+    /// regard to case.
     pub headers: Vec<(String, String)>,
     /// Names and values of query parameters, all of which must be there, decoded.
     pub query: Vec<(String, String)>,
@@ -69,7 +70,8 @@ impl PathMatch {
 }
 
 impl RouteSpec {
-    /// Checks the match of route `index` and brings it into the one form in which equal matches are equal.
+    /// Checks the match of route `index` and brings it into the one form in which equal matches are
+    /// equal.
     pub(super) fn normalized(mut self, index: usize) -> Result<Self, RouteError> {
         self.host = self.host.normalized(index)?;
         self.path = self.path.normalized(index)?;

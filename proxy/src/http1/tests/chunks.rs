@@ -1,10 +1,12 @@
-//! Chunked bodies: the grammar by table, and the scanner held against a plain decoder however bytes arrive.
+//! Chunked bodies: the grammar by table, and the scanner held against a plain decoder however bytes
+//! arrive.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What follows the size of a chunk of one byte, and the verdict: `ok`, or the reason of the refusal.
+/// What follows the size of a chunk of one byte, and the verdict: `ok`, or the reason of the
+/// refusal.
 const EXTENSIONS: &[(&str, &str)] = &[
     ("", "ok"),
     (";a", "ok"),
@@ -99,7 +101,8 @@ const BODIES: &[(&[u8], &str)] = &[
     (b"0\r\nA-Name-That-Is-Longer-Than-All-Of-Them: a\r\n\r\n", "[]"),
 ];
 
-/// Scans `bytes`, given in pieces that end at `cuts`, and says what came of it and how many bytes were taken.
+/// Scans `bytes`, given in pieces that end at `cuts`, and says what came of it and how many bytes
+/// were taken.
 fn scan(bytes: &[u8], cuts: &[usize]) -> (String, usize) {
     let mut scanner = ChunkedScanner::new();
     let mut payload = Vec::new();
@@ -201,7 +204,8 @@ fn body_readers_stop_at_the_end_of_their_body() {
     assert!(BodyReader::from(ResponseFraming::Tunnel).is_done());
 }
 
-/// A body decoded in the plainest way, with all of it at hand; `None` for anything that is not simple and right.
+/// A body decoded in the plainest way, with all of it at hand; `None` for anything that is not
+/// simple and right.
 fn plain_decode(mut body: &[u8]) -> Option<(Vec<u8>, usize)> {
     let whole = body.len();
     let mut payload = Vec::new();

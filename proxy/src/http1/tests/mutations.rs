@@ -1,4 +1,5 @@
-//! Damaged input in bulk: nothing panics, verdicts settle, and what is accepted is forwarded with the same framing.
+//! Damaged input in bulk: nothing panics, verdicts settle, and what is accepted is forwarded with
+//! the same framing.
 
 use super::*;
 
