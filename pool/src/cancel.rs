@@ -1,0 +1,210 @@
+//! Cancel requests: whom a key belongs to, and passing one on to the server.
+//!
+//! The process id that a client is told says which shard it is on and where in that shard's
+//! directory it stands; the secret is random, as a server's is.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use bs9_wire::startup;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    local::LocalPool,
+    server::{CancelTarget, connect},
+    shard::{Mail, PoolShard},
+};
+
+/// Bits of the process id that number the clients of one shard.
+const SLOT_BITS: u32 = 21;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// Shards that fit above them, the sign left out.
+const SHARDS: usize = 1 << (31 - SLOT_BITS);
+/// Bytes of a secret in protocol 3.0, and in 3.2 as servers make them.
+const SHORT_SECRET: usize = 4;
+const LONG_SECRET: usize = 32;
+
+/// The clients of one shard.
+pub(crate) struct Directory {
+    shard: usize,
+    slots: RefCell<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    entries: Vec<Option<Rc<Registration>>>,
+    free: Vec<usize>,
+}
+
+/// A client in the directory.
+pub(crate) struct Registration {
+    secret: [u8; LONG_SECRET],
+    secret_length: usize,
+    /// The server that works for it now.
+    link: RefCell<Option<Link>>,
+    /// A cancel request to that server is under way.
+    cancelling: Cell<bool>,
+    cancelled: Notify,
+}
+
+struct Link {
+    target: Arc<CancelTarget>,
+    local: Rc<LocalPool>,
+}
+
+/// Keeps a client in the directory.
+pub(crate) struct Registered {
+    directory: Rc<Directory>,
+    slot: usize,
+    registration: Rc<Registration>,
+}
+
+/// A cancel request on its way to the shard of the client it is for.
+pub(crate) struct CancelOrder {
+    slot: usize,
+    secret: Box<[u8]>,
+    /// Dropped when the request was passed on, or came to nothing.
+    done: oneshot::Sender<()>,
+}
+
+impl Directory {
+    pub(crate) fn new(shard: usize) -> Rc<Self> {
+        Rc::new(Self { shard, slots: RefCell::default() })
+    }
+
+    /// Enters a client. `long_secret`: it speaks protocol 3.2.
+    pub(crate) fn register(self: &Rc<Self>, long_secret: bool) -> Registered {
+        let registration = Rc::new(Registration {
+            secret: rand::random(),
+            secret_length: if long_secret { LONG_SECRET } else { SHORT_SECRET },
+            link: RefCell::new(None),
+            cancelling: Cell::new(false),
+            cancelled: Notify::new(),
+        });
+        let mut slots = self.slots.borrow_mut();
+        let slot = match slots.free.pop() {
+            Some(slot) => slot,
+            None => {
+                slots.entries.push(None);
+                slots.entries.len() - 1
+            }
+        };
+        slots.entries[slot] = Some(Rc::clone(&registration));
+        Registered { directory: Rc::clone(self), slot, registration }
+    }
+
+    /// Passes a request on, if it is for a client of this shard that a server works for.
+    pub(crate) fn carry_out(&self, order: CancelOrder) {
+        let found = self.slots.borrow().entries.get(order.slot).cloned().flatten();
+        let Some(client) = found.filter(|client| client.knows(&order.secret)) else {
+            tracing::debug!("a cancel request with a key that nobody has");
+            return;
+        };
+        let link = client.link.borrow();
+        let Some(Link { target, local }) = &*link else { return };
+        // One at a time: a second one would cancel nothing more.
+        if client.cancelling.replace(true) {
+            return;
+        }
+        local.cell().cancels.increment();
+        let (target, client) = (Arc::clone(target), Rc::clone(&client));
+        tokio::task::spawn_local(async move {
+            target.cancel().await;
+            client.cancelling.set(false);
+            client.cancelled.notify_waiters();
+            drop(order.done);
+        });
+    }
+}
+
+impl Registration {
+    fn knows(&self, secret: &[u8]) -> bool {
+        let own = &self.secret[..self.secret_length];
+        // As long for a wrong first byte as for a wrong last one.
+        let differing = own.iter().zip(secret).fold(0, |sum, (one, other)| sum | (one ^ other));
+        own.len() == secret.len() && differing == 0
+    }
+
+    /// Waits until no cancel request is under way to the server it had.
+    pub(crate) async fn cancel_settled(&self) {
+        while self.cancelling.get() {
+            self.cancelled.notified().await;
+        }
+    }
+}
+
+impl Registered {
+    /// What the client is told as its process id.
+    pub(crate) fn process_id(&self) -> i32 {
+        let number = (self.directory.shard % SHARDS) << SLOT_BITS | (self.slot % SLOTS);
+        // Never 0: some drivers take that for "none".
+        (number as i32).wrapping_add(1) & i32::MAX
+    }
+
+    /// What the client is told as its secret.
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.registration.secret[..self.registration.secret_length]
+    }
+
+    /// A server works for the client from now on.
+    pub(crate) fn link(&self, target: &Arc<CancelTarget>, local: &Rc<LocalPool>) {
+        let link = Link { target: Arc::clone(target), local: Rc::clone(local) };
+        *self.registration.link.borrow_mut() = Some(link);
+    }
+
+    /// It does no longer. The server must be held back while what is returned is not settled.
+    #[must_use]
+    pub(crate) fn unlink(&self) -> Option<Rc<Registration>> {
+        *self.registration.link.borrow_mut() = None;
+        self.registration.cancelling.get().then(|| Rc::clone(&self.registration))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut slots = self.directory.slots.borrow_mut();
+        slots.entries[self.slot] = None;
+        slots.free.push(self.slot);
+    }
+}
+
+impl CancelTarget {
+    /// Asks the server to cancel what it runs. Returns when the server has acted on it.
+    pub(crate) async fn cancel(&self) {
+        let work = async {
+            let stream = connect(&self.address).await?;
+            let mut request = Vec::with_capacity(16);
+            startup::cancel_request(&mut request, self.process_id, &self.secret);
+            stream.write_all(&request).await?;
+            // The server closes once the signal is sent.
+            stream.readable().await
+        };
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a cancel request could not be passed on"),
+            Err(_) => tracing::warn!("a cancel request was not taken in time"),
+        }
+    }
+}
+
+/// A client asks to cancel what another connection runs. Returns when that has been done, so
+/// that closing the client's connection tells it so.
+pub(crate) async fn request(home: &Rc<PoolShard>, process_id: i32, secret: &[u8]) {
+    let Ok(number) = usize::try_from(process_id.wrapping_sub(1) & i32::MAX) else { return };
+    let (shard, slot) = (number >> SLOT_BITS, number % SLOTS);
+    let (done, wait) = oneshot::channel();
+    let order = CancelOrder { slot, secret: secret.into(), done };
+    if shard == home.shard.index() {
+        home.directory.carry_out(order);
+    } else {
+        let mail = Box::new(Mail::Cancel(order));
+        let _no_such_shard = home.shard.mail().send(shard, home.engine, mail);
+    }
+    let _done_when_dropped = wait.await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! What one shard counts of one pool.
+
+use bs9_net::{Counter, Gauge};
+
+/// Written by its shard alone, read by whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Cell {
+    pub(crate) clients_active: Gauge,
+    pub(crate) clients_waiting: Gauge,
+    pub(crate) servers_active: Gauge,
+    pub(crate) servers_idle: Gauge,
+    pub(crate) servers_used: Gauge,
+    pub(crate) servers_tested: Gauge,
+    pub(crate) servers_login: Gauge,
+    /// When the oldest waiting client began to wait, on the process's coarse clock; 0: nobody.
+    pub(crate) oldest_wait_nanoseconds: Gauge,
+    pub(crate) queries: Counter,
+    pub(crate) transactions: Counter,
+    pub(crate) received_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
+    pub(crate) wait_nanoseconds: Counter,
+    pub(crate) wait_timeouts: Counter,
+    pub(crate) connects: Counter,
+    pub(crate) connect_failures: Counter,
+    pub(crate) closed_dirty: Counter,
+    pub(crate) handovers: Counter,
+    pub(crate) cancels: Counter,
+}
+
+/// Where a server connection stands: PgBouncer's lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Being established.
+    Login,
+    /// Linked to a client.
+    Active,
+    /// Ready to be used.
+    Idle,
+    /// Given back, but a cancel request for it is under way.
+    Used,
+    /// Running the pool's own queries: reset.
+    Tested,
+}
+
+impl Cell {
+    pub(crate) fn servers_at(&self, place: Place) -> &Gauge {
+        match place {
+            Place::Login => &self.servers_login,
+            Place::Active => &self.servers_active,
+            Place::Idle => &self.servers_idle,
+            Place::Used => &self.servers_used,
+            Place::Tested => &self.servers_tested,
+        }
+    }
+}

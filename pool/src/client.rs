@@ -1,0 +1,283 @@
+//! A client connection, from its first packet to its last byte: one task on one shard.
+
+use std::{rc::Rc, sync::Arc, task::Context, time::Duration};
+
+use bs9_config::PoolMode;
+use bs9_net::{Buffer, ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
+use bs9_wire::tag::{FrontendTag, Tag as _};
+
+use crate::{
+    cancel::Registered,
+    local::{LocalPool, Membership},
+    registry::ClientPermit,
+    server::Server,
+    settings::{Asked, Settings},
+    wait::Waiter,
+};
+
+mod auth;
+mod checkout;
+mod ending;
+mod greeting;
+mod relay;
+mod request;
+
+pub(crate) use greeting::serve;
+
+use ending::End;
+use relay::Outcome;
+
+/// A client that is logged in.
+pub(crate) struct Client {
+    stream: Stream,
+    local: Rc<LocalPool>,
+    timer: Timer,
+    phase: Phase,
+    registered: Registered,
+    waiter: Rc<Waiter<Box<Server>>>,
+    /// The parameters that follow it.
+    settings: Arc<Settings>,
+    /// What it asked for at login, until a server has confirmed it.
+    asked: Option<Box<Asked>>,
+    up: Upward,
+    down: Downward,
+    _membership: Membership,
+    _permit: ClientPermit,
+    _slot: ConnectionSlot,
+    _open: OpenGuard,
+}
+
+/// From the client to a server.
+#[derive(Default)]
+struct Upward {
+    buffer: Option<Buffer>,
+    /// Bytes at the front of the buffer that were entered in the ledger and are to be sent.
+    approved: usize,
+    /// Bytes still to come of the message approved last.
+    remaining: u32,
+    /// As many replies are owed as may be: what is read waits in the buffer.
+    stalled: bool,
+    /// Something was sent to the server it has now.
+    sent: bool,
+}
+
+/// From a server to the client.
+#[derive(Default)]
+struct Downward {
+    buffer: Option<Buffer>,
+    /// Bytes at the front of the buffer that are for the client.
+    approved: usize,
+    /// The last byte approved lies inside a message: nothing may come in between.
+    inside: bool,
+}
+
+/// What the client is doing, as far as timeouts tell a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Logging in.
+    Login,
+    /// Outside a transaction, everything answered.
+    Idle,
+    /// Inside a transaction, everything answered.
+    IdleInTransaction,
+    /// Waiting for a server.
+    Waiting,
+    /// A server works for it.
+    Busy,
+}
+
+impl Client {
+    /// Serves it until it leaves.
+    async fn run(mut self) {
+        let end = self.work().await;
+        self.part(end).await;
+    }
+
+    async fn work(&mut self) -> End {
+        loop {
+            if let Err(end) = self.request().await {
+                return end;
+            }
+            let mut server = match self.check_out().await {
+                Ok(server) => server,
+                Err(end) => return end,
+            };
+            let mode = self.local.with_plan(|plan| plan.mode);
+            let mut outcome = self.relay(&mut server, mode).await;
+            if let Outcome::Unsent = outcome {
+                // The idle connection was dead and nothing got out: another one will do.
+                self.drop_unsent(server);
+                server = match self.check_out().await {
+                    Ok(server) => server,
+                    Err(end) => return end,
+                };
+                outcome = self.relay(&mut server, mode).await;
+            }
+            match outcome {
+                Outcome::Released => self.release(server),
+                Outcome::Unsent => {
+                    self.drop_unsent(server);
+                    return End::ServerLost("no server connection could be written to".into());
+                }
+                Outcome::Ended(end) => {
+                    self.leave(server, mode);
+                    return end;
+                }
+            }
+        }
+    }
+
+    fn drop_unsent(&mut self, server: Box<Server>) {
+        tracing::debug!(pool = %self.local.name(), "a server connection was dead when it was used");
+        let _settles_by_itself = self.registered.unlink();
+        drop(server);
+        self.up.rewind();
+    }
+
+    /// Gives the server back: all it owed has arrived.
+    fn release(&mut self, mut server: Box<Server>) {
+        server.state.reused = true;
+        match self.registered.unlink() {
+            None => self.local.give_back(server),
+            Some(cancelling) => checkout::give_back_settled(server, cancelling),
+        }
+    }
+
+    /// The client is leaving: its server is given back if it is clean at once, else closed.
+    fn leave(&mut self, mut server: Box<Server>, mode: PoolMode) {
+        let settled = self.up.approved == 0 && self.up.remaining == 0;
+        if !(settled && server.is_fit()) {
+            let _settles_by_itself = self.registered.unlink();
+            checkout::abandon(server);
+            return;
+        }
+        if mode != PoolMode::Session {
+            self.release(server);
+            return;
+        }
+        server.state.reused = true;
+        checkout::reset_and_give_back(server, self.registered.unlink());
+    }
+
+    fn shard(&self) -> &Rc<Shard> {
+        self.local.shard()
+    }
+
+    /// Sets the timeout that goes with `phase`.
+    fn enter(&mut self, phase: Phase) {
+        if self.phase == phase {
+            return;
+        }
+        self.phase = phase;
+        let limit: Option<Duration> = self.local.with_plan(|plan| {
+            let postgres = plan.postgres();
+            match phase {
+                Phase::Login => Some(postgres.login_timeout),
+                Phase::Idle => postgres.client_idle_timeout,
+                Phase::IdleInTransaction => postgres.idle_transaction_timeout,
+                Phase::Waiting => Some(postgres.wait_timeout),
+                Phase::Busy => None,
+            }
+        });
+        match limit {
+            Some(limit) => self.timer.set(limit),
+            None => self.timer.clear(),
+        }
+    }
+
+    /// Whether time is up for what the client is doing, or a drain wants it to end.
+    fn interrupted(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        if self.phase == Phase::Idle && self.shard().is_draining() {
+            return Some(End::Draining);
+        }
+        match self.timer.poll_guard(cx) {
+            std::task::Poll::Pending => None,
+            std::task::Poll::Ready(Interrupted::Elapsed) => Some(match self.phase {
+                Phase::Login => End::LoginTimeout,
+                Phase::Idle => End::IdleTimeout,
+                Phase::IdleInTransaction => End::IdleInTransaction,
+                Phase::Waiting => End::WaitTimeout,
+                // Unset a moment ago.
+                Phase::Busy => return None,
+            }),
+            std::task::Poll::Ready(Interrupted::Draining | Interrupted::Aborted) => {
+                Some(End::Aborted)
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Whatever it waited with when its task was ended goes to the next.
+        self.local.leave_queue(&self.waiter);
+    }
+}
+
+impl Upward {
+    /// Takes back what was entered in the ledger of a server that is gone.
+    fn rewind(&mut self) {
+        self.approved = 0;
+        self.remaining = 0;
+        self.stalled = false;
+    }
+
+    fn filled(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], Buffer::filled)
+    }
+
+    fn buffer(&mut self, shard: &Shard) -> &mut Buffer {
+        self.buffer.get_or_insert_with(|| shard.buffers().take())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffer.as_ref().is_none_or(Buffer::is_empty)
+    }
+
+    /// An empty buffer goes back to the shard.
+    fn rest(&mut self) {
+        if self.is_empty() {
+            self.buffer = None;
+        }
+    }
+}
+
+impl Downward {
+    fn buffer(&mut self, shard: &Shard) -> &mut Buffer {
+        self.buffer.get_or_insert_with(|| shard.buffers().take())
+    }
+
+    /// Bytes received that are not approved yet.
+    fn unscanned(&self) -> usize {
+        self.buffer.as_ref().map_or(0, Buffer::len) - self.approved
+    }
+
+    fn rest(&mut self) {
+        if self.buffer.as_ref().is_some_and(Buffer::is_empty) {
+            self.buffer = None;
+        }
+    }
+
+    /// Puts in a message of the pool's own, behind what is approved.
+    fn push(&mut self, shard: &Shard, message: &[u8]) -> bool {
+        debug_assert_eq!(self.unscanned(), 0, "messages of the server come later");
+        let buffer = self.buffer(shard);
+        let room = buffer.spare();
+        if room.len() < message.len() {
+            return false;
+        }
+        room[..message.len()].copy_from_slice(message);
+        buffer.commit(message.len());
+        self.approved += message.len();
+        true
+    }
+}
+
+/// Whether a message means nothing outside COPY and batches: servers ignore it, too.
+fn is_idle_noise(tag: FrontendTag) -> bool {
+    debug_assert_eq!(FrontendTag::Flush.byte(), b'H');
+    matches!(
+        tag,
+        FrontendTag::CopyData | FrontendTag::CopyDone | FrontendTag::CopyFail | FrontendTag::Flush
+    )
+}

@@ -1,0 +1,169 @@
+//! Getting a server for a client, and what happens to it afterwards.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bs9_wire::{encode::backend, ledger::Condition};
+
+use super::{Client, End, Phase};
+use crate::{
+    cancel::Registration,
+    cell::Place,
+    local::{LocalPool, TooManyWaiting},
+    server::Server,
+};
+
+impl Client {
+    /// A server, with the client's parameters in force on it.
+    pub(super) async fn check_out(&mut self) -> Result<Box<Server>, End> {
+        if self.local.with_plan(|plan| plan.removed) {
+            return Err(End::Removed);
+        }
+        let mut server = match self.local.take_idle() {
+            Some(server) => server,
+            None => {
+                self.enter(Phase::Waiting);
+                self.wait().await?
+            }
+        };
+        let same = Arc::ptr_eq(&server.state.settings, &self.settings);
+        if !(same && server.state.settings_certain && self.asked.is_none()) {
+            // Boxed: rare, and large beside the rest of the task.
+            server = Box::pin(self.synchronise(server)).await?;
+        }
+        self.registered.link(&server.state.target, &self.local);
+        Ok(server)
+    }
+
+    /// Waits in line for a server.
+    pub(super) async fn wait(&mut self) -> Result<Box<Server>, End> {
+        self.local
+            .queue(&self.waiter)
+            .map_err(|TooManyWaiting { limit }| End::TooManyWaiting(limit))?;
+        let granted = std::future::poll_fn(|cx| self.poll_wait(cx)).await;
+        if granted.is_err() {
+            self.local.leave_queue(&self.waiter);
+        }
+        granted
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Server>, End>> {
+        match self.waiter.poll(cx) {
+            Poll::Ready(Ok(server)) => return Poll::Ready(Ok(server)),
+            Poll::Ready(Err(failure)) => return Poll::Ready(Err(End::LoginFailed(failure))),
+            Poll::Pending => {}
+        }
+        // A client that gives up is not to be served; more of what it sends is welcome.
+        loop {
+            let shard = self.local.shard();
+            if self.stream.poll_read_ready(cx).is_pending() {
+                break;
+            }
+            let buffer = self.up.buffer(shard);
+            if buffer.is_full() {
+                break;
+            }
+            match self.stream.poll_read(cx, buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
+                Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),
+            }
+        }
+        self.up.rest();
+        self.interrupted(cx).map_or(Poll::Pending, |end| Poll::Ready(Err(end)))
+    }
+
+    /// Sets on the server what differs from what the client wants, in one round trip, and
+    /// tells the client where the server understood something else.
+    async fn synchronise(&mut self, mut server: Box<Server>) -> Result<Box<Server>, End> {
+        let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
+        match server.apply(&self.settings, limit).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                self.local.give_back(server);
+                return Err(End::Setting(failure));
+            }
+            Err(error) => {
+                self.local.close_dirty(server);
+                return Err(End::ServerLost(error.to_string()));
+            }
+        }
+        let confirmed = self.settings.confirmed_by(&server.state.settings);
+        let mut news = Vec::new();
+        for (name, value) in confirmed.news(&self.settings) {
+            backend::parameter_status(&mut news, name.as_bytes(), value);
+        }
+        if !news.is_empty() && !self.down.push(self.local.shard(), &news) {
+            self.stream.write_all(&news).await.map_err(|_| End::Gone)?;
+        }
+        let settings = self.local.share_settings(confirmed);
+        server.state.settings = Arc::clone(&settings);
+        server.state.settings_certain = true;
+        if let Some(asked) = self.asked.take() {
+            self.local.learn_settings(*asked, &settings);
+        }
+        self.settings = settings;
+        Ok(server)
+    }
+}
+
+/// Gives a server back once the cancel request under way to it has been acted on: it might hit
+/// the next client's query otherwise.
+pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Registration>) {
+    server.seat.move_to(Place::Used);
+    let local = Rc::clone(server.seat.local());
+    tokio::task::spawn_local(async move {
+        cancelling.cancel_settled().await;
+        give_back_active(&local, server);
+    });
+}
+
+/// The server of a session that has ended: brought back to how it was, then given back.
+pub(super) fn reset_and_give_back(mut server: Box<Server>, cancelling: Option<Rc<Registration>>) {
+    let local = Rc::clone(server.seat.local());
+    let plan = local.plan();
+    let query = Arc::clone(&plan.postgres().reset_query);
+    if query.is_empty() && cancelling.is_none() {
+        local.give_back(server);
+        return;
+    }
+    server.seat.move_to(Place::Tested);
+    tokio::task::spawn_local(async move {
+        if let Some(cancelling) = cancelling {
+            cancelling.cancel_settled().await;
+        }
+        if !query.is_empty() {
+            server.state.settings_certain = false;
+            let outcome = server.run(&query, plan.connect_timeout()).await;
+            if !matches!(outcome, Ok(Ok(()))) {
+                tracing::warn!(pool = %local.name(), ?outcome, "the reset query failed: the server connection is closed");
+                local.close_dirty(server);
+                return;
+            }
+        }
+        give_back_active(&local, server);
+    });
+}
+
+fn give_back_active(local: &Rc<LocalPool>, mut server: Box<Server>) {
+    server.seat.move_to(Place::Active);
+    local.give_back(server);
+}
+
+/// Closes a server whose client has gone before it was done. What it still runs is cancelled
+/// first, so that it does not work for nobody.
+pub(super) fn abandon(server: Box<Server>) {
+    let local = Rc::clone(server.seat.local());
+    let works = server.state.ledger.condition() == Condition::Busy && !server.stream.has_news();
+    if !works || server.state.said_goodbye {
+        local.close_dirty(server);
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        server.state.target.cancel().await;
+        local.close_dirty(server);
+    });
+}

@@ -1,0 +1,447 @@
+//! One shard's half of a pool: its idle server connections and its waiting clients.
+//!
+//! # That no waiter is forgotten
+//!
+//! A client waits only when its shard has no idle server. It announces itself
+//! (`Demand::waiting`), then the keeper tries for a permit and looks for idle servers of other
+//! shards. Whoever frees a permit or lets a server go idle first says so, then looks who waits.
+//! All four accesses are sequentially consistent, so one of the two sees the other; mail does
+//! the rest, and the keeper's tick would find what was still missed.
+
+use std::{
+    cell::{Cell as StdCell, RefCell},
+    rc::{Rc, Weak},
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use bs9_net::{CoarseInstant, Shard};
+use tokio::sync::Notify;
+
+use crate::{
+    cell::{Cell, Place},
+    failure::LoginFailure,
+    plan::Plan,
+    pool::Pool,
+    server::{SentServer, Server},
+    settings::{Asked, KnownSettings, Parameters, Settings},
+    shard::{Mail, PoolShard},
+    wait::{WaitQueue, Waiter},
+};
+
+mod keeper;
+
+/// See the module.
+pub(crate) struct LocalPool {
+    pub(crate) pool: Arc<Pool>,
+    shard: Rc<Shard>,
+    engine: usize,
+    /// Whether there is anyone to share with.
+    alone: bool,
+    plan: RefCell<Arc<Plan>>,
+    epoch: StdCell<u64>,
+    /// The one used last at the end, to be used next: its caches are warm.
+    idle: RefCell<Vec<Box<Server>>>,
+    waiters: RefCell<WaitQueue<Box<Server>>>,
+    /// How many those are, to be read while they are borrowed.
+    waiting: StdCell<usize>,
+    servers: StdCell<usize>,
+    clients: StdCell<usize>,
+    logins: StdCell<usize>,
+    retry: RetryPace,
+    /// When a server was last closed for its age: they go one by one, not all at once.
+    retired: StdCell<CoarseInstant>,
+    known: RefCell<KnownSettings>,
+    alarm: Notify,
+}
+
+/// When the next login may be tried after failures.
+struct RetryPace {
+    at: StdCell<CoarseInstant>,
+    delay: StdCell<Duration>,
+}
+
+/// First and longest pause after a failed login.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// As many clients wait as may.
+pub(crate) struct TooManyWaiting {
+    pub(crate) limit: usize,
+}
+
+/// Counts a client of the pool while it is connected.
+pub(crate) struct Membership {
+    local: Rc<LocalPool>,
+}
+
+impl LocalPool {
+    /// Starts its keeper, too.
+    pub(crate) fn start(pool: Arc<Pool>, home: &Rc<PoolShard>) -> Rc<Self> {
+        let plan = pool.plan.load_full();
+        let local = Rc::new(Self {
+            alone: pool.demand.iter().count() == 1,
+            shard: Rc::clone(&home.shard),
+            engine: home.engine,
+            epoch: StdCell::new(plan.epoch),
+            plan: RefCell::new(plan),
+            pool,
+            idle: RefCell::default(),
+            waiters: RefCell::default(),
+            waiting: StdCell::new(0),
+            servers: StdCell::new(0),
+            clients: StdCell::new(0),
+            logins: StdCell::new(0),
+            retry: RetryPace::default(),
+            retired: StdCell::new(bs9_net::now()),
+            known: RefCell::default(),
+            alarm: Notify::new(),
+        });
+        tokio::task::spawn_local(keeper::keep(Rc::clone(&local), Rc::downgrade(home)));
+        local
+    }
+
+    pub(crate) fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.pool.cells[self.shard.index()]
+    }
+
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+
+    pub(crate) fn with_plan<T>(&self, read: impl FnOnce(&Plan) -> T) -> T {
+        read(&self.plan.borrow())
+    }
+
+    pub(crate) fn join(self: &Rc<Self>) -> Membership {
+        self.clients.set(self.clients.get() + 1);
+        self.cell().clients_active.increment();
+        Membership { local: Rc::clone(self) }
+    }
+
+    // === Settings ===
+
+    pub(crate) fn share_settings(&self, settings: Settings) -> Arc<Settings> {
+        self.known.borrow_mut().share(settings)
+    }
+
+    pub(crate) fn recall_settings(&self, asked: &Asked) -> Option<Arc<Settings>> {
+        self.known.borrow().recall(asked)
+    }
+
+    pub(crate) fn learn_settings(&self, asked: Asked, settings: &Arc<Settings>) {
+        self.known.borrow_mut().learn(asked, settings);
+    }
+
+    /// Keeps what a server said at login, for clients that have none yet.
+    pub(crate) fn note_parameters(&self, parameters: Parameters) {
+        let before = self.pool.parameters.load();
+        if before.as_deref() == Some(&parameters) {
+            return;
+        }
+        let version = |parameters: &Parameters| parameters.get("server_version").map(<[u8]>::to_vec);
+        if before.as_deref().is_some_and(|before| version(before) != version(&parameters)) {
+            self.known.borrow_mut().forget();
+        }
+        self.pool.parameters.store(Some(Arc::new(parameters)));
+    }
+
+    // === Checking out ===
+
+    /// An idle server, the one used last, unless others were here first.
+    #[inline]
+    pub(crate) fn take_idle(&self) -> Option<Box<Server>> {
+        if self.waiting.get() > 0 {
+            return None;
+        }
+        loop {
+            let mut server = self.pop_idle()?;
+            if server.stream.has_news() && !server.absorb_news(&mut self.shard.buffers().take()) {
+                tracing::debug!(pool = %self.name(), "an idle server connection went away");
+                continue;
+            }
+            if server.state.epoch == self.epoch.get() && server.is_fit() {
+                server.seat.move_to(Place::Active);
+                return Some(server);
+            }
+            server.close();
+        }
+    }
+
+    fn pop_idle(&self) -> Option<Box<Server>> {
+        let mut idle = self.idle.borrow_mut();
+        let server = idle.pop()?;
+        self.demand().idle.store(idle.len(), SeqCst);
+        Some(server)
+    }
+
+    /// Gets in line. What it waited with comes through the waiter, until [`leave_queue`].
+    ///
+    /// [`leave_queue`]: Self::leave_queue
+    pub(crate) fn queue(&self, waiter: &Rc<Waiter<Box<Server>>>) -> Result<(), TooManyWaiting> {
+        let limit = self.with_plan(|plan| plan.postgres().max_waiting_clients);
+        let everywhere: usize = self.pool.demand.iter().map(|d| d.waiting.load(SeqCst)).sum();
+        if everywhere >= limit {
+            return Err(TooManyWaiting { limit });
+        }
+        self.waiters.borrow_mut().push(waiter, bs9_net::now());
+        self.cell().clients_waiting.increment();
+        self.cell().clients_active.decrement();
+        self.waiters_changed();
+        self.alarm.notify_one();
+        Ok(())
+    }
+
+    /// Gets out of line. A server that was granted and not taken goes to the next.
+    pub(crate) fn leave_queue(self: &Rc<Self>, waiter: &Rc<Waiter<Box<Server>>>) {
+        if self.waiters.borrow_mut().remove(waiter) {
+            self.no_longer_waits(waiter);
+            self.waiters_changed();
+        } else if let Some(Ok(server)) = waiter.take() {
+            self.give_back(server);
+        }
+    }
+
+    /// After the queue changed: says so.
+    fn waiters_changed(&self) {
+        let waiters = self.waiters.borrow();
+        self.waiting.set(waiters.len());
+        self.pool.set_waiting(self.shard.index(), waiters.len());
+        let oldest = waiters.oldest().map_or(0, CoarseInstant::nanoseconds);
+        self.cell().oldest_wait_nanoseconds.set(oldest);
+    }
+
+    fn no_longer_waits(&self, waiter: &Waiter<Box<Server>>) {
+        let cell = self.cell();
+        cell.clients_waiting.decrement();
+        cell.clients_active.increment();
+        let waited = bs9_net::now().since(waiter.since());
+        cell.wait_nanoseconds.add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    // === Giving back ===
+
+    /// Takes a server back that is no longer used: to whoever waits longest, here or on a
+    /// shard that needs it more, or else to the idle ones. Closed unless provably clean.
+    pub(crate) fn give_back(self: &Rc<Self>, mut server: Box<Server>) {
+        if !server.is_fit() {
+            self.close_dirty(server);
+            return;
+        }
+        if self.is_spent(&server) {
+            server.close();
+            return;
+        }
+        let waits = self.waiting.get() > 0;
+        if !self.alone
+            && self.pool.starves_elsewhere(waits)
+            && let Some(shard) = self.pool.needier_than(self.shard.index())
+        {
+            self.hand_over(server, shard);
+            return;
+        }
+        if waits && let Some(waiter) = self.pop_waiter() {
+            server.seat.move_to(Place::Active);
+            waiter.grant(server);
+            return;
+        }
+        if self.shard.is_draining() {
+            server.close();
+            return;
+        }
+        server.seat.move_to(Place::Idle);
+        server.state.idle_since = bs9_net::now();
+        {
+            let mut idle = self.idle.borrow_mut();
+            idle.push(server);
+            self.demand().idle.store(idle.len(), SeqCst);
+        }
+        if !self.alone && self.pool.starves_elsewhere(false) {
+            self.share_idle();
+        }
+    }
+
+    fn pop_waiter(&self) -> Option<Rc<Waiter<Box<Server>>>> {
+        let waiter = self.waiters.borrow_mut().pop()?;
+        self.no_longer_waits(&waiter);
+        self.waiters_changed();
+        Some(waiter)
+    }
+
+    /// Whether a clean server is not wanted any more.
+    fn is_spent(&self, server: &Server) -> bool {
+        if server.state.epoch != self.epoch.get() {
+            return true;
+        }
+        let (lifetime, size) =
+            self.with_plan(|plan| (plan.postgres().server_lifetime, plan.pool_size));
+        let now = bs9_net::now();
+        let aged = now.since(server.state.created) >= lifetime && {
+            let pace = lifetime / u32::try_from(size.max(1)).unwrap_or(u32::MAX);
+            let due = now.since(self.retired.get()) >= pace.min(lifetime);
+            if due {
+                self.retired.set(now);
+            }
+            due
+        };
+        aged || self.pool.open() > size
+    }
+
+    /// Closes a server that is not provably clean.
+    pub(crate) fn close_dirty(&self, server: Box<Server>) {
+        self.cell().closed_dirty.increment();
+        tracing::debug!(pool = %self.name(), "a server connection was not provably clean: closed");
+        server.close();
+    }
+
+    // === Sharing with other shards ===
+
+    /// Hands idle servers to shards whose clients wait.
+    pub(crate) fn share_idle(self: &Rc<Self>) {
+        while self.waiting.get() == 0
+            && let Some(shard) = self.pool.needier_than(self.shard.index())
+            && let Some(server) = self.take_idle()
+        {
+            self.hand_over(server, shard);
+        }
+    }
+
+    fn hand_over(self: &Rc<Self>, server: Box<Server>, shard: usize) {
+        let incoming = &self.pool.demand[shard].incoming;
+        incoming.fetch_add(1, SeqCst);
+        let sent = Box::new(Mail::Server((*server).send()));
+        match self.shard.mail().send(shard, self.engine, sent) {
+            Ok(()) => self.cell().handovers.increment(),
+            Err(_closes_it) => {
+                // That shard has ended; nobody there will ever wait again.
+                incoming.fetch_sub(1, SeqCst);
+                self.pool.set_waiting(shard, 0);
+                self.wake();
+            }
+        }
+    }
+
+    /// Takes a server over from another shard.
+    pub(crate) fn arrive(self: &Rc<Self>, sent: SentServer) {
+        self.demand().incoming.fetch_sub(1, SeqCst);
+        match Server::receive(sent, self) {
+            Ok(server) => self.give_back(Box::new(server)),
+            Err(error) => {
+                tracing::warn!(pool = %self.name(), %error, "a server connection was lost on its way between shards");
+            }
+        }
+    }
+
+    fn tell(&self, shard: usize, mail: Mail) {
+        let _shard_has_ended = self.shard.mail().send(shard, self.engine, Box::new(mail));
+    }
+
+    // === Upkeep ===
+
+    /// A server is gone: somebody may connect in its place.
+    pub(crate) fn room_freed(&self) {
+        let waits = self.waiting.get() > 0;
+        if waits || (!self.alone && self.pool.starves_elsewhere(waits)) {
+            self.alarm.notify_one();
+        }
+    }
+
+    /// Wakes the keeper.
+    pub(crate) fn wake(&self) {
+        self.alarm.notify_one();
+    }
+
+    pub(crate) fn count_servers(&self, change: isize) {
+        let servers = self.servers.get().saturating_add_signed(change);
+        self.servers.set(servers);
+        self.demand().servers.store(servers, SeqCst);
+    }
+
+    /// The pool's plan may have changed.
+    pub(crate) fn plan_changed(self: &Rc<Self>) {
+        let plan = self.pool.plan.load_full();
+        let rebuilt = self.epoch.replace(plan.epoch) != plan.epoch;
+        let size = plan.pool_size;
+        *self.plan.borrow_mut() = plan;
+        if rebuilt {
+            self.known.borrow_mut().forget();
+            self.retry.reset();
+        }
+        while rebuilt || self.pool.open() > size {
+            match self.pop_idle() {
+                Some(server) => server.close(),
+                None => break,
+            }
+        }
+        self.wake();
+    }
+
+    /// Closes what is idle; the rest is closed as it comes back.
+    pub(crate) fn drain(&self) {
+        while let Some(server) = self.pop_idle() {
+            server.close();
+        }
+    }
+
+    fn demand(&self) -> &crate::pool::Demand {
+        &self.pool.demand[self.shard.index()]
+    }
+
+    /// For logs.
+    pub(crate) fn name(&self) -> PoolName<'_> {
+        PoolName(self)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.clients.get() + self.servers.get() + self.waiting.get() + self.logins.get() == 0
+    }
+}
+
+/// `database/user`.
+pub(crate) struct PoolName<'a>(&'a LocalPool);
+
+impl std::fmt::Display for PoolName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = &self.0.pool.key;
+        write!(f, "{}/{}", key.database, key.user)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.local.clients.set(self.local.clients.get() - 1);
+        self.local.cell().clients_active.decrement();
+    }
+}
+
+// === impl RetryPace ===
+
+impl Default for RetryPace {
+    fn default() -> Self {
+        Self { at: StdCell::new(bs9_net::now()), delay: StdCell::new(RETRY_DELAY) }
+    }
+}
+
+impl RetryPace {
+    fn reset(&self) {
+        self.at.set(bs9_net::now());
+        self.delay.set(RETRY_DELAY);
+    }
+
+    /// Waits longer each time.
+    fn failed(&self) {
+        let delay = self.delay.get();
+        self.at.set(bs9_net::now().plus(delay));
+        self.delay.set((delay * 2).min(MAX_RETRY_DELAY));
+    }
+
+    /// How long until the next try; `None`: now.
+    fn remaining(&self) -> Option<Duration> {
+        let left = self.at.get().since(bs9_net::now());
+        (!left.is_zero()).then_some(left)
+    }
+}

@@ -1,0 +1,314 @@
+//! Run-time parameters that follow a client from server to server.
+//!
+//! Some parameters the server reports whenever they change (ParameterStatus); those a client
+//! may set freely, and finds again on whichever server it gets next. Others it can only ask for
+//! when it logs in (`extra_float_digits`, or anything in `options`): they are set on each server
+//! that lacks them, and reset on servers whose next client did not ask.
+//!
+//! A server normalises what it is given (`ISO` becomes `ISO, MDY`), so what is compared is
+//! always what a server reported, never what a client wrote.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bs9_wire::{encode::frontend, tag::FrontendTag};
+
+/// Reported parameters that a session may set and that follow the client.
+const TRACKED: [&str; 8] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "IntervalStyle",
+    "search_path",
+    "standard_conforming_strings",
+    "TimeZone",
+];
+
+/// Most parameters a client may ask for at login.
+const MAX_ASKED: usize = 64;
+/// Settings a shard remembers, so that clients alike share them.
+const MAX_KNOWN: usize = 64;
+
+/// Every parameter a server reported when it was logged in to, in its order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Parameters(Vec<(Box<[u8]>, Box<[u8]>)>);
+
+/// Values of the parameters that follow a client: what a client wants, what a server has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// By name, ignoring case.
+    entries: Vec<Setting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    name: Box<str>,
+    value: Box<[u8]>,
+    /// Servers report it: every server has a value for it.
+    reported: bool,
+}
+
+/// What a client asked for in its StartupMessage, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Asked(Vec<(Box<str>, Box<str>)>);
+
+/// A parameter to be set on a server, or reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change<'a> {
+    name: &'a str,
+    value: Option<&'a [u8]>,
+}
+
+/// What a client asked for cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AskedError {
+    #[error("invalid name of a startup parameter: \"{name}\"")]
+    BadName { name: String },
+    #[error("more than {MAX_ASKED} startup parameters")]
+    TooMany,
+}
+
+// === impl Parameters ===
+
+impl Parameters {
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.0.push((name.into(), value.into())),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| &**value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Those that follow a client.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for (name, value) in self.iter() {
+            settings.report(name, value);
+        }
+        settings
+    }
+}
+
+// === impl Settings ===
+
+/// The name of a tracked parameter as servers spell it.
+pub(crate) fn tracked(name: &[u8]) -> Option<&'static str> {
+    TRACKED.into_iter().find(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn order(one: &str, other: &str) -> std::cmp::Ordering {
+    one.bytes().map(|b| b.to_ascii_lowercase()).cmp(other.bytes().map(|b| b.to_ascii_lowercase()))
+}
+
+impl Settings {
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| order(&entry.name, name))
+    }
+
+    fn set(&mut self, name: &str, value: &[u8], reported: bool) {
+        match self.find(name) {
+            Ok(at) => {
+                self.entries[at].value = value.into();
+                self.entries[at].reported |= reported;
+            }
+            Err(at) => {
+                let entry = Setting { name: name.into(), value: value.into(), reported };
+                self.entries.insert(at, entry);
+            }
+        }
+    }
+
+    /// Takes over a ParameterStatus; false when that parameter does not follow clients.
+    pub(crate) fn report(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let tracked = tracked(name);
+        if let Some(name) = tracked {
+            self.set(name, value, true);
+        }
+        tracked.is_some()
+    }
+
+    /// The value of a reported parameter.
+    pub(crate) fn reported(&self, name: &[u8]) -> Option<&[u8]> {
+        let entry = &self.entries[self.find(tracked(name)?).ok()?];
+        entry.reported.then_some(&*entry.value)
+    }
+
+    /// With what a client asked for on top.
+    pub(crate) fn with(&self, asked: &Asked) -> Self {
+        let mut settings = self.clone();
+        for (name, value) in &asked.0 {
+            settings.set(name, value.as_bytes(), false);
+        }
+        settings
+    }
+
+    /// What a client has after a server was brought to what it wanted: the server's word for
+    /// what servers report, its own for the rest.
+    pub(crate) fn confirmed_by(&self, server: &Self) -> Self {
+        let mut settings = self.clone();
+        for entry in &mut settings.entries {
+            if let Ok(at) = server.find(&entry.name)
+                && server.entries[at].reported
+            {
+                entry.clone_from(&server.entries[at]);
+            }
+        }
+        settings
+    }
+
+    /// What has to change on a server that has `self` for a client that wants `wanted`.
+    /// `certain` is false when the unreported values of the server are not known any more.
+    pub(crate) fn changes_to<'a>(&'a self, wanted: &'a Self, certain: bool) -> Vec<Change<'a>> {
+        let mut changes = Vec::new();
+        for entry in &wanted.entries {
+            let has = self.find(&entry.name).ok().map(|at| &self.entries[at]);
+            let same = has.is_some_and(|has| {
+                has.value == entry.value && (certain || has.reported)
+            });
+            if !same {
+                changes.push(Change { name: &entry.name, value: Some(&entry.value) });
+            }
+        }
+        for entry in self.entries.iter().filter(|entry| !entry.reported) {
+            if wanted.find(&entry.name).is_err() {
+                changes.push(Change { name: &entry.name, value: None });
+            }
+        }
+        changes
+    }
+
+    /// The reported parameters in which `self` differs from what a client was `told`.
+    pub(crate) fn news<'a>(&'a self, told: &'a Self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let differs = |entry: &&Setting| {
+            let known = told.find(&entry.name).ok().map(|at| &told.entries[at].value);
+            entry.reported && known != Some(&entry.value)
+        };
+        self.entries.iter().filter(differs).map(|entry| (&*entry.name, &*entry.value))
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// From name and value pairs, later ones overriding earlier ones.
+    pub(crate) fn new<'a>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, AskedError> {
+        let mut asked: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (name, value) in pairs {
+            if !is_parameter_name(name) {
+                return Err(AskedError::BadName { name: name.to_owned() });
+            }
+            let name = tracked(name.as_bytes()).unwrap_or(name);
+            match asked.binary_search_by(|(known, _)| order(known, name)) {
+                Ok(at) => asked[at].1 = value.into(),
+                Err(at) => asked.insert(at, (name.into(), value.into())),
+            }
+            if asked.len() > MAX_ASKED {
+                return Err(AskedError::TooMany);
+            }
+        }
+        Ok(Self(asked))
+    }
+}
+
+/// Names of parameters: identifiers, with dots for those of extensions.
+fn is_parameter_name(name: &str) -> bool {
+    let word = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$')
+    };
+    name.split('.').all(word)
+}
+
+// === impl Change ===
+
+/// Appends one extended-query batch that makes all `changes`, or none of them. Values travel as
+/// parameters, so no quoting can go wrong.
+pub(crate) fn write_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
+    let calls: Vec<String> = (0..changes.len())
+        .map(|n| format!("pg_catalog.set_config(${},${},false)", 2 * n + 1, 2 * n + 2))
+        .collect();
+    let query = format!("SELECT {}", calls.join(","));
+    /// The type `text`.
+    const TEXT: [u8; 4] = 25u32.to_be_bytes();
+    frontend::parse(out, b"", query.as_bytes(), &TEXT.repeat(2 * changes.len()));
+    bs9_wire::encode::message(out, FrontendTag::Bind, |out| {
+        // Unnamed portal and statement, text format throughout.
+        out.extend_from_slice(&[0, 0, 0, 0]);
+        let count = u16::try_from(2 * changes.len()).expect("settings are few");
+        out.extend_from_slice(&count.to_be_bytes());
+        for change in changes {
+            bind_text(out, Some(change.name.as_bytes()));
+            bind_text(out, change.value);
+        }
+        out.extend_from_slice(&[0, 0]);
+    });
+    bs9_wire::encode::message(out, FrontendTag::Execute, |out| out.extend_from_slice(&[0; 5]));
+    frontend::sync(out);
+}
+
+fn bind_text(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        None => out.extend_from_slice(&(-1i32).to_be_bytes()),
+        Some(value) => {
+            let len = i32::try_from(value.len()).expect("a setting fits its startup packet");
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+/// Settings lately seen on a shard: clients that want the same share one copy, so that comparing
+/// a client with a server is comparing two pointers.
+#[derive(Default)]
+pub(crate) struct KnownSettings {
+    recent: VecDeque<Arc<Settings>>,
+    /// What became of what clients asked for.
+    learned: VecDeque<(Asked, Arc<Settings>)>,
+}
+
+impl KnownSettings {
+    /// The shared copy of `settings`.
+    pub(crate) fn share(&mut self, settings: Settings) -> Arc<Settings> {
+        if let Some(known) = self.recent.iter().find(|known| ***known == settings) {
+            return Arc::clone(known);
+        }
+        let settings = Arc::new(settings);
+        push_bounded(&mut self.recent, Arc::clone(&settings));
+        settings
+    }
+
+    /// What servers made of `asked`.
+    pub(crate) fn recall(&self, asked: &Asked) -> Option<Arc<Settings>> {
+        self.learned.iter().find(|(known, _)| known == asked).map(|(_, settings)| Arc::clone(settings))
+    }
+
+    pub(crate) fn learn(&mut self, asked: Asked, settings: &Arc<Settings>) {
+        self.learned.retain(|(known, _)| *known != asked);
+        push_bounded(&mut self.learned, (asked, Arc::clone(settings)));
+    }
+
+    /// Servers of another kind are logged in to from now on.
+    pub(crate) fn forget(&mut self) {
+        self.recent.clear();
+        self.learned.clear();
+    }
+}
+
+fn push_bounded<T>(list: &mut VecDeque<T>, item: T) {
+    if list.len() >= MAX_KNOWN {
+        list.pop_front();
+    }
+    list.push_back(item);
+}
+
+#[cfg(test)]
+mod tests;
