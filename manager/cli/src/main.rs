@@ -1,2 +1,80 @@
-//! bs9.
-fn main() {}
+//! bs9: one binary, two long-running roles, and the verbs to handle them.
+//!
+//! Each verb is a file. This one parses the command line, picks the verb, and
+//! turns its end into an exit code.
+
+mod check;
+mod child;
+mod cli;
+mod completions;
+mod dataplane;
+mod dbpool;
+mod exit;
+mod interval;
+mod limits;
+mod loadbalancer;
+mod logging;
+mod manager;
+mod quickstart;
+mod runtime;
+mod sample_endpoint;
+mod serve;
+mod status;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use cli::{Cli, Verb};
+use exit::{Exit, Failure};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(text) = failure.render() {
+                terminal::remark(text);
+            }
+            failure.exit().code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
+    if global.exit_with_parent {
+        runtime::exit_with_parent()?;
+    }
+    match cli.verb {
+        Verb::Serve(arguments) => serve::run(arguments, global),
+        Verb::Manager(arguments) => manager::run(arguments, global),
+        Verb::Check(arguments) => check::run(arguments, global),
+        Verb::Status(arguments) => status::run(arguments, global),
+        Verb::Loadbalancer(action) => loadbalancer::run(action, global),
+        Verb::Dbpool(action) => dbpool::run(action, global),
+        Verb::Quickstart(arguments) => quickstart::run(arguments, global),
+        Verb::Completions(arguments) => completions::run(arguments),
+        Verb::SampleEndpoint(arguments) => sample_endpoint::run(arguments, global),
+    }
+}
+
+/// Help and version are not errors; anything else the parser says is a usage error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let _nobody_left_to_tell = error.print();
+    if error.use_stderr()
+        && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        return Exit::Usage.code();
+    }
+    match error.kind() {
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Usage.code(),
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line as it is typed. What it means is each verb's business.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    check, completions, dbpool, loadbalancer, logging::LogFormat, manager, quickstart,
+    sample_endpoint, serve, status,
+};
+
+const EXAMPLES: &str = "\
+First steps:
+  bs9 quickstart                        a complete sample: proxy, pool, PostgreSQL, manager
+  bs9 check bs9.toml                    every error of a configuration, with line and column
+  bs9 serve --config bs9.toml           carry traffic
+  bs9 status                            what is going on
+
+Exit codes:
+  0 done   1 error   2 usage   3 not found   4 permission   5 configuration
+  6 network (nobody answers, address taken)   7 dependency missing   8 system
+
+`-h` is help everywhere. Colours respect NO_COLOR and disappear in a pipe.";
+
+/// A load balancer, reverse proxy and PostgreSQL pool, and the manager beside them.
+#[derive(Debug, Parser)]
+#[command(name = "bs9", version, after_help = EXAMPLES, arg_required_else_help = true, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The admin socket to ask, or to answer on for what stays running [default:
+    /// $BS9_SOCKET or $BS9_MANAGER_SOCKET, then $XDG_RUNTIME_DIR/bs9/, /run/bs9/].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Answer in JSON, with a `schema` version and units in field names.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What is logged: a level, or target=level separated by commas.
+    #[arg(long, global = true, value_name = "FILTER", env = "BS9_LOG", default_value = "info")]
+    pub(crate) log: String,
+    /// How it is logged.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// End when the process that started this one ends, however it ends.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) exit_with_parent: bool,
+}
+
+/// What bs9 can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Carry traffic: the data plane.
+    Serve(serve::Arguments),
+    /// Watch the data plane, and answer for it: the sidecar.
+    Manager(manager::Arguments),
+    /// Check a configuration without touching anything.
+    Check(check::Arguments),
+    /// Show what is going on.
+    Status(status::Arguments),
+    /// Run and change a load balancer.
+    #[command(visible_alias = "lb", subcommand)]
+    Loadbalancer(loadbalancer::Action),
+    /// Run, watch and measure a PostgreSQL pool.
+    #[command(subcommand)]
+    Dbpool(dbpool::Action),
+    /// Start a complete sample of everything, and clean up afterwards.
+    Quickstart(quickstart::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
+    /// A small HTTP server that says who it is; what `quickstart` balances over.
+    #[command(hide = true)]
+    SampleEndpoint(sample_endpoint::Arguments),
+}

@@ -1,0 +1,154 @@
+//! The admin API of the data plane: reads come from the view, changes go to the owner.
+
+use std::sync::Arc;
+
+use bs9_api::{
+    ApiError, DataPlaneApi,
+    types::{
+        AddEndpoint, ChangeOutcome, Clusters, DataPlaneState, DataPlaneStatus, DrainEndpoint,
+        DrainOutcome, GenerationInForce, Health, Listeners, MetricsText, OneCluster, Pools,
+        RemoveEndpoint, SCHEMA, SetWeight,
+    },
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    command::{Command, Reply},
+    endpoint_change::{self, EndpointChange},
+    engines::Engines,
+    metrics,
+    view::ViewCell,
+};
+
+/// Answers for the data plane.
+pub(super) struct Api {
+    commands: mpsc::Sender<Command>,
+    view: Arc<ViewCell>,
+    engines: Arc<Engines>,
+}
+
+impl Api {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        view: Arc<ViewCell>,
+        engines: Arc<Engines>,
+    ) -> Self {
+        Self { commands, view, engines }
+    }
+
+    /// Sends an order to the owner and waits for what came of it.
+    async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Command) -> Result<T, ApiError> {
+        let ended = || ApiError::unavailable("the data plane is about to end");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(order(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    async fn change(
+        &self,
+        change: EndpointChange,
+        persist: bool,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.order(|reply| Command::Change { change, durability: persist.into(), reply }).await
+    }
+}
+
+impl DataPlaneApi for Api {
+    async fn status(&self) -> Result<DataPlaneStatus, ApiError> {
+        Ok(self.view.load().status(&self.engines))
+    }
+
+    async fn listeners(&self) -> Result<Listeners, ApiError> {
+        Ok(Listeners::new(self.view.load().listeners(&self.engines)))
+    }
+
+    async fn clusters(&self) -> Result<Clusters, ApiError> {
+        Ok(Clusters::new(self.engines.clusters()))
+    }
+
+    async fn cluster(&self, cluster: String) -> Result<OneCluster, ApiError> {
+        let found = self.engines.clusters().into_iter().find(|status| status.name == cluster);
+        let found =
+            found.ok_or_else(|| ApiError::not_found(format!("there is no cluster `{cluster}`")))?;
+        Ok(OneCluster::new(found))
+    }
+
+    async fn pools(&self) -> Result<Pools, ApiError> {
+        Ok(Pools::new(self.engines.pools()))
+    }
+
+    async fn generation(&self) -> Result<GenerationInForce, ApiError> {
+        Ok(GenerationInForce::new(self.view.load().generations.status()))
+    }
+
+    async fn reload(&self) -> Result<ChangeOutcome, ApiError> {
+        self.order(Command::Reload).await
+    }
+
+    async fn drain(&self) -> Result<DrainOutcome, ApiError> {
+        self.order(Command::Drain).await
+    }
+
+    async fn add_endpoint(
+        &self,
+        cluster: String,
+        change: AddEndpoint,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(EndpointChange::add(cluster, &change.address, change.weight)?, change.persist)
+            .await
+    }
+
+    async fn remove_endpoint(
+        &self,
+        cluster: String,
+        change: RemoveEndpoint,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(EndpointChange::remove(cluster, &change.address)?, change.persist).await
+    }
+
+    async fn set_weight(
+        &self,
+        cluster: String,
+        change: SetWeight,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(
+            EndpointChange::weight(cluster, &change.address, change.weight)?,
+            change.persist,
+        )
+        .await
+    }
+
+    async fn drain_endpoint(
+        &self,
+        cluster: String,
+        change: DrainEndpoint,
+    ) -> Result<ChangeOutcome, ApiError> {
+        let address = endpoint_change::parse(&change.address)?.to_string();
+        self.engines
+            .drain_endpoint(&cluster, &address, change.drain)
+            .map_err(|error| ApiError::not_found(error.to_string()))?;
+        let done = if change.drain { "takes nothing new" } else { "takes traffic again" };
+        Ok(ChangeOutcome {
+            schema: SCHEMA,
+            generation: self.view.load().generations.number().0,
+            changes: vec![format!("cluster {cluster}: endpoint {address} {done}")],
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn metrics(&self) -> Result<MetricsText, ApiError> {
+        Ok(MetricsText(metrics::render(&self.view.load(), &self.engines)))
+    }
+
+    async fn health_live(&self) -> Result<Health, ApiError> {
+        Ok(Health::ok())
+    }
+
+    async fn health_ready(&self) -> Result<Health, ApiError> {
+        match self.view.load().state {
+            DataPlaneState::Serving => Ok(Health::ok()),
+            DataPlaneState::Starting => Err(ApiError::unavailable("the data plane is starting")),
+            DataPlaneState::Draining => Err(ApiError::unavailable("the data plane is draining")),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The engines of this program, by name: the host only knows them as a list.
+
+use std::sync::Arc;
+
+use bs9_api::types::{ClusterStatus, HttpListenerStatus, PoolStatus};
+use bs9_net::{Engine, ListenerId};
+use bs9_pool::PoolEngine;
+use bs9_proxy::{ProxyEngine, UnknownEndpoint};
+
+/// What speaks the protocols.
+pub(super) struct Engines {
+    proxy: Arc<ProxyEngine>,
+    pool: Arc<PoolEngine>,
+}
+
+impl Engines {
+    pub(super) fn new() -> Self {
+        Self { proxy: ProxyEngine::new(), pool: PoolEngine::new() }
+    }
+
+    /// For the host.
+    pub(super) fn all(&self) -> Vec<Arc<dyn Engine>> {
+        let (proxy, pool) = (Arc::clone(&self.proxy), Arc::clone(&self.pool));
+        vec![proxy, pool]
+    }
+
+    /// Every cluster, in name order.
+    pub(super) fn clusters(&self) -> Vec<ClusterStatus> {
+        self.proxy.cluster_statuses()
+    }
+
+    /// What an HTTP listener counts.
+    pub(super) fn http(&self, listener: ListenerId) -> Option<HttpListenerStatus> {
+        self.proxy.http_status(listener)
+    }
+
+    /// Every PostgreSQL pool.
+    pub(super) fn pools(&self) -> Vec<PoolStatus> {
+        self.pool.statuses()
+    }
+
+    /// Has an endpoint take nothing new, or undoes that.
+    pub(super) fn drain_endpoint(
+        &self,
+        cluster: &str,
+        address: &str,
+        drain: bool,
+    ) -> Result<(), UnknownEndpoint> {
+        self.proxy.drain_endpoint(cluster, address, drain)
+    }
+}

@@ -1,0 +1,234 @@
+//! `/metrics`: the counters of shards, clusters and pools in Prometheus' text format.
+//!
+//! A recorder is made for each scrape and filled from the statuses, so that what
+//! is gone (an endpoint, a pool) is gone from the metrics too, and counting costs
+//! the shards nothing.
+
+use bs9_api::types::{
+    ClusterStatus, DataPlaneState, EndpointHealth, EndpointStatus, ListenerStatus, PoolStatus,
+};
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::{engines::Engines, view::View};
+
+/// Counters of seconds. The recorder counts whole numbers only, so these are
+/// recorded as gauges and declared as what they are afterwards.
+const FRACTIONAL_COUNTERS: [&str; 1] = ["bs9_pool_wait_seconds_total"];
+
+/// The present state of everything.
+pub(super) fn render(view: &View, engines: &Engines) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        describe();
+        process(view);
+        view.listeners(engines).iter().for_each(listener);
+        engines.clusters().iter().for_each(cluster);
+        engines.pools().iter().for_each(pool);
+    });
+    let mut text = handle.render();
+    for name in FRACTIONAL_COUNTERS {
+        text = text.replace(&format!("# TYPE {name} gauge"), &format!("# TYPE {name} counter"));
+    }
+    text
+}
+
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Vec<Label> {
+    pairs.map(|(name, value)| Label::new(name, value.to_owned())).to_vec()
+}
+
+fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+fn process(view: &View) {
+    gauge!("bs9_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!("bs9_process_start_time_seconds").set(view.started_at_seconds());
+    gauge!("bs9_process_ready").set(flag(view.state == DataPlaneState::Serving));
+    let books = view.generations.status();
+    gauge!("bs9_config_generation").set(books.generation as f64);
+    gauge!("bs9_config_unsaved_changes").set(books.unsaved_changes.len() as f64);
+    gauge!("bs9_config_last_reload_successful").set(flag(books.last_failure.is_none()));
+    counter!("bs9_config_reloads_total", "result" => "applied")
+        .absolute(view.generations.applied());
+    counter!("bs9_config_reloads_total", "result" => "refused")
+        .absolute(view.generations.refusals());
+    for shard in view.shards() {
+        let labels = labels([("shard", &shard.shard.to_string())]);
+        gauge!("bs9_shard_open_connections", labels.clone()).set(shard.open_connections as f64);
+        counter!("bs9_shard_accepted_connections_total", labels)
+            .absolute(shard.accepted_connections_total);
+    }
+}
+
+fn listener(status: &ListenerStatus) {
+    let by = labels([("listener", &status.name), ("protocol", &status.protocol)]);
+    gauge!("bs9_listener_open_connections", by.clone()).set(status.open_connections as f64);
+    counter!("bs9_listener_accepted_connections_total", by.clone())
+        .absolute(status.accepted_connections_total);
+    counter!("bs9_listener_refused_connections_total", by)
+        .absolute(status.refused_connections_total);
+    let Some(http) = &status.http else { return };
+    let by = labels([("listener", &status.name)]);
+    counter!("bs9_http_requests_total", by.clone()).absolute(http.requests_total);
+    counter!("bs9_http_received_bytes_total", by.clone()).absolute(http.received_bytes_total);
+    counter!("bs9_http_sent_bytes_total", by).absolute(http.sent_bytes_total);
+    for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(http.responses_total) {
+        let by = labels([("listener", &status.name), ("class", class)]);
+        counter!("bs9_http_responses_total", by).absolute(count);
+    }
+    for failure in &http.failures_total {
+        let by = labels([("listener", &status.name), ("reason", &failure.reason)]);
+        counter!("bs9_http_failures_total", by).absolute(failure.count);
+    }
+}
+
+fn cluster(status: &ClusterStatus) {
+    for one in &status.endpoints {
+        endpoint(&status.name, one);
+    }
+}
+
+fn endpoint(cluster: &str, status: &EndpointStatus) {
+    let by = labels([("cluster", cluster), ("endpoint", &status.address)]);
+    // One that is not probed takes traffic, so it counts as healthy.
+    gauge!("bs9_endpoint_healthy", by.clone())
+        .set(flag(status.health != EndpointHealth::Unhealthy));
+    gauge!("bs9_endpoint_weight", by.clone()).set(f64::from(status.weight));
+    gauge!("bs9_endpoint_draining", by.clone()).set(flag(status.draining));
+    gauge!("bs9_endpoint_active", by.clone()).set(status.active as f64);
+    gauge!("bs9_endpoint_idle_connections", by.clone()).set(status.idle_connections as f64);
+    counter!("bs9_endpoint_requests_total", by.clone()).absolute(status.requests_total);
+    counter!("bs9_endpoint_failures_total", by.clone()).absolute(status.failures_total);
+    counter!("bs9_endpoint_connects_total", by.clone()).absolute(status.connects_total);
+    counter!("bs9_endpoint_connect_failures_total", by.clone())
+        .absolute(status.connect_failures_total);
+    if let Some(mean) = status.mean_response_seconds {
+        gauge!("bs9_endpoint_mean_response_seconds", by).set(mean);
+    }
+}
+
+fn pool(status: &PoolStatus) {
+    let by = labels([("database", &status.database), ("user", &status.user)]);
+    let in_state =
+        |state| labels([("database", &status.database), ("user", &status.user), ("state", state)]);
+    for (state, count) in [("active", status.clients_active), ("waiting", status.clients_waiting)] {
+        gauge!("bs9_pool_clients", in_state(state)).set(count as f64);
+    }
+    let servers = [
+        ("active", status.servers_active),
+        ("idle", status.servers_idle),
+        ("used", status.servers_used),
+        ("tested", status.servers_tested),
+        ("login", status.servers_login),
+    ];
+    for (state, count) in servers {
+        gauge!("bs9_pool_servers", in_state(state)).set(count as f64);
+    }
+    gauge!("bs9_pool_size", by.clone()).set(status.pool_size as f64);
+    gauge!("bs9_pool_max_wait_seconds", by.clone()).set(status.max_wait_seconds);
+    gauge!("bs9_pool_paused", by.clone()).set(flag(status.paused));
+    gauge!("bs9_pool_wait_seconds_total", by.clone()).set(status.wait_seconds_total);
+    let counts = [
+        ("bs9_pool_queries_total", status.queries_total),
+        ("bs9_pool_transactions_total", status.transactions_total),
+        ("bs9_pool_received_bytes_total", status.received_bytes_total),
+        ("bs9_pool_sent_bytes_total", status.sent_bytes_total),
+        ("bs9_pool_wait_timeouts_total", status.wait_timeouts_total),
+        ("bs9_pool_server_connects_total", status.server_connects_total),
+        ("bs9_pool_server_connect_failures_total", status.server_connect_failures_total),
+        ("bs9_pool_servers_closed_dirty_total", status.servers_closed_dirty_total),
+        ("bs9_pool_server_handovers_total", status.server_handovers_total),
+        ("bs9_pool_cancels_total", status.cancels_total),
+    ];
+    for (name, count) in counts {
+        counter!(name, by.clone()).absolute(count);
+    }
+}
+
+/// A line of help for every name.
+fn describe() {
+    describe_gauge!("bs9_build_info", "The version that runs; always 1.");
+    describe_gauge!(
+        "bs9_process_start_time_seconds",
+        "When the data plane started, since the epoch."
+    );
+    describe_gauge!("bs9_process_ready", "1 while it takes traffic, 0 while it drains.");
+    describe_gauge!("bs9_config_generation", "Number of the configuration in force.");
+    describe_gauge!(
+        "bs9_config_unsaved_changes",
+        "Changes through the API that the files do not hold."
+    );
+    describe_gauge!(
+        "bs9_config_last_reload_successful",
+        "0 after a refused reload, until one succeeds."
+    );
+    describe_counter!(
+        "bs9_config_reloads_total",
+        "Configurations put in force and reloads refused."
+    );
+    describe_gauge!("bs9_shard_open_connections", "Client connections open, by shard.");
+    describe_counter!(
+        "bs9_shard_accepted_connections_total",
+        "Client connections accepted, by shard."
+    );
+    describe_gauge!("bs9_listener_open_connections", "Client connections open.");
+    describe_counter!("bs9_listener_accepted_connections_total", "Client connections accepted.");
+    describe_counter!(
+        "bs9_listener_refused_connections_total",
+        "Closed at accept because a limit was reached."
+    );
+    describe_counter!("bs9_http_requests_total", "Requests whose head was read.");
+    describe_counter!("bs9_http_responses_total", "Responses by class of status.");
+    describe_counter!(
+        "bs9_http_failures_total",
+        "Answers bs9 gave instead of an endpoint, by reason."
+    );
+    describe_counter!("bs9_http_received_bytes_total", "Received from clients.");
+    describe_counter!("bs9_http_sent_bytes_total", "Sent to clients.");
+    describe_gauge!(
+        "bs9_endpoint_healthy",
+        "1 while it may take traffic as far as its health goes."
+    );
+    describe_gauge!("bs9_endpoint_weight", "Its weight; 0 takes no new traffic.");
+    describe_gauge!("bs9_endpoint_draining", "1 while it takes nothing new.");
+    describe_gauge!("bs9_endpoint_active", "Requests (HTTP) or connections (TCP) in flight.");
+    describe_gauge!("bs9_endpoint_idle_connections", "Idle connections kept for reuse.");
+    describe_counter!(
+        "bs9_endpoint_requests_total",
+        "Requests (HTTP) or connections (TCP) sent there."
+    );
+    describe_counter!(
+        "bs9_endpoint_failures_total",
+        "Of them, those that failed before or in the response."
+    );
+    describe_counter!("bs9_endpoint_connects_total", "Connections made.");
+    describe_counter!("bs9_endpoint_connect_failures_total", "Connections that could not be made.");
+    describe_gauge!("bs9_endpoint_mean_response_seconds", "Mean time to the head of a response.");
+    describe_gauge!("bs9_pool_clients", "Clients by state.");
+    describe_gauge!("bs9_pool_servers", "Server connections by state.");
+    describe_gauge!("bs9_pool_size", "Most server connections there may be.");
+    describe_gauge!("bs9_pool_max_wait_seconds", "How long the oldest waiting client has waited.");
+    describe_gauge!("bs9_pool_paused", "1 while it is paused.");
+    describe_gauge!(
+        "bs9_pool_wait_seconds_total",
+        "Time clients spent waiting for a server connection."
+    );
+    describe_counter!("bs9_pool_queries_total", "Queries forwarded.");
+    describe_counter!("bs9_pool_transactions_total", "Transactions finished.");
+    describe_counter!("bs9_pool_received_bytes_total", "Received from clients.");
+    describe_counter!("bs9_pool_sent_bytes_total", "Sent to clients.");
+    describe_counter!("bs9_pool_wait_timeouts_total", "Waits that ended in the wait timeout.");
+    describe_counter!("bs9_pool_server_connects_total", "Server connections made.");
+    describe_counter!(
+        "bs9_pool_server_connect_failures_total",
+        "Server connections that could not be made."
+    );
+    describe_counter!(
+        "bs9_pool_servers_closed_dirty_total",
+        "Closed because they were not provably clean."
+    );
+    describe_counter!("bs9_pool_server_handovers_total", "Handed from one shard to another.");
+    describe_counter!("bs9_pool_cancels_total", "Cancel requests passed on.");
+}

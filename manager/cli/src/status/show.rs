@@ -1,0 +1,202 @@
+//! A status as tables for people.
+
+use bs9_api::types::{
+    ClusterStatus, DataPlaneState, DataPlaneStatus, DataPlaneView, EndpointHealth, EndpointStatus,
+    GenerationStatus, ListenerStatus, PoolStatus,
+};
+use comfy_table::{Cell, Table};
+
+use super::Status;
+use crate::{
+    exit::Failure,
+    terminal::{self, BAD, FAINT, GOOD, NOTE, STRONG, Verdict, number, say, verdict},
+};
+
+/// All of it.
+pub(super) fn status(status: &Status) -> Result<(), Failure> {
+    let who = if status.manager.is_some() { "manager" } else { "data plane" };
+    say(format_args!("{FAINT}answered by the {who} at {}{FAINT:#}", status.socket.display()))?;
+    if let Some(manager) = &status.manager {
+        let history = &manager.history;
+        say(format_args!(
+            "{STRONG}manager{STRONG:#}     {GOOD}running{GOOD:#}  pid {}, {}, {} of {} points of history",
+            manager.pid, manager.version, history.points, history.capacity_points
+        ))?;
+    }
+    match &status.data_plane.status {
+        Some(found) if status.data_plane.reachable => data_plane(found, &status.data_plane),
+        _ => unreachable_since(&status.data_plane),
+    }
+}
+
+fn unreachable_since(view: &DataPlaneView) -> Result<(), Failure> {
+    let reason = view.reason.as_deref().unwrap_or("it does not answer");
+    say(format_args!(
+        "{STRONG}data plane{STRONG:#}  {BAD}unreachable{BAD:#} since {}: {reason}",
+        view.since
+    ))?;
+    match &view.seen_at {
+        Some(seen) => say(format_args!("            last seen {seen}")),
+        None => Ok(()),
+    }
+}
+
+fn data_plane(status: &DataPlaneStatus, view: &DataPlaneView) -> Result<(), Failure> {
+    let (style, state) = match status.state {
+        DataPlaneState::Starting => (NOTE, "starting"),
+        DataPlaneState::Serving => (GOOD, "serving"),
+        DataPlaneState::Draining => (NOTE, "draining"),
+    };
+    say(format_args!(
+        "{STRONG}data plane{STRONG:#}  {style}{state}{style:#}  pid {}, {}, {} shards, up {}",
+        status.pid,
+        status.version,
+        status.shards.len(),
+        terminal::seconds(status.uptime_seconds)
+    ))?;
+    generation(&status.generation)?;
+    if let Some(rates) = &view.rates {
+        say(format_args!(
+            "{STRONG}now{STRONG:#}         {:.0} requests/s ({:.0} server errors/s), {:.0} queries/s, {:.0} accepts/s",
+            rates.requests_per_second,
+            rates.server_errors_per_second,
+            rates.queries_per_second,
+            rates.accepts_per_second
+        ))?;
+    }
+    terminal::show("LISTENERS", &listeners(&status.listeners))?;
+    if !status.clusters.is_empty() {
+        terminal::show("CLUSTERS", &clusters(&status.clusters))?;
+    }
+    if !status.pools.is_empty() {
+        terminal::show("POOLS", &pools(&status.pools))?;
+    }
+    Ok(())
+}
+
+fn generation(status: &GenerationStatus) -> Result<(), Failure> {
+    let sources =
+        if status.sources.is_empty() { "flags".to_owned() } else { status.sources.join(", ") };
+    say(format_args!("{STRONG}generation{STRONG:#}  {} from {sources}", status.generation))?;
+    for change in &status.unsaved_changes {
+        say(format_args!("            {NOTE}unsaved{NOTE:#}: {change}"))?;
+    }
+    let Some(failure) = &status.last_failure else { return Ok(()) };
+    say(format_args!("            {BAD}reload refused{BAD:#} at {}:", failure.at))?;
+    for error in &failure.errors {
+        let file = error.file.as_deref().unwrap_or_default();
+        let place = match (error.line, error.column) {
+            (Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+            _ if file.is_empty() => String::new(),
+            _ => format!("{file}: "),
+        };
+        say(format_args!("              {place}{}", error.message))?;
+    }
+    Ok(())
+}
+
+fn listeners(listeners: &[ListenerStatus]) -> Table {
+    let mut table = terminal::table([
+        "NAME", "PROTOCOL", "ADDRESS", "OPEN", "ACCEPTED", "REQUESTS", "5XX", "SENT",
+    ]);
+    for listener in listeners {
+        let http = listener.http.as_ref();
+        let or_dash = |value: Option<String>| number(value.unwrap_or_else(|| "-".to_owned()));
+        table.add_row([
+            Cell::new(&listener.name),
+            Cell::new(&listener.protocol),
+            Cell::new(listener.addresses.join(" ")),
+            number(listener.open_connections),
+            number(listener.accepted_connections_total),
+            or_dash(http.map(|http| http.requests_total.to_string())),
+            or_dash(http.map(|http| http.responses_total[4].to_string())),
+            or_dash(http.map(|http| terminal::bytes(http.sent_bytes_total))),
+        ]);
+    }
+    table
+}
+
+/// A row for each endpoint.
+pub(crate) fn clusters(clusters: &[ClusterStatus]) -> Table {
+    let mut table = terminal::table([
+        "CLUSTER", "BALANCE", "ENDPOINT", "WEIGHT", "HEALTH", "ACTIVE", "REQUESTS", "FAILURES",
+        "MEAN", "WHY",
+    ]);
+    for cluster in clusters {
+        if cluster.endpoints.is_empty() {
+            table.add_row([
+                Cell::new(&cluster.name),
+                Cell::new(&cluster.balance),
+                Cell::new("no endpoints"),
+            ]);
+        }
+        for endpoint in &cluster.endpoints {
+            table.add_row([
+                Cell::new(&cluster.name),
+                Cell::new(&cluster.balance),
+                Cell::new(&endpoint.address),
+                number(endpoint.weight),
+                health(endpoint),
+                number(endpoint.active),
+                number(endpoint.requests_total),
+                number(endpoint.failures_total),
+                number(
+                    endpoint
+                        .mean_response_seconds
+                        .map_or_else(|| "-".to_owned(), terminal::seconds),
+                ),
+                Cell::new(endpoint.health_reason.as_deref().unwrap_or_default()),
+            ]);
+        }
+    }
+    table
+}
+
+fn health(endpoint: &EndpointStatus) -> Cell {
+    match endpoint.health {
+        _ if endpoint.draining => verdict("draining", Verdict::Note),
+        EndpointHealth::Healthy => verdict("healthy", Verdict::Good),
+        EndpointHealth::Unhealthy => verdict("unhealthy", Verdict::Bad),
+        EndpointHealth::Unknown => Cell::new("unknown"),
+    }
+}
+
+/// A row for each pool.
+pub(crate) fn pools(pools: &[PoolStatus]) -> Table {
+    let mut table = terminal::table([
+        "DATABASE",
+        "USER",
+        "MODE",
+        "CLIENTS",
+        "WAITING",
+        "ACTIVE",
+        "IDLE",
+        "LOGIN",
+        "SIZE",
+        "QUERIES",
+        "TRANSACTIONS",
+        "MAX WAIT",
+    ]);
+    for pool in pools {
+        let waiting = if pool.clients_waiting > 0 {
+            verdict(pool.clients_waiting, Verdict::Note)
+        } else {
+            Cell::new(pool.clients_waiting)
+        };
+        table.add_row([
+            Cell::new(&pool.database),
+            Cell::new(&pool.user),
+            if pool.paused { verdict("paused", Verdict::Note) } else { Cell::new(&pool.pool_mode) },
+            number(pool.clients_active),
+            waiting,
+            number(pool.servers_active),
+            number(pool.servers_idle),
+            number(pool.servers_login),
+            number(pool.pool_size),
+            number(pool.queries_total),
+            number(pool.transactions_total),
+            number(terminal::seconds(pool.max_wait_seconds)),
+        ]);
+    }
+    table
+}
