@@ -191,7 +191,8 @@ pub fn write_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>, edits: &R
     if head.status < 200 || head.status == 204 || head.framing == ResponseFraming::Tunnel {
         dropped |= marks.content_length | marks.transfer_encoding;
     }
-    if edits.recode == Recode::Dechunk {
+    // Nor does HTTP/1.0 know transfer codings, not even in the answer to a HEAD.
+    if edits.recode == Recode::Dechunk || edits.client_version == Version::Http10 {
         dropped |= marks.transfer_encoding;
     }
 

@@ -263,6 +263,12 @@ fn bodies_are_framed_anew_when_asked() {
         ),
         "HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\n",
     );
+    let head = ResponseTo { head: true, ..ResponseTo::default() };
+    let old = ResponseEdits { client_version: Version::Http10, ..KEPT_OPEN };
+    assert_eq!(
+        edited_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", head, &old),
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n",
+    );
     let enchunk = ResponseEdits { recode: Recode::Enchunk, ..KEPT_OPEN };
     assert_eq!(
         edited_response("HTTP/1.0 200 OK\r\nX: y\r\n\r\n", ResponseTo::default(), &enchunk),
