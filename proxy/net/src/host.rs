@@ -392,24 +392,35 @@ impl Preparation<'_> {
         config: &Config,
         listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
     ) -> Result<Vec<(Arc<Listener>, BindAddress, BoundAddress)>, StartError> {
-        let mut opened = Vec::new();
+        let mut missing = Vec::new();
         for wanted in config.listeners.values() {
             let listener = &listeners[&wanted.name];
             let fresh = self.listeners.get(&wanted.name).is_none_or(|old| old.id != listener.id);
             for address in &wanted.bind {
                 let key = (Arc::clone(&wanted.name), address.clone());
-                if self.addresses.contains_key(&key) && !fresh {
-                    continue;
+                if fresh || !self.addresses.contains_key(&key) {
+                    missing.push((self.claim(address), wanted, listener, address));
                 }
-                // Ours already, under a listener that goes away or changes its protocol: the
-                // new sockets stand beside the old ones until those have been emptied.
-                let ours = self.addresses.keys().any(|(_, held)| held == address);
-                let claim = if ours { Claim::Beside } else { Claim::Alone };
-                let bound = socket::bind(wanted, address, claim, self.shards)?;
-                opened.push((Arc::clone(listener), address.clone(), bound));
             }
         }
-        Ok(opened)
+        // What may be refused comes first: standing beside a Unix socket of ours takes its
+        // file away from it.
+        missing.sort_by_key(|(claim, ..)| *claim == Claim::Beside);
+        missing
+            .into_iter()
+            .map(|(claim, wanted, listener, address)| {
+                let bound = socket::bind(wanted, address, claim, self.shards)?;
+                Ok((Arc::clone(listener), address.clone(), bound))
+            })
+            .collect()
+    }
+
+    /// An address that is ours already, under a listener that goes away or changes its
+    /// protocol, gets new sockets beside the old ones until those have been emptied.
+    fn claim(&self, address: &BindAddress) -> Claim {
+        let chosen_by_kernel = matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0);
+        let ours = self.addresses.keys().any(|(_, held)| held == address);
+        if ours && !chosen_by_kernel { Claim::Beside } else { Claim::Alone }
     }
 }
 
