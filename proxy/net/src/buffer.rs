@@ -100,6 +100,14 @@ impl Buffer {
         self.start += count;
     }
 
+    /// Hands the buffer on and leaves one without room behind, which nothing can be
+    /// read into any more.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let hollow = Self { bytes: Box::default(), start: 0, end: 0, pool: Rc::clone(&self.pool) };
+        std::mem::replace(self, hollow)
+    }
+
     /// Moves what is left to the front.
     pub fn compact(&mut self) {
         if self.start > 0 {
@@ -112,7 +120,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.bytes));
+        if !self.bytes.is_empty() {
+            self.pool.put(std::mem::take(&mut self.bytes));
+        }
     }
 }
 
@@ -126,6 +136,16 @@ mod tests {
         let (first, second) = (pool.take(), pool.take());
         drop(first);
         drop(second);
+        assert_eq!(pool.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_buffer_handed_on_comes_back_once() {
+        let pool = BufferPool::new(8, 4);
+        let mut buffer = pool.take();
+        drop(buffer.take());
+        assert!(buffer.is_full(), "there is no room in what was left behind");
+        drop(buffer);
         assert_eq!(pool.free.borrow().len(), 1);
     }
 

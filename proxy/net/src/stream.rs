@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use rustix::{
@@ -253,6 +254,13 @@ impl Stream {
     pub fn shutdown_write(&self) -> io::Result<()> {
         rustix::net::shutdown(self, rustix::net::Shutdown::Write)?;
         Ok(())
+    }
+
+    /// Makes closing reset the connection: the peer must not take what it got for all
+    /// there was. Without effect on a Unix socket.
+    pub fn reset_on_close(&self) {
+        // Gone already: then there is nobody to be told.
+        let _not_connected = sockopt::set_socket_linger(self, Some(Duration::ZERO));
     }
 
     /// Whether an idle connection is still as it was left: open, and without a byte
