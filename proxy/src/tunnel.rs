@@ -18,6 +18,8 @@ struct Direction {
     buffer: Option<Buffer>,
     state: State,
     moved: u64,
+    /// Why the target took no more.
+    refused: Option<io::Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +33,13 @@ enum State {
 impl Direction {
     /// `early` was read before the tunnel opened.
     fn new(early: Option<Buffer>) -> Self {
-        Self { buffer: early.filter(|buffer| !buffer.is_empty()), state: State::Open, moved: 0 }
+        let buffer = early.filter(|buffer| !buffer.is_empty());
+        Self { buffer, state: State::Open, moved: 0, refused: None }
     }
 
-    /// Moves what can be moved. Ready when the direction has ended, in good order or not.
+    /// Moves what can be moved. Ready when the direction has ended: with an error when its
+    /// source was cut off. A target that takes no more ends it as well, but may still have
+    /// something to say, so that this is no error of the tunnel's.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -47,7 +52,15 @@ impl Direction {
         }
         for _ in 0..BURST {
             if let Some(buffer) = &mut self.buffer {
-                let count = ready!(to.poll_write(cx, buffer.filled()))?;
+                let count = match ready!(to.poll_write(cx, buffer.filled())) {
+                    Ok(count) => count,
+                    Err(error) => {
+                        self.buffer = None;
+                        self.state = State::Ended;
+                        self.refused = Some(error);
+                        return Poll::Ready(Ok(()));
+                    }
+                };
                 self.moved += count as u64;
                 buffer.consume(count);
                 if !buffer.is_empty() {
@@ -69,6 +82,10 @@ impl Direction {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => self.state = State::Ending,
                 Poll::Ready(Ok(_)) => self.buffer = Some(buffer),
+                // A reset after the end of the stream: it had been whole.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.state = State::Ending;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
@@ -109,7 +126,8 @@ pub(crate) struct Tunnel<'a> {
 }
 
 impl Tunnel<'_> {
-    /// Runs until both directions have ended, one fails, or nothing moves for the idle timeout.
+    /// Runs until both directions have ended, a side is cut off, or nothing moves for the idle
+    /// timeout. What is cut off at one side will be reset at the other.
     pub(crate) async fn run(
         &self,
         from_client: Option<Buffer>,
@@ -136,6 +154,15 @@ impl Tunnel<'_> {
             })
         })
         .await;
+        let end = end.and_then(|()| match up.refused.or(down.refused) {
+            Some(error) => Err(TunnelEnd::Io(error)),
+            None => Ok(()),
+        });
+        if matches!(&end, Err(TunnelEnd::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset)
+        {
+            self.client.reset_on_close();
+            self.endpoint.reset_on_close();
+        }
         Passed { upstream_bytes: up.moved, downstream_bytes: down.moved, end }
     }
 }
