@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use bs9_api::types::{EndpointHealth, EndpointStatus};
 use bs9_config::EndpointAddress;
 use bs9_net::{Counter, Gauge, PerShard};
+use tokio::sync::Notify;
 
 /// Health as the active checks see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,11 @@ pub struct Endpoint {
     draining: AtomicBool,
     /// In flight over all shards; counted only where picking needs it.
     pub(crate) active: AtomicUsize,
-    /// Where a host name last led. Written by the control thread.
-    pub(crate) resolved: ArcSwapOption<SocketAddr>,
+    /// Where a host name last led, in the resolver's order; empty when it never led anywhere,
+    /// absent until it was looked up. Written by the control thread.
+    resolved: ArcSwapOption<Vec<SocketAddr>>,
+    /// Tells those who wait for the first look-up.
+    resolving: Notify,
     pub(crate) cells: PerShard<EndpointCell>,
     /// For people only; the data path never looks at it.
     verdict: Mutex<Verdict>,
@@ -70,6 +74,7 @@ impl Endpoint {
             draining: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             resolved: ArcSwapOption::empty(),
+            resolving: Notify::new(),
             cells: PerShard::new(shards),
             verdict: Mutex::default(),
         }
@@ -145,16 +150,35 @@ impl Endpoint {
         }
     }
 
-    /// The IP address to connect to: the configured one, or what its name led to.
-    pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
-        match &self.address {
-            EndpointAddress::Tcp(address) => Some(*address),
-            EndpointAddress::Name { .. } => self.resolved.load().as_deref().copied(),
-            EndpointAddress::Unix(_) => None,
+    /// Where the endpoint's host name leads. Waits only for a name that was never looked up,
+    /// which is so for a moment after a configuration first named it.
+    pub(crate) async fn looked_up(&self) -> Arc<Vec<SocketAddr>> {
+        loop {
+            let resolving = self.resolving.notified();
+            if let Some(addresses) = self.resolved.load_full() {
+                return addresses;
+            }
+            resolving.await;
         }
     }
 
-    pub(crate) fn set_resolved(&self, address: SocketAddr) {
-        self.resolved.store(Some(Arc::new(address)));
+    /// A name was looked up. One that led nowhere keeps the addresses it had. Gives whether
+    /// the addresses are others than before.
+    pub(crate) fn set_resolved(&self, addresses: Vec<SocketAddr>) -> bool {
+        let known = self.resolved.load();
+        let changed = match known.as_deref() {
+            // Resolvers rotate the order; that is no news.
+            Some(known) => {
+                let same = known.len() == addresses.len()
+                    && addresses.iter().all(|address| known.contains(address));
+                !addresses.is_empty() && !same
+            }
+            None => true,
+        };
+        if changed {
+            self.resolved.store(Some(Arc::new(addresses)));
+            self.resolving.notify_waiters();
+        }
+        changed
     }
 }

@@ -98,16 +98,16 @@ async fn resolve(cluster: &str, endpoint: &Endpoint, host: &str, port: u16) {
     let mut failing = false;
     loop {
         let found = tokio::net::lookup_host((host, port)).await;
-        match found.map(|mut addresses| addresses.next()) {
-            Ok(Some(address)) => {
+        match found.map(Vec::from_iter) {
+            Ok(addresses) if !addresses.is_empty() => {
                 failing = false;
-                if endpoint.socket_address() != Some(address) {
-                    tracing::info!(cluster, host, %address, "an endpoint's name resolved");
-                    endpoint.set_resolved(address);
+                if endpoint.set_resolved(addresses.clone()) {
+                    tracing::info!(cluster, host, ?addresses, "an endpoint's name resolved");
                 }
                 tokio::time::sleep(RESOLVE_INTERVAL).await;
             }
             failed => {
+                endpoint.set_resolved(Vec::new());
                 if !std::mem::replace(&mut failing, true) {
                     let error =
                         failed.err().map_or_else(|| "no address".to_owned(), |e| e.to_string());
@@ -208,9 +208,15 @@ async fn probe(endpoint: &Endpoint, probe: &Probe) -> Result<(), ProbeFailure> {
         EndpointAddress::Unix(path) => {
             converse(UnixStream::connect(path).await?, endpoint, probe).await
         }
-        EndpointAddress::Tcp(_) | EndpointAddress::Name { .. } => {
-            let address = endpoint.socket_address().ok_or(ProbeFailure::Unresolved)?;
-            converse(TcpStream::connect(address).await?, endpoint, probe).await
+        EndpointAddress::Tcp(address) => {
+            converse(TcpStream::connect(*address).await?, endpoint, probe).await
+        }
+        EndpointAddress::Name { .. } => {
+            let addresses = endpoint.looked_up().await;
+            if addresses.is_empty() {
+                return Err(ProbeFailure::Unresolved);
+            }
+            converse(TcpStream::connect(&addresses[..]).await?, endpoint, probe).await
         }
     }
 }

@@ -117,20 +117,20 @@ impl ShardCluster {
         let limit = self.cluster.config.max_connections.unwrap_or(usize::MAX);
         let members = &self.cluster.members;
         let candidate = |at: usize| Eligible { member: &members[at], limit, tried: tried.has(at) };
-        let member = self.balancer.pick(candidate, members.len())?;
-        let endpoint = &members[member].endpoint;
-        let counted = self.cluster.counts_active;
-        if counted {
-            let before = endpoint.active.fetch_add(1, Relaxed);
-            if before >= limit {
+        for _ in 0..members.len() {
+            let member = self.balancer.pick(candidate, members.len())?;
+            let endpoint = &members[member].endpoint;
+            let counted = self.cluster.counts_active;
+            if counted && endpoint.active.fetch_add(1, Relaxed) >= limit {
                 // Another shard was faster.
                 endpoint.active.fetch_sub(1, Relaxed);
-                return None;
+                continue;
             }
+            endpoint.cells[self.shard].active.increment();
+            endpoint.cells[self.shard].requests.increment();
+            return Some(Lease { cluster: Rc::clone(self), member, counted });
         }
-        endpoint.cells[self.shard].active.increment();
-        endpoint.cells[self.shard].requests.increment();
-        Some(Lease { cluster: Rc::clone(self), member, counted })
+        None
     }
 
     /// Earns credit for retries with every request.
@@ -194,12 +194,9 @@ impl Lease {
         let endpoint = self.endpoint();
         let connected = match &endpoint.address {
             EndpointAddress::Unix(path) => Stream::connect_unix(path).await,
-            EndpointAddress::Tcp(_) | EndpointAddress::Name { .. } => {
-                match endpoint.socket_address() {
-                    Some(address) => Stream::connect_tcp(address).await,
-                    None => return Err(ConnectFailure::Unresolved),
-                }
-            }
+            EndpointAddress::Tcp(address) => Stream::connect_tcp(*address).await,
+            // Apart, so that connections to plain addresses need not be as large.
+            EndpointAddress::Name { .. } => return Box::pin(connect_named(endpoint)).await,
         };
         Ok(connected?)
     }
@@ -209,6 +206,18 @@ impl Lease {
         self.cluster.idle[self.member]
             .put(stream, self.cluster.cluster.config.max_idle_connections);
     }
+}
+
+/// Tries each address that the endpoint's name leads to.
+async fn connect_named(endpoint: &Endpoint) -> Result<Stream, ConnectFailure> {
+    let mut failure = ConnectFailure::Unresolved;
+    for address in endpoint.looked_up().await.iter() {
+        match Stream::connect_tcp(*address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
 }
 
 impl Drop for Lease {
