@@ -122,8 +122,10 @@ impl<'a> Exchange<'a> {
                 Ok(fate) => return Ok(fate),
                 Err(failed) => failed,
             };
-            lease.cell().failures.increment();
             failure = failed.failure;
+            if failure.status() >= 500 {
+                lease.cell().failures.increment();
+            }
             let affordable = match failed.again {
                 Again::No => false,
                 Again::Elsewhere => {
@@ -216,7 +218,12 @@ impl<'a> Exchange<'a> {
         buffer: &mut Buffer,
         head: &[u8],
     ) -> Result<(), Failure> {
+        // Of an earlier try nothing got there.
+        upload.refused = false;
         let ready = upload.pump.admit(buffer).map_err(Failure::RequestBody)?;
+        if upload.pump.seen > self.site.max_body_bytes {
+            return Err(Failure::BodyTooLarge);
+        }
         let timer = &self.client.timer;
         timer.set_at(deadline);
         match timer.guard(stream.write_both(head, &buffer.filled()[..ready])).await {
@@ -224,6 +231,10 @@ impl<'a> Exchange<'a> {
             // It may have answered all the same, before it closed.
             Ok(Err(_)) => upload.refused = true,
             Err(_) => return Err(Failure::ResponseTimeout),
+        }
+        if upload.is_active() && !self.facts.expects_continue {
+            // It is the client's time now.
+            timer.set(self.site.body_timeout);
         }
         Ok(())
     }
@@ -268,6 +279,9 @@ impl<'a> Exchange<'a> {
                                 return Ok(Err(Fate::Abort));
                             }
                             out.bytes.truncate(request_len);
+                            if upload.is_active() {
+                                self.client.timer.set(self.site.body_timeout);
+                            }
                         }
                         continue;
                     }
@@ -305,10 +319,12 @@ impl<'a> Exchange<'a> {
             Ok(Ok(Ok(count))) if count > 0 => Ok(()),
             Ok(Ok(_)) => Err(Cut::Failure(Failure::UpstreamClosed)),
             Ok(Err(cut)) => Err(cut),
-            Err(Interrupted::Elapsed) => Err(Cut::Failure(match upload.is_active() {
-                true if buffer.is_empty() => Failure::BodyTimeout,
-                _ => Failure::ResponseTimeout,
-            })),
+            Err(Interrupted::Elapsed) => {
+                let told_to_wait = self.facts.expects_continue && upload.pump.seen == 0;
+                let clients = upload.is_active() && buffer.is_empty() && !told_to_wait;
+                let failure = if clients { Failure::BodyTimeout } else { Failure::ResponseTimeout };
+                Err(Cut::Failure(failure))
+            }
             Err(_) => Err(Cut::ClientGone),
         }
     }
@@ -419,10 +435,11 @@ impl Response<'_, '_> {
                 // What becomes of the request's body no longer matters to the response;
                 // only its being whole does, to the connections.
                 if upload.is_active()
-                    && let Poll::Ready(Err(_)) =
+                    && let Poll::Ready(uploaded) =
                         self.exchange.poll_upload(cx, &self.stream, upload, buffer)
                 {
-                    upload.refused = true;
+                    upload.refused |= uploaded.is_err();
+                    client.timer.set(site.body_timeout);
                 }
                 let polled = download.poll(cx, &self.stream, answer, &client.stream);
                 if download.moved != before {
@@ -475,7 +492,7 @@ impl Response<'_, '_> {
     async fn tunnel(&self, answer: Buffer, buffer: &mut Buffer) -> Fate {
         let Exchange { client, site, cell, worker, .. } = *self.exchange;
         let pool = worker.shard.buffers();
-        let early = std::mem::replace(buffer, pool.take());
+        let early = buffer.take();
         let tunnel = Tunnel {
             client: &client.stream,
             endpoint: &self.stream,
@@ -528,6 +545,11 @@ impl Response<'_, '_> {
                 peer = %client.peer, endpoint = self.lease.endpoint().name(), %error, suppressed,
                 "a response was cut off"
             );
+        }
+        if self.opening.framing == ResponseFraming::UntilClose
+            || self.opening.recode == Recode::Dechunk
+        {
+            client.stream.reset_on_close();
         }
         Fate::Abort
     }

@@ -19,7 +19,7 @@ pub(super) struct Pump {
     body: BodyReader,
     /// Bytes at the front of the buffer that are known to belong to the body.
     ready: usize,
-    /// Body bytes seen so far, framing included.
+    /// Body bytes seen so far, without their framing.
     pub(super) seen: u64,
     /// Bytes written so far.
     pub(super) moved: u64,
@@ -56,9 +56,10 @@ impl Pump {
     /// can be written now.
     pub(super) fn admit(&mut self, buffer: &Buffer) -> Result<usize, BodyError> {
         if self.ready == 0 && !self.body.is_done() && !buffer.is_empty() {
-            let (count, _) = self.body.advance(buffer.filled())?;
-            self.ready = count;
-            self.seen += count as u64;
+            let mut payload = 0;
+            let add = |span: &[u8]| payload += span.len() as u64;
+            (self.ready, _) = self.body.advance_decoding(buffer.filled(), add)?;
+            self.seen += payload;
         }
         Ok(self.ready)
     }

@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     pub(super) response_to: ResponseTo,
+    /// Whether the client may wait for a 100 before it sends its body.
+    pub(super) expects_continue: bool,
     /// Whether sending it twice is as good as once, and possible (RFC 9110 section 9.2.2).
     pub(super) repeatable: bool,
 }
@@ -60,6 +62,7 @@ pub(super) fn plan(
         version: head.version,
         keep_alive: head.keep_alive,
         response_to: head.response_to(),
+        expects_continue: head.expect_continue,
         repeatable: head.framing == BodyFraming::None && is_idempotent(head.method),
     };
     let target = &head.target;
