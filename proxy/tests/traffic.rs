@@ -1,0 +1,41 @@
+//! The proxy from the outside: real sockets, endpoints that answer to the byte what a test says, and clients that look at
+//! the bytes they get.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "traffic/fixture.rs"]
+mod fixture;
+#[path = "traffic/origin.rs"]
+mod origin;
+#[path = "traffic/wire.rs"]
+mod wire;
+
+#[path = "traffic/balance.rs"]
+mod balance;
+#[path = "traffic/bodies.rs"]
+mod bodies;
+#[path = "traffic/drain.rs"]
+mod drain;
+#[path = "traffic/expect.rs"]
+mod expect;
+#[path = "traffic/failures.rs"]
+mod failures;
+#[path = "traffic/forwarded.rs"]
+mod forwarded;
+#[path = "traffic/health.rs"]
+mod health;
+#[path = "traffic/keep_alive.rs"]
+mod keep_alive;
+#[path = "traffic/listeners.rs"]
+mod listeners;
+#[path = "traffic/old_clients.rs"]
+mod old_clients;
+#[path = "traffic/reload.rs"]
+mod reload;
+#[path = "traffic/retries.rs"]
+mod retries;
+#[path = "traffic/routes.rs"]
+mod routes;
+#[path = "traffic/tcp.rs"]
+mod tcp;
+#[path = "traffic/upgrade.rs"]
+mod upgrade;

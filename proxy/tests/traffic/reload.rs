@@ -1,0 +1,223 @@
+//! A new configuration takes over without disturbing what it does not change.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use bs9_config::BindAddress;
+
+use crate::{
+    fixture::{Site, eventually},
+    origin::Origin,
+    wire::{PATIENCE, Wire, get, ok, post},
+};
+
+#[test]
+fn the_next_request_of_an_open_connection_follows_the_new_routes() {
+    let (old, new) = (Origin::named("old"), Origin::named("new"));
+    for shards in [1, 2] {
+        let proxy = Site { shards, ..Site::of([old.address()]) }.start();
+        let mut clients: Vec<_> = (0..4).map(|_| proxy.web()).collect();
+        assert!(clients.iter_mut().all(|client| client.get("/").text() == "old"));
+        let summary = proxy.reload(&Site { shards, ..Site::of([new.address()]) }.toml()).unwrap();
+        assert_eq!(summary.generation.0, 2);
+        assert!(summary.opened.is_empty() && summary.closed.is_empty(), "{summary:?}");
+        assert!(clients.iter_mut().all(|client| client.get("/").text() == "new"));
+        assert_eq!(proxy.report("web").listener.accepted_connections(), 4);
+    }
+}
+
+#[test]
+fn what_is_under_way_finishes_on_what_it_began_with() {
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let old = Origin::answering(move |_| {
+        wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        ok("old")
+    });
+    let new = Origin::named("new");
+    let proxy = Site::of([old.address()]).start();
+    let mut client = proxy.web();
+    client.send(get("/"));
+    eventually("the request is under way", || old.requests().len() == 1);
+    proxy.reload(&Site::of([new.address()]).toml()).unwrap();
+    assert_eq!(proxy.web().get("/").text(), "new");
+    go_on.send(()).unwrap();
+    assert_eq!(client.response().text(), "old");
+    assert_eq!(client.get("/").text(), "new");
+}
+
+#[test]
+fn a_cluster_that_did_not_change_keeps_its_connections_and_counters() {
+    let origin = Origin::named("kept");
+    let site = Site::of([origin.address()]);
+    let proxy = site.start();
+    let mut client = proxy.web();
+    client.get("/");
+    let more = "[[listeners.web.routes]]\npath = \"/more\"\nrespond = {}\n".to_owned();
+    proxy.reload(&Site { rest: more, ..site.clone() }.toml()).unwrap();
+    client.get("/");
+    // One that gets another endpoint keeps those of the first.
+    let other = Origin::named("other");
+    let both = Site::of([origin.address(), other.address()]);
+    proxy.reload(&Site { cluster: "balance = \"round-robin\"", ..both }.toml()).unwrap();
+    for _ in 0..4 {
+        client.get("/");
+    }
+    assert_eq!((origin.connections(), other.connections()), (1, 1));
+    assert_eq!(proxy.endpoint(origin.address()).requests_total, 4);
+    assert_eq!(proxy.endpoint(other.address()).requests_total, 2);
+}
+
+#[test]
+fn connections_to_an_endpoint_that_is_gone_are_closed() {
+    let origin = Origin::scripted(|connection, mut wire, log| {
+        let request = wire.request();
+        wire.send(ok("ok"));
+        assert_eq!(wire.rest(), b"");
+        log.push(connection, &request);
+    });
+    let proxy = Site::of([origin.address()]).start();
+    proxy.web().get("/");
+    proxy.reload(&Site::of([] as [&str; 0]).toml()).unwrap();
+    eventually("the endpoint sees the end", || origin.requests().len() == 1);
+}
+
+fn second_listener(bind: &str) -> String {
+    format!(
+        "[listeners.second]\nbind = [\"{bind}\"]\nprotocol = \"http\"\n\
+         [[listeners.second.routes]]\nrespond = {{ body = \"second\" }}\n"
+    )
+}
+
+#[test]
+fn listeners_come_and_go_and_the_others_stay() {
+    let origin = Origin::named("first");
+    for shards in [1, 2] {
+        let site = Site { shards, ..Site::of([origin.address()]) };
+        let proxy = site.start();
+        let mut first = proxy.web();
+        first.get("/");
+        let address = proxy.address("web");
+
+        let summary = proxy
+            .reload(&Site { rest: second_listener("127.0.0.1:0"), ..site.clone() }.toml())
+            .unwrap();
+        let second = proxy.address("second");
+        assert_eq!(summary.opened, [second.to_string()]);
+        assert_eq!(proxy.address("web"), address);
+        let mut clients: Vec<_> = (0..10).map(|_| Wire::connect(&second)).collect();
+        assert!(clients.iter_mut().all(|client| client.get("/").text() == "second"));
+        assert_eq!(first.get("/").text(), "first");
+
+        let summary = proxy.reload(&site.toml()).unwrap();
+        assert_eq!(summary.closed, [second.to_string()]);
+        let BindAddress::Tcp(gone) = second else { unreachable!() };
+        eventually("it refuses", || std::net::TcpStream::connect(gone).is_err());
+        assert_eq!(first.get("/").text(), "first");
+        assert_eq!(proxy.report("web").listener.accepted_connections(), 1);
+    }
+}
+
+#[test]
+fn a_listener_under_another_name_takes_the_address_over() {
+    let origin = Origin::named("web");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}", folder.path().join("s").display());
+    for bind in [free.to_string(), path] {
+        for shards in [1, 2] {
+            let site = Site { shards, ..Site::of([origin.address()]) };
+            let toml = site.toml().replace("127.0.0.1:0", &bind);
+            let proxy = crate::fixture::Proxy::start(&toml);
+            assert_eq!(proxy.web().get("/").text(), "web");
+            let renamed = toml.replace("listeners.web", "listeners.renamed");
+            proxy.reload(&renamed).unwrap();
+            for _ in 0..10 {
+                assert_eq!(proxy.client("renamed").get("/").text(), "web");
+            }
+            proxy.reload(&toml).unwrap();
+            assert_eq!(proxy.web().get("/").text(), "web");
+        }
+    }
+}
+
+#[test]
+fn a_reload_that_cannot_be_had_changes_nothing() {
+    let origin = Origin::named("as before");
+    let other = Origin::named("other");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}", folder.path().join("s").display());
+    let site = Site::of([origin.address()]);
+    // A second listener at a socket that the refused reload would give to another one.
+    let proxy =
+        crate::fixture::Proxy::start(&Site { rest: second_listener(&path), ..site.clone() }.toml());
+    let mut client = proxy.web();
+    client.get("/");
+    let rest = format!(
+        "{}{}",
+        second_listener(&path).replace("second", "moved"),
+        second_listener(&taken.local_addr().unwrap().to_string()).replace("second", "zzz"),
+    );
+    let refused = Site { rest, ..Site::of([other.address()]) };
+    let error = proxy.reload(&refused.toml()).unwrap_err();
+    assert!(error.contains("is taken by another program"), "{error}");
+    assert_eq!(client.get("/").text(), "as before");
+    assert_eq!(proxy.web().get("/").text(), "as before");
+    assert_eq!(proxy.client("second").get("/").text(), "second");
+    assert_eq!(proxy.reports().len(), 2);
+    drop(taken);
+    let summary = proxy.reload(&refused.toml()).unwrap();
+    assert_eq!(summary.generation.0, 2, "a refused reload does not count");
+    assert_eq!(client.get("/").text(), "other");
+    assert_eq!(proxy.client("moved").get("/").text(), "moved");
+}
+
+#[test]
+fn a_hundred_reloads_under_load_fail_no_request() {
+    let origins = [Origin::named("a"), Origin::named("b")];
+    let addresses = origins.each_ref().map(Origin::address);
+    let sites = [
+        Site::of(addresses),
+        Site { cluster: "balance = \"round-robin\"", ..Site::of([addresses[1]]) },
+        Site { route: "timeout = \"30s\"", ..Site::of([addresses[0]]) },
+        Site { rest: second_listener("127.0.0.1:0"), ..Site::of(addresses) },
+    ]
+    .map(|site| Site { shards: 2, ..site }.toml());
+    let proxy = crate::fixture::Proxy::start(&sites[0]);
+    let address = proxy.address("web");
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (address, stop, answered) =
+                (address.clone(), Arc::clone(&stop), Arc::clone(&answered));
+            thread::spawn(move || {
+                let mut client = Wire::connect(&address);
+                while !stop.load(SeqCst) {
+                    let response = client.get("/");
+                    assert_eq!((response.status(), response.closes()), (200, false));
+                    client.send(post("/", "body"));
+                    assert_eq!(client.response().status(), 200);
+                    answered.fetch_add(2, SeqCst);
+                }
+            })
+        })
+        .collect();
+    for round in 1..=100 {
+        let before = answered.load(SeqCst);
+        proxy.reload(&sites[round % sites.len()]).unwrap();
+        eventually("requests go on", || {
+            answered.load(SeqCst) > before || clients.iter().any(thread::JoinHandle::is_finished)
+        });
+    }
+    stop.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(proxy.failures().len(), 0, "{:?}", proxy.failures());
+    assert_eq!(proxy.report("web").listener.accepted_connections(), 4);
+}
