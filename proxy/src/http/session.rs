@@ -120,11 +120,7 @@ impl Session {
                     }
                 }
             }
-            Plan::Reply { route } => {
-                let line = request::line_for_logs(buffer.filled());
-                buffer.consume(facts.head_len);
-                self.reply(site, cell, &facts, route, &line, &mut out).await
-            }
+            Plan::Reply { route } => self.reply(site, cell, &facts, route, buffer, &mut out).await,
         }
     }
 
@@ -163,13 +159,16 @@ impl Session {
         cell: &HttpCell,
         facts: &Facts,
         route: usize,
-        line: &str,
+        buffer: &mut Buffer,
         out: &mut Scratch,
     ) -> Fate {
         let Some(Action::Reply(reply)) = site.routes.get(route).map(|route| &route.action) else {
             debug_assert_eq!(route, NO_ROUTE);
-            return self.refuse(cell, Failure::NoRoute, line, Some(facts), out).await;
+            let line = request::line_for_logs(buffer.filled());
+            buffer.consume(facts.head_len);
+            return self.refuse(cell, Failure::NoRoute, &line, Some(facts), out).await;
         };
+        buffer.consume(facts.head_len);
         let keep_alive = self.may_keep_alive(facts);
         reply.write(&mut out.bytes, keep_alive, facts.response_to.head);
         cell.count_response(reply.status);
