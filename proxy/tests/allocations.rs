@@ -1,0 +1,149 @@
+//! A keep-alive request in steady state allocates nothing on its shard's thread.
+#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe trait")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "the fixture serves other tests too")]
+
+#[path = "traffic/fixture.rs"]
+mod fixture;
+#[path = "traffic/origin.rs"]
+mod origin;
+#[path = "traffic/wire.rs"]
+mod wire;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    any::Any,
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use bs9_config::ListenerProtocol;
+use bs9_net::{CompileContext, CompileError, ControlContext, Engine, Shard, ShardEngine, Snapshot};
+use bs9_proxy::ProxyEngine;
+
+use fixture::{Proxy, Site};
+use origin::Origin;
+use wire::{get, ok, post};
+
+const WARM_UP: usize = 200;
+const MEASURED: usize = 1_000;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Counting;
+
+fn count() {
+    // A thread that is ending has no flag any more.
+    if COUNTED.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+    }
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(block, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The proxy's engine, but for marking the threads of its shards.
+struct Marked(Arc<ProxyEngine>);
+
+impl Engine for Marked {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn serves(&self, protocol: &ListenerProtocol) -> bool {
+        self.0.serves(protocol)
+    }
+
+    fn compile(
+        &self,
+        context: &CompileContext<'_>,
+    ) -> Result<Arc<dyn Any + Send + Sync>, CompileError> {
+        self.0.compile(context)
+    }
+
+    fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {
+        COUNTED.set(true);
+        self.0.start_shard(shard, engine)
+    }
+
+    fn start_control(&self, context: &ControlContext) {
+        self.0.start_control(context);
+    }
+
+    fn snapshot_changed(&self, context: &ControlContext, snapshot: &Arc<Snapshot>) {
+        self.0.snapshot_changed(context, snapshot);
+    }
+}
+
+/// One test, so that nothing else runs in this process meanwhile.
+#[test]
+fn a_request_in_steady_state_allocates_nothing_on_its_shard() {
+    let origin = Origin::answering(|request| match request.target() {
+        "/chunked" => {
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_vec()
+        }
+        "/large" => ok(&"large".repeat(20_000)),
+        _ => ok("small"),
+    });
+    let more = "[[listeners.web.routes]]\npath = \"/fixed\"\nrespond = { body = \"fixed\" }\n";
+    // Shards of their own, so that what one kind of request left behind helps no other.
+    for (name, request) in [
+        ("GET", get("/")),
+        ("POST", post("/", "a small body")),
+        ("chunked response", get("/chunked")),
+        ("large response", get("/large")),
+        ("fixed response", get("/fixed")),
+    ] {
+        let toml = Site { rest: more.to_owned(), ..Site::of([origin.address()]) }.toml();
+        let proxy = Proxy::start_as(&toml, |engine| Arc::new(Marked(engine)));
+        let mut clients: Vec<_> = (0..4).map(|_| proxy.web()).collect();
+        let mut ask = |count: usize| {
+            for number in 0..count {
+                let client = &mut clients[number % 4];
+                client.send(&request);
+                assert_eq!(client.response().status(), 200);
+            }
+        };
+        let before = ALLOCATIONS.load(SeqCst);
+        ask(WARM_UP);
+        let warm = ALLOCATIONS.load(SeqCst);
+        assert!(warm > before, "{name}: nothing is counted at all");
+        ask(MEASURED);
+        let allocations = ALLOCATIONS.load(SeqCst) - warm;
+        assert_eq!(allocations, 0, "{name}: allocations in {MEASURED} requests");
+    }
+}
