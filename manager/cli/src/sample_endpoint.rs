@@ -7,8 +7,10 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use clap::Args;
@@ -96,15 +98,20 @@ async fn answer(
     State(endpoint): State<String>,
     Query(wish): Query<Wish>,
     request: Request,
-) -> Json<Answer> {
+) -> Response {
     tokio::time::sleep(Duration::from_millis(wish.delay_ms).min(DELAY_LIMIT)).await;
     let header =
         |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Json(Answer {
+    let answer = Answer {
         endpoint,
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         host: header("host"),
         forwarded_for: header("x-forwarded-for"),
-    })
+    };
+    match serde_json::to_string(&answer) {
+        // Ends in a newline, so that it looks right after `curl`.
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }

@@ -63,6 +63,11 @@ pub(crate) fn is_interactive() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Characters that fit on a line.
+pub(crate) fn width() -> usize {
+    Table::new().width().map_or(100, usize::from)
+}
+
 /// A table without lines, as wide as its content or the terminal.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
@@ -79,6 +84,16 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
         column.set_padding((0, 2));
     });
     table
+}
+
+/// A table as text, without space at the ends of lines.
+pub(crate) fn text(table: &Table) -> String {
+    const RESET: &str = "\x1b[0m";
+    let trimmed = |line: String| match line.strip_suffix(RESET) {
+        Some(styled) => format!("{}{RESET}", styled.trim_end()),
+        None => line.trim_end().to_owned(),
+    };
+    table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 
 /// A number, to the right.
@@ -108,7 +123,7 @@ pub(crate) enum Verdict {
 /// # Errors
 /// When nobody reads it any more.
 pub(crate) fn show(heading: &str, table: &Table) -> Result<(), Failure> {
-    say(format_args!("\n{STRONG}{heading}{STRONG:#}\n{}", table.trim_fmt()))
+    say(format_args!("\n{STRONG}{heading}{STRONG:#}\n{}", text(table)))
 }
 
 /// `1.5 KiB`, for people.
@@ -163,7 +178,7 @@ mod tests {
     fn a_table_starts_at_the_margin_and_has_no_lines() {
         let mut table = table(["NAME", "COUNT"]);
         table.add_row([Cell::new("web"), number(7)]);
-        let plain = anstream::adapter::strip_str(&table.trim_fmt()).to_string();
-        assert_eq!(plain.lines().map(str::trim_end).collect::<Vec<_>>(), ["NAME  COUNT", "web       7"]);
+        let plain = anstream::adapter::strip_str(&text(&table)).to_string();
+        assert_eq!(plain.lines().collect::<Vec<_>>(), ["NAME  COUNT", "web       7"]);
     }
 }

@@ -1,4 +1,5 @@
 //! `bs9 check`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -31,7 +32,8 @@ fn a_valid_configuration_is_called_valid() {
 
 #[test]
 fn every_error_is_shown_with_its_place() {
-    let text = VALID.replace("cluster = \"api\"", "cluster = \"apj\"").replace("endpoints", "endpoint");
+    let text =
+        VALID.replace("cluster = \"api\"", "cluster = \"apj\"").replace("endpoints", "endpoint");
     let said = checked(&text, &[]).fails(5);
     for part in ["bs9.toml:5:11", "bs9.toml:7:1", "`api`", "`endpoints`"] {
         assert!(said.contains(part), "{part} is missing:\n{said}");

@@ -1,4 +1,5 @@
 //! `bs9 dbpool` against a real PostgreSQL (quickstart's).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -35,7 +36,17 @@ fn test_measures_direct_and_pooled() {
     let sample = Quickstart::start(&[]);
     let server = Server::of(&sample);
     let output = program()
-        .args(["dbpool", "test", "--json", "--concurrency", "4", "--iterations", "40", "--max-connections", "2"])
+        .args([
+            "dbpool",
+            "test",
+            "--json",
+            "--concurrency",
+            "4",
+            "--iterations",
+            "40",
+            "--max-connections",
+            "2",
+        ])
         .args(server.flags())
         .env("PGPASSWORD", &server.password)
         .output()
@@ -45,15 +56,25 @@ fn test_measures_direct_and_pooled() {
     let results = results.json();
     assert_eq!(results["schema"], 1);
     let rows = results["measurements"].as_array().unwrap();
-    let kinds: Vec<_> =
-        rows.iter().map(|row| (row["path"].as_str().unwrap(), row["connections"].as_str().unwrap())).collect();
-    assert_eq!(kinds, [("direct", "per_query"), ("pooled", "per_query"), ("direct", "kept"), ("pooled", "kept")]);
+    let kinds: Vec<_> = rows
+        .iter()
+        .map(|row| (row["path"].as_str().unwrap(), row["connections"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [("direct", "per_query"), ("pooled", "per_query"), ("direct", "kept"), ("pooled", "kept")]
+    );
     for row in rows {
         assert_eq!((&row["queries"], &row["errors"]), (&40.into(), &0.into()), "{row}");
         let number = |name: &str| row[name].as_f64().unwrap();
         assert!(number("queries_per_second") > 0.0);
-        let percentiles =
-            ["latency_p50_seconds", "latency_p95_seconds", "latency_p99_seconds", "latency_max_seconds"].map(number);
+        let percentiles = [
+            "latency_p50_seconds",
+            "latency_p95_seconds",
+            "latency_p99_seconds",
+            "latency_max_seconds",
+        ]
+        .map(number);
         assert!(percentiles.is_sorted() && percentiles[0] > 0.0, "{row}");
     }
 

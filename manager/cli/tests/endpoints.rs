@@ -1,4 +1,5 @@
 //! Endpoints added, removed, weighted and drained while traffic flows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -67,7 +68,10 @@ fn a_persisted_change_is_in_the_file_and_survives() {
     assert_eq!(shares(web, 16), [("one".to_owned(), 16)].into());
     data_plane.running.ask(&["loadbalancer", "remove", &second, "--persist"]).ok();
     assert!(!data_plane.text().contains(&second));
-    assert_eq!(data_plane.running.status()["clusters"][0]["endpoints"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        data_plane.running.status()["clusters"][0]["endpoints"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[test]
@@ -77,13 +81,18 @@ fn a_persisted_change_leaves_unsaved_ones_alone() {
     let second = two.address.to_string();
     data_plane.running.ask(&["loadbalancer", "add", &second]).ok();
     // In force, yet not in the files: it cannot be saved there.
-    let said = data_plane.running.ask(&["loadbalancer", "weight", &second, "5", "--persist"]).fails(3);
+    let said =
+        data_plane.running.ask(&["loadbalancer", "weight", &second, "5", "--persist"]).fails(3);
     assert!(said.contains("in the files"), "{said}");
 
-    data_plane.running.ask(&["loadbalancer", "weight", &one.address.to_string(), "7", "--persist"]).ok();
+    data_plane
+        .running
+        .ask(&["loadbalancer", "weight", &one.address.to_string(), "7", "--persist"])
+        .ok();
     assert!(data_plane.text().contains("weight = 7"), "{}", data_plane.text());
     // The file's own change is noticed and means nothing new: the other change stays.
-    let endpoints = || data_plane.running.status()["clusters"][0]["endpoints"].as_array().unwrap().len();
+    let endpoints =
+        || data_plane.running.status()["clusters"][0]["endpoints"].as_array().unwrap().len();
     assert_eq!(endpoints(), 2);
     // Something else changes in the file: now it is what counts.
     let text = data_plane.text().replace("weight = 7", "weight = 8");
@@ -119,7 +128,8 @@ fn a_drained_endpoint_takes_nothing_new_until_that_is_undone() {
 #[test]
 fn with_several_clusters_one_has_to_be_named() {
     let one = Origin::start("one");
-    let data_plane = DataPlane::serve(&format!("{}[clusters.other]\nendpoints = []\n", config(&[&one])));
+    let data_plane =
+        DataPlane::serve(&format!("{}[clusters.other]\nendpoints = []\n", config(&[&one])));
     let said = data_plane.running.ask(&["loadbalancer", "add", "10.0.0.1:1"]).fails(2);
     assert!(said.contains("--cluster") && said.contains("api") && said.contains("other"), "{said}");
     data_plane.running.ask(&["loadbalancer", "add", "10.0.0.1:1", "--cluster", "other"]).ok();

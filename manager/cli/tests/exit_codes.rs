@@ -1,4 +1,5 @@
 //! The exit codes are part of the public surface.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -28,7 +29,8 @@ fn what_is_not_there_is_3() {
     let data_plane = DataPlane::serve(&one_cluster(&origin));
     let said = data_plane.running.ask(&["loadbalancer", "remove", "10.0.0.9:1"]).fails(3);
     assert!(said.contains("10.0.0.9:1"), "{said}");
-    let said = data_plane.running.ask(&["loadbalancer", "add", "10.0.0.9:1", "--cluster", "apj"]).fails(3);
+    let said =
+        data_plane.running.ask(&["loadbalancer", "add", "10.0.0.9:1", "--cluster", "apj"]).fails(3);
     assert!(said.contains("did you mean `api`?"), "{said}");
 
     let nowhere = tempfile::tempdir().unwrap();
@@ -78,7 +80,8 @@ fn a_port_that_is_taken_is_6() {
     let address = taken.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bs9.toml");
-    let listener = format!("[listeners.web]\nbind = [\"{address}\"]\nprotocol = \"tcp\"\ncluster = \"api\"\n");
+    let listener =
+        format!("[listeners.web]\nbind = [\"{address}\"]\nprotocol = \"tcp\"\ncluster = \"api\"\n");
     write(&file, &format!("{ADMIN}{listener}[clusters.api]\nendpoints = []\n"));
     let said = bs9(["serve", "--config", file.to_str().unwrap()]).fails(6);
     assert!(said.contains("web") && said.contains(&address.to_string()), "{said}");

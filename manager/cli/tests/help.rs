@@ -1,4 +1,5 @@
 //! What the command line says about itself.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -59,7 +60,8 @@ fn familiar_flags_of_the_pool() {
 
 #[test]
 fn shells_get_completions() {
-    for (shell, word) in [("bash", "_bs9()"), ("zsh", "#compdef bs9"), ("fish", "complete -c bs9")] {
+    for (shell, word) in [("bash", "_bs9()"), ("zsh", "#compdef bs9"), ("fish", "complete -c bs9")]
+    {
         let script = bs9(["completions", shell]).ok();
         assert!(script.contains(word), "{shell}");
         assert!(script.contains("quickstart"), "{shell}");

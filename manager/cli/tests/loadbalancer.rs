@@ -1,4 +1,5 @@
 //! `bs9 loadbalancer start`: the familiar flags.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -25,7 +26,10 @@ fn a_load_balancer_from_flags() {
     let status = eventually("both endpoints are healthy", || {
         let answer = running.ask(&["loadbalancer", "status", "--json"]);
         let status = (answer.code == Some(0)).then(|| answer.json())?;
-        let all = status["clusters"][0]["endpoints"].as_array()?.iter().all(|one| one["health"] == "healthy");
+        let all = status["clusters"][0]["endpoints"]
+            .as_array()?
+            .iter()
+            .all(|one| one["health"] == "healthy");
         all.then_some(status)
     });
     assert_eq!(status["clusters"][0]["balance"], "weighted-round-robin");

@@ -1,4 +1,5 @@
 //! Reload by signal, by file change and through the API; refused whole when invalid.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -63,12 +64,18 @@ fn a_folder_is_reloaded_as_a_whole() {
     std::fs::create_dir(&files).unwrap();
     let text = config(&[one.address], "");
     let (listeners, clusters) = text.split_at(text.find("[clusters").unwrap());
-    write(&files.join("10-base.toml"), &format!("[admin]\nsocket = \"../dataplane.sock\"\n{listeners}"));
+    write(
+        &files.join("10-base.toml"),
+        &format!("[admin]\nsocket = \"../dataplane.sock\"\n{listeners}"),
+    );
     write(&files.join("20-api.toml"), clusters);
     let data_plane = DataPlane::serve_in(folder, "bs9.d");
     let web = data_plane.running.address("web");
     assert_eq!(get(web, "/").body, "one");
-    write(&files.join("20-api.toml"), &clusters.replace(&one.address.to_string(), &two.address.to_string()));
+    write(
+        &files.join("20-api.toml"),
+        &clusters.replace(&one.address.to_string(), &two.address.to_string()),
+    );
     eventually("the changed part is in force", || (get(web, "/").body == "two").then_some(()));
 }
 
@@ -82,14 +89,24 @@ fn the_api_says_what_a_reload_did() {
     data_plane.replace(&unwatched(&[two.address], more));
     let answer = data_plane.running.ask(&["loadbalancer", "reload", "--json"]).json();
     assert_eq!(answer["generation"], 2);
-    let changes: Vec<_> =
-        answer["changes"].as_array().unwrap().iter().map(|change| change.as_str().unwrap()).collect();
+    let changes: Vec<_> = answer["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change.as_str().unwrap())
+        .collect();
     for line in ["listener extra added", "cluster more added", "cluster api changed"] {
         assert!(changes.contains(&line), "{line} is missing: {changes:?}");
     }
-    assert!(changes.iter().any(|change| change.starts_with("now listening on 127.0.0.1:")), "{changes:?}");
+    assert!(
+        changes.iter().any(|change| change.starts_with("now listening on 127.0.0.1:")),
+        "{changes:?}"
+    );
 
-    data_plane.replace(&unwatched(&[two.address], "").replace("watch = false", "watch = false\nbuffer_size = \"32KiB\""));
+    data_plane.replace(
+        &unwatched(&[two.address], "")
+            .replace("watch = false", "watch = false\nbuffer_size = \"32KiB\""),
+    );
     let answer = data_plane.running.ask(&["loadbalancer", "reload", "--json"]).json();
     assert!(answer["warnings"][0].as_str().unwrap().contains("runtime.buffer_size"), "{answer}");
 }
@@ -105,8 +122,15 @@ fn an_invalid_file_is_refused_whole_while_traffic_goes_on() {
         let refused = data_plane.running.ask(&["loadbalancer", "reload"]);
         let said = refused.fails(5);
         let line = ADMIN.lines().count() + 9;
-        assert!(said.contains(&format!("bs9.toml:{line}:1")) && said.contains("did you mean `balance`?"), "{said}");
-        data_plane.replace(&unwatched(&[origin.address], &format!("connect_timeout = \"{}s\"\n", round + 1)));
+        assert!(
+            said.contains(&format!("bs9.toml:{line}:1"))
+                && said.contains("did you mean `balance`?"),
+            "{said}"
+        );
+        data_plane.replace(&unwatched(
+            &[origin.address],
+            &format!("connect_timeout = \"{}s\"\n", round + 1),
+        ));
         data_plane.running.ask(&["loadbalancer", "reload"]).ok();
     }
     let (good, bad) = traffic.stop();
@@ -167,7 +191,11 @@ struct Traffic {
 
 impl Traffic {
     fn start(address: SocketAddr) -> Self {
-        let (stop, good, bad) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (stop, good, bad) = (
+            Arc::<AtomicBool>::default(),
+            Arc::<AtomicU64>::default(),
+            Arc::<AtomicU64>::default(),
+        );
         let (ends, goods, bads) = (Arc::clone(&stop), Arc::clone(&good), Arc::clone(&bad));
         let thread = thread::spawn(move || {
             while !ends.load(SeqCst) {

@@ -1,4 +1,5 @@
 //! Traffic through the real binary, and what it says about it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -125,14 +126,20 @@ fn metrics_and_health_need_no_token_and_the_rest_does() {
         "bs9_config_generation 1",
         "bs9_listener_accepted_connections_total{listener=\"web\",protocol=\"http\"} 1",
     ] {
-        assert!(metrics.body.lines().any(|found| found == line), "{line} is missing:\n{}", metrics.body);
+        assert!(
+            metrics.body.lines().any(|found| found == line),
+            "{line} is missing:\n{}",
+            metrics.body
+        );
     }
     assert!(metrics.body.contains("bs9_endpoint_healthy{cluster=\"api\","));
     assert_eq!(get(port, "/health/live").status, 200);
     assert_eq!(get(port, "/health/ready").status, 200);
     assert_eq!(get(port, "/v1/status").status, 401);
     let url = format!("http://{port}/v1/status");
-    let curled = run("curl", &["-sS", "--fail", "-H", "Authorization: Bearer secret-of-the-test", &url]).ok();
+    let curled =
+        run("curl", &["-sS", "--fail", "-H", "Authorization: Bearer secret-of-the-test", &url])
+            .ok();
     assert!(curled.contains("\"listeners\""), "{curled}");
 }
 
@@ -142,7 +149,7 @@ fn a_listener_without_a_healthy_endpoint_says_so() {
     let data_plane = DataPlane::serve(&format!(
         "[listeners.web]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n[[listeners.web.routes]]\ncluster = \"api\"\n\
          [clusters.api]\nendpoints = [\"{nobody}\"]\n\
-         health_check = {{ path = \"/\", interval = \"50ms\", timeout = \"50ms\", unhealthy_after = 1 }}\n"
+         health_check = {{ path = \"/\", interval = \"100ms\", timeout = \"100ms\", unhealthy_after = 1 }}\n"
     ));
     let web = data_plane.running.address("web");
     fixture::eventually("the endpoint is found unhealthy", || {
@@ -152,5 +159,8 @@ fn a_listener_without_a_healthy_endpoint_says_so() {
     assert_eq!(get(web, "/").status, 503);
     let status = data_plane.running.status();
     let failures = status["listeners"][0]["http"]["failures_total"].as_array().unwrap();
-    assert!(failures.iter().any(|one| one["reason"] == "no_healthy_endpoint" && one["count"] == 1), "{failures:?}");
+    assert!(
+        failures.iter().any(|one| one["reason"] == "no_healthy_endpoint" && one["count"] == 1),
+        "{failures:?}"
+    );
 }

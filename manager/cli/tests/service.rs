@@ -1,4 +1,5 @@
 //! What a service manager is told (`Type=notify`).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
@@ -35,11 +36,17 @@ fn readiness_reloads_and_the_end_are_told() {
     write(&file, &format!("{ADMIN}watch = false\n[clusters.api]\nendpoints = []\n"));
     let mut command = program();
     command.args(["serve", "--config"]).arg(&file).env("NOTIFY_SOCKET", &notify);
-    let mut running = Running::start(command, &folder.path().join("log"), folder.path().join("dataplane.sock"));
+    let mut running =
+        Running::start(command, &folder.path().join("log"), folder.path().join("dataplane.sock"));
 
     eventually("READY=1", || told.has("READY=1"));
     eventually("STATUS", || told.has("STATUS=generation 1: 0 listeners, 1 clusters"));
-    write(&file, &format!("{ADMIN}watch = false\n[clusters.api]\nendpoints = []\n[clusters.web]\nendpoints = []\n"));
+    write(
+        &file,
+        &format!(
+            "{ADMIN}watch = false\n[clusters.api]\nendpoints = []\n[clusters.web]\nendpoints = []\n"
+        ),
+    );
     running.signal(Signal::HUP);
     eventually("RELOADING=1", || told.has("RELOADING=1"));
     eventually("MONOTONIC_USEC", || told.has("MONOTONIC_USEC="));
@@ -58,12 +65,14 @@ fn logs_can_be_json() {
     write(&file, ADMIN);
     let mut command = program();
     command.args(["serve", "--log-format", "json", "--config"]).arg(&file);
-    let mut running = Running::start(command, &folder.path().join("log"), folder.path().join("dataplane.sock"));
+    let mut running =
+        Running::start(command, &folder.path().join("log"), folder.path().join("dataplane.sock"));
     eventually("it answers", || (running.ask(&["status"]).code == Some(0)).then_some(()));
     running.signal(Signal::TERM);
     running.ended();
     for line in running.log().lines() {
-        let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let entry: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(entry["level"].is_string() && entry["message"].is_string(), "{line}");
     }
     assert!(running.log().contains("drained"));

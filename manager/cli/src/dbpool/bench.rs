@@ -199,7 +199,7 @@ fn show(results: &Results) -> Result<(), Failure> {
             number(measured.errors),
         ]);
     }
-    terminal::say(table.trim_fmt())?;
+    terminal::say(terminal::text(&table))?;
     for row in &results.measurements {
         if let Some(error) = &row.measured.error {
             terminal::remark(format_args!("{BAD}error{BAD:#}: {error}"));

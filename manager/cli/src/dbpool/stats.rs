@@ -56,5 +56,5 @@ async fn show(client: &DataPlaneClient, global: &Global) -> Result<(), Failure> 
             "no pool yet: one comes into being with the first client of a database and user",
         );
     }
-    terminal::say(pools_table(&pools.pools).trim_fmt())
+    terminal::say(terminal::text(&pools_table(&pools.pools)))
 }

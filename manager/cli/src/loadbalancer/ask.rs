@@ -46,7 +46,7 @@ pub(super) fn status(arguments: &StatusArguments, global: &Global) -> Result<(),
             if global.json {
                 return terminal::json(&answer);
             }
-            terminal::say(clusters_table(&answer.clusters).trim_fmt())
+            terminal::say(terminal::text(&clusters_table(&answer.clusters)))
         };
         let Some(interval) = arguments.watch else { return show().await };
         let mut stop = Stop::new()?;
@@ -136,5 +136,5 @@ pub(super) fn config(global: &Global) -> Result<(), Failure> {
             ]);
         }
     }
-    terminal::say(table.trim_fmt())
+    terminal::say(terminal::text(&table))
 }

@@ -84,6 +84,10 @@ fn own_program() -> String {
         return "bs9".to_owned();
     }
     let here = env::current_dir().unwrap_or_default();
-    own.strip_prefix(&here)
-        .map_or_else(|_| own.display().to_string(), |path| path.display().to_string())
+    match own.strip_prefix(&here) {
+        // Without a slash a shell would look for it in the search path.
+        Ok(path) if path.components().count() == 1 => format!("./{}", path.display()),
+        Ok(path) => path.display().to_string(),
+        Err(_) => own.display().to_string(),
+    }
 }

@@ -45,7 +45,9 @@ impl Live {
         if !self.interactive {
             return terminal::say(line);
         }
-        write_over(&format!("  {line}"))
+        // A line that wraps cannot be written over.
+        let width = terminal::width().saturating_sub(1);
+        write_over(&format!("  {line}").chars().take(width).collect::<String>())
     }
 
     /// Takes the line away.
