@@ -27,6 +27,8 @@ mod health;
 mod keep_alive;
 #[path = "traffic/listeners.rs"]
 mod listeners;
+#[path = "traffic/mixture.rs"]
+mod mixture;
 #[path = "traffic/old_clients.rs"]
 mod old_clients;
 #[path = "traffic/reload.rs"]
