@@ -35,7 +35,7 @@ pub(super) fn runtime(t: &mut Scope<'_>) -> Option<Runtime> {
             "16KiB",
         ),
         max_connections: t.or(
-            Key::new("max_connections", "Client connections at once, over all listeners and shards. More wait in the accept queue."),
+            Key::new("max_connections", "Client connections at once, over all listeners and shards. Further ones are closed at once, and counted."),
             integer(1..=10_000_000),
             100_000,
         ),
