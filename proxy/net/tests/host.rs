@@ -1,0 +1,372 @@
+//! The host with an engine that echoes: addresses, limits, mail, reload and drain, apart from any protocol.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    any::Any,
+    future::Future,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use bs9_config::{BindAddress, Config, ListenerProtocol};
+use bs9_net::{
+    CompileContext, CompileError, Connection, ControlContext, Engine, Host, Shard, ShardEngine,
+    Snapshot, StartError,
+};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::spawn_blocking,
+};
+
+/// How long any wait of a test may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Echoes bytes; the first one of a connection is the shard's number instead.
+#[derive(Default)]
+struct Echo {
+    refuses: AtomicBool,
+    control_started: AtomicUsize,
+    generations: Mutex<Vec<u64>>,
+    shard_generations: Arc<AtomicUsize>,
+    mail: Arc<Mutex<Vec<(usize, String)>>>,
+}
+
+impl Engine for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn serves(&self, protocol: &ListenerProtocol) -> bool {
+        matches!(protocol, ListenerProtocol::Http(_))
+    }
+
+    fn compile(
+        &self,
+        context: &CompileContext<'_>,
+    ) -> Result<Arc<dyn Any + Send + Sync>, CompileError> {
+        if self.refuses.load(SeqCst) {
+            return Err(CompileError { key: "k".to_owned(), message: "no".to_owned() });
+        }
+        let before = context.previous::<u64>().map_or(0, |count| *count);
+        Ok(Arc::new(before + 1))
+    }
+
+    fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {
+        Rc::new(EchoShard {
+            shard: Rc::clone(shard),
+            engine,
+            mail: Arc::clone(&self.mail),
+            generations: Arc::clone(&self.shard_generations),
+        })
+    }
+
+    fn start_control(&self, _context: &ControlContext) {
+        self.control_started.fetch_add(1, SeqCst);
+    }
+
+    fn snapshot_changed(&self, context: &ControlContext, snapshot: &Arc<Snapshot>) {
+        let part: Arc<u64> = snapshot.part(context.engine);
+        self.generations.lock().unwrap().push(*part);
+    }
+}
+
+struct EchoShard {
+    shard: Rc<Shard>,
+    engine: usize,
+    mail: Arc<Mutex<Vec<(usize, String)>>>,
+    generations: Arc<AtomicUsize>,
+}
+
+impl ShardEngine for EchoShard {
+    fn serve(&self, connection: Connection) {
+        let shard = Rc::clone(&self.shard);
+        let other = (shard.index() + 1) % shard.mail().shards();
+        let letter = Box::new(format!("from {}", shard.index()));
+        assert!(shard.mail().send(other, self.engine, letter).is_ok());
+        tokio::task::spawn_local(async move {
+            // All of it: a block captures only the fields it names.
+            let connection = connection;
+            let timer = shard.timer();
+            let number = [b'0' + shard.index() as u8];
+            connection.stream.write_all(&number).await.ok()?;
+            loop {
+                timer.set(PATIENCE);
+                let waited = timer.guard_idle(connection.stream.readable()).await;
+                waited.ok()?.ok()?;
+                let mut buffer = shard.buffers().take();
+                if connection.stream.read(&mut buffer).await.ok()? == 0 {
+                    return Some(());
+                }
+                connection.stream.write_all(buffer.filled()).await.ok()?;
+            }
+        });
+    }
+
+    fn snapshot_changed(&self) {
+        self.generations.fetch_add(1, SeqCst);
+    }
+
+    fn drain(&self) {}
+
+    fn mail(&self, message: Box<dyn Any + Send>) {
+        let letter = message.downcast::<String>().unwrap();
+        self.mail.lock().unwrap().push((self.shard.index(), *letter));
+    }
+}
+
+fn config(shards: usize, listeners: &[(&str, &str)]) -> Arc<Config> {
+    limited(shards, listeners, "")
+}
+
+fn limited(shards: usize, listeners: &[(&str, &str)], more: &str) -> Arc<Config> {
+    let mut toml = format!("[runtime]\nshards = {shards}\npin = false\n");
+    for (name, bind) in listeners {
+        toml.push_str(&format!(
+            "[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"http\"\n{more}\n\
+             [[listeners.{name}.routes]]\nrespond = {{}}\n"
+        ));
+    }
+    Arc::new(bs9_config::parse_str("test.toml", &toml).unwrap_or_else(|report| panic!("{report}")))
+}
+
+fn on_a_control_thread<F: Future>(work: F) -> F::Output {
+    let options = LocalOptions::default();
+    let runtime = Builder::new_current_thread().enable_all().build_local(options).unwrap();
+    runtime.block_on(work)
+}
+
+fn start(config: &Arc<Config>) -> (Host, Arc<Echo>) {
+    let engine = Arc::new(Echo::default());
+    let host = Host::start(Arc::clone(config), vec![Arc::clone(&engine) as Arc<dyn Engine>]);
+    (host.unwrap(), engine)
+}
+
+fn addresses(host: &Host) -> Vec<BindAddress> {
+    host.listener_reports().into_iter().flat_map(|report| report.addresses).collect()
+}
+
+fn tcp(host: &Host, listener: usize) -> SocketAddr {
+    match &addresses(host)[listener] {
+        BindAddress::Tcp(address) => *address,
+        BindAddress::Unix(path) => panic!("{}", path.display()),
+    }
+}
+
+/// Runs blocking client code while the control thread goes on.
+async fn client<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap()
+}
+
+fn converse(mut stream: impl Read + Write) -> usize {
+    let mut byte = [0];
+    stream.read_exact(&mut byte).unwrap();
+    let shard = usize::from(byte[0] - b'0');
+    stream.write_all(b"hello").unwrap();
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"hello");
+    shard
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn connect_unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn is_closed(mut stream: TcpStream) -> bool {
+    stream.read(&mut [0]).map_or(true, |count| count == 0)
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+fn every_shard_accepts_and_mail_crosses_between_them() {
+    on_a_control_thread(async {
+        let (mut host, engine) = start(&config(2, &[("a", "127.0.0.1:0")]));
+        let address = tcp(&host, 0);
+        assert_ne!(address.port(), 0);
+        let served = client(move || {
+            let mut served = [0; 2];
+            for _ in 0..1_000 {
+                served[converse(connect(address))] += 1;
+                if served.iter().all(|count| *count > 2) {
+                    return served;
+                }
+            }
+            panic!("one shard gets nothing: {served:?}")
+        });
+        let served = served.await;
+        let reports = host.shard_reports();
+        for shard in 0..2 {
+            assert_eq!(reports[shard].accepted_connections, served[shard]);
+            assert_eq!(reports[shard].core, None);
+        }
+        let mail = Arc::clone(&engine.mail);
+        let total = served.iter().sum::<u64>() as usize;
+        eventually("all mail has come", || mail.lock().unwrap().len() == total).await;
+        for (shard, letter) in &*mail.lock().unwrap() {
+            assert_eq!(*letter, format!("from {}", 1 - shard));
+        }
+        eventually("nothing is open", || {
+            host.shard_reports().iter().all(|report| report.open_connections == 0)
+        })
+        .await;
+        assert_eq!(engine.control_started.load(SeqCst), 1);
+        host.drain(PATIENCE).await;
+    });
+}
+
+#[test]
+fn a_taken_port_and_a_refusing_engine_keep_the_host_from_starting() {
+    on_a_control_thread(async {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = config(1, &[("a", &taken.local_addr().unwrap().to_string())]);
+        let engine = Arc::new(Echo::default());
+        let begin = || Host::start(Arc::clone(&wanted), vec![Arc::clone(&engine) as _]);
+        assert!(matches!(begin().err(), Some(StartError::Bind(_))));
+        drop(taken);
+        engine.refuses.store(true, SeqCst);
+        assert!(matches!(begin().err(), Some(StartError::Compile(_))));
+        let nobody = Host::start(Arc::clone(&wanted), Vec::new()).err();
+        assert!(matches!(nobody, Some(StartError::NoEngine { protocol: "http", .. })));
+        engine.refuses.store(false, SeqCst);
+        begin().unwrap().drain(PATIENCE).await;
+    });
+}
+
+#[test]
+fn a_reload_hands_on_the_previous_part_and_tells_every_shard() {
+    on_a_control_thread(async {
+        let wanted = config(2, &[("a", "127.0.0.1:0")]);
+        let (mut host, engine) = start(&wanted);
+        let before = addresses(&host);
+        for _ in 0..3 {
+            host.reload(Arc::clone(&wanted)).await.unwrap();
+        }
+        engine.refuses.store(true, SeqCst);
+        assert!(host.reload(Arc::clone(&wanted)).await.is_err());
+        assert_eq!(*engine.generations.lock().unwrap(), [1, 2, 3, 4]);
+        assert_eq!(engine.shard_generations.load(SeqCst), 3 * 2);
+        assert_eq!(host.snapshots().load().generation.0, 4);
+        assert_eq!(addresses(&host), before);
+        host.drain(PATIENCE).await;
+        assert!(host.is_draining());
+        assert!(host.reload(wanted).await.is_err());
+    });
+}
+
+#[test]
+fn each_listener_at_port_0_has_one_port_for_all_shards() {
+    on_a_control_thread(async {
+        let (mut host, _) = start(&config(2, &[("a", "127.0.0.1:0")]));
+        let first = tcp(&host, 0);
+        let open = connect(first);
+        let both = config(2, &[("a", "127.0.0.1:0"), ("b", "127.0.0.1:0")]);
+        let summary = host.reload(both).await.unwrap();
+        let second = tcp(&host, 1);
+        assert_eq!(summary.opened, [second.to_string()]);
+        assert!(second != first && second.port() != 0);
+        client(move || {
+            for _ in 0..10 {
+                converse(connect(second));
+            }
+            // Not disturbed by the reload.
+            converse(open);
+        })
+        .await;
+        host.drain(PATIENCE).await;
+    });
+}
+
+#[test]
+fn a_refused_reload_leaves_every_address_as_it_was() {
+    on_a_control_thread(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let bind = format!("unix:{}", path.display());
+        let (mut host, _) = start(&config(2, &[("a", &bind), ("c", "127.0.0.1:0")]));
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken_address = taken.local_addr().unwrap().to_string();
+        let moved = config(2, &[("b", &bind), ("d", &taken_address)]);
+        assert!(host.reload(Arc::clone(&moved)).await.is_err());
+        let at = path.clone();
+        client(move || converse(connect_unix(&at))).await;
+        let kept = tcp(&host, 1);
+        client(move || converse(connect(kept))).await;
+
+        drop(taken);
+        let summary = host.reload(moved).await.unwrap();
+        assert_eq!((summary.opened.len(), summary.closed.len()), (2, 2));
+        let at = path.clone();
+        client(move || converse(connect_unix(&at))).await;
+        eventually("the old one refuses", || TcpStream::connect(kept).is_err()).await;
+        host.drain(PATIENCE).await;
+        assert!(!path.exists(), "the socket file goes with the host");
+    });
+}
+
+#[test]
+fn a_limit_closes_what_is_beyond_it() {
+    on_a_control_thread(async {
+        let listeners = [("a", "127.0.0.1:0")];
+        let (mut host, _) = start(&limited(2, &listeners, "max_connections = 3"));
+        let address = tcp(&host, 0);
+        let listener = Arc::clone(&host.listener_reports()[0].listener);
+        let inside = client(move || {
+            let inside: Vec<_> = (0..3).map(|_| connect(address)).collect();
+            for stream in &inside {
+                converse(stream);
+            }
+            assert!(is_closed(connect(address)));
+            inside
+        });
+        let inside = inside.await;
+        assert_eq!((listener.open_connections(), listener.refused_connections()), (3, 1));
+        drop(inside);
+        eventually("there is room", || listener.open_connections() == 0).await;
+        client(move || converse(connect(address))).await;
+        assert_eq!(listener.accepted_connections(), 4);
+        host.drain(PATIENCE).await;
+    });
+}
+
+#[test]
+fn a_drain_ends_idle_waits_and_closes_the_sockets() {
+    on_a_control_thread(async {
+        let (mut host, _) = start(&config(2, &[("a", "127.0.0.1:0")]));
+        let address = tcp(&host, 0);
+        let open = client(move || {
+            let open: Vec<_> = (0..8).map(|_| connect(address)).collect();
+            open.iter().for_each(|stream| {
+                converse(stream);
+            });
+            open
+        });
+        let open = open.await;
+        host.drain(PATIENCE).await;
+        client(move || assert!(open.into_iter().all(is_closed))).await;
+        assert!(TcpStream::connect(address).is_err());
+        assert!(addresses(&host).is_empty());
+    });
+}
