@@ -1,0 +1,132 @@
+//! What one thread measured.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    failure::{Failure, FailureLog},
+    tally::Count,
+    thread_time::ThreadTime,
+};
+
+/// Longest latency told apart from longer ones.
+const HIGHEST: Duration = Duration::from_secs(3_600);
+/// Latencies are kept to a part in a thousand.
+const SIGNIFICANT_DIGITS: u8 = 3;
+/// Statuses told apart: 100 to 999 (RFC 9110 section 15).
+const STATUSES: usize = 1_000;
+
+/// Latencies, in nanoseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+/// Everything counted from the end of warm-up on.
+#[derive(Debug, Clone)]
+pub(crate) struct Measurements {
+    /// From when a request was due (open loop) or to be sent (closed loop) to its last byte.
+    pub(crate) latency: Latencies,
+    /// Open loop: from when it was really sent.
+    pub(crate) service: Latencies,
+    pub(crate) succeeded: u64,
+    pub(crate) failures: FailureLog,
+    pub(crate) failed: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    statuses: Box<[u64]>,
+}
+
+/// A thread's last word.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) measured: Measurements,
+    /// From the call to connect until the first request could be sent, warm-up included.
+    pub(crate) connect: Latencies,
+    /// Requests of the warm-up.
+    pub(crate) warmed_up: u64,
+    /// When the measurement ended here.
+    pub(crate) ended_at: Instant,
+    /// How long this thread was at it.
+    pub(crate) wall: Duration,
+    pub(crate) time: ThreadTime,
+    /// Whether it was told to stop early.
+    pub(crate) interrupted: bool,
+}
+
+// === impl Latencies ===
+
+impl Latencies {
+    pub(crate) fn new() -> Self {
+        let highest = HIGHEST.as_nanos() as u64;
+        let histogram = Histogram::new_with_bounds(1, highest, SIGNIFICANT_DIGITS)
+            .expect("the bounds are in order and the digits within five");
+        Self(histogram)
+    }
+
+    #[inline]
+    pub(crate) fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all histograms have the same bounds");
+    }
+
+    /// The histogram, in nanoseconds.
+    pub(crate) fn nanoseconds(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
+// === impl Measurements ===
+
+impl Measurements {
+    pub(crate) fn new() -> Self {
+        Self {
+            latency: Latencies::new(),
+            service: Latencies::new(),
+            succeeded: 0,
+            failures: FailureLog::default(),
+            failed: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            statuses: vec![0; STATUSES].into(),
+        }
+    }
+
+    /// A response came, with this status if its protocol has any.
+    #[inline]
+    pub(crate) fn status(&mut self, status: Option<u16>) {
+        if let Some(count) = status.and_then(|status| self.statuses.get_mut(usize::from(status))) {
+            *count += 1;
+        }
+    }
+
+    pub(crate) fn fail(&mut self, failure: &Failure, count: u64) {
+        self.failures.record_many(failure, count);
+        self.failed += count;
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        let Self { succeeded, failed, received_bytes, .. } = *self;
+        Count { succeeded, failed, received_bytes }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.latency.merge(&other.latency);
+        self.service.merge(&other.service);
+        self.succeeded += other.succeeded;
+        self.failures.merge(other.failures);
+        self.failed += other.failed;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        for (own, other) in self.statuses.iter_mut().zip(&other.statuses) {
+            *own += other;
+        }
+    }
+
+    /// The statuses that occurred.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0..).zip(self.statuses.iter().copied()).filter(|&(_, count)| count > 0)
+    }
+}

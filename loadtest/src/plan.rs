@@ -1,0 +1,359 @@
+//! What is asked for, and the same checked.
+
+use std::time::Duration;
+
+use crate::{
+    address::Reach,
+    echo::Echo,
+    http::{Http, Request, RequestError, StatusSet},
+    postgres::{Identity, Postgres, QueryMode},
+    rate::Rate,
+    target::{Service, Target},
+    threshold::Threshold,
+};
+
+/// Most connections of a run.
+pub const MAX_CONNECTIONS: usize = 100_000;
+/// Most threads of a run.
+pub const MAX_THREADS: usize = 1_024;
+/// Longest run, warm-up or timeout: a week.
+pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Largest payload of a TCP echo, in bytes.
+pub const MAX_PAYLOAD_BYTES: usize = 16 << 20;
+/// How long a run takes when neither duration nor number of requests is given.
+pub const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+/// The payload of a TCP echo unless told otherwise, in bytes.
+pub const DEFAULT_PAYLOAD_BYTES: usize = 64;
+/// The query unless told otherwise.
+pub const DEFAULT_QUERY: &str = "SELECT 1";
+
+/// How much load, how, and what counts as good. `Options::default()` is a closed loop of 64
+/// connections for ten seconds.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections, over all threads.
+    pub connections: usize,
+    /// Threads; as many as there are cores unless given, and never more than connections.
+    pub threads: Option<usize>,
+    /// How long requests are sent, warm-up not counted.
+    pub duration: Option<Duration>,
+    /// How many requests are sent, warm-up not counted.
+    pub requests: Option<u64>,
+    /// Open loop at this rate; closed loop without.
+    pub rate: Option<Rate>,
+    /// Load before anything is measured.
+    pub warm_up: Duration,
+    /// Whether connections are used again; otherwise each request has its own.
+    pub keep_alive: bool,
+    /// From sending a request to the end of its response.
+    pub request_timeout: Duration,
+    /// From connecting until the first request can be sent, login included.
+    pub connect_timeout: Duration,
+    /// Whether other machines may be put under load.
+    pub allow_remote: bool,
+    /// What the run has to keep to pass.
+    pub thresholds: Vec<Threshold>,
+    /// For `http://` targets.
+    pub http: HttpOptions,
+    /// For `tcp://` targets: bytes of a payload.
+    pub payload_bytes: Option<usize>,
+    /// For `postgres://` targets: the query.
+    pub query: Option<String>,
+    /// For `postgres://` targets: how it is sent.
+    pub query_mode: Option<QueryMode>,
+}
+
+/// The request of an `http://` target, and what has to come back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// GET unless given, POST when there is a body.
+    pub method: Option<String>,
+    /// Further header fields, in this order. They replace the ones sent by default.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<Vec<u8>>,
+    /// Expected statuses; unless given, everything below 400.
+    pub expect_status: Option<StatusSet>,
+    /// A text that every body has to hold.
+    pub expect_body: Option<String>,
+}
+
+/// Options that make no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A number outside its range.
+    #[error("{what} must lie between {least} and {most}")]
+    Range {
+        /// Of what.
+        what: &'static str,
+        /// The least it may be.
+        least: String,
+        /// The most it may be.
+        most: String,
+    },
+    /// A ramp that does not know how long it is.
+    #[error("a ramp of rates needs a duration, not a number of requests alone")]
+    RampWithoutDuration,
+    /// An option of another protocol.
+    #[error("{option} is for {scheme}:// targets")]
+    Foreign {
+        /// The option.
+        option: &'static str,
+        /// The scheme it is for.
+        scheme: &'static str,
+    },
+    /// A query that cannot be sent.
+    #[error("a query holds no NUL characters and is not longer than 1 MiB")]
+    Query,
+    /// A request that cannot be sent.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// Options that make sense, and what is sent.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(crate) target: Target,
+    pub(crate) workload: Workload,
+    pub(crate) connections: usize,
+    pub(crate) threads: usize,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) requests: Option<u64>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) warm_up: Duration,
+    pub(crate) keep_alive: bool,
+    pub(crate) request_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) reach: Reach,
+    pub(crate) thresholds: Vec<Threshold>,
+}
+
+/// What is spoken, ready to be spoken.
+#[derive(Debug, Clone)]
+pub(crate) enum Workload {
+    Http(Http),
+    Echo(Echo),
+    Postgres(Postgres),
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            threads: None,
+            duration: None,
+            requests: None,
+            rate: None,
+            warm_up: Duration::ZERO,
+            keep_alive: true,
+            request_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            allow_remote: false,
+            thresholds: Vec::new(),
+            http: HttpOptions::default(),
+            payload_bytes: None,
+            query: None,
+            query_mode: None,
+        }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), PlanError> {
+        within("the number of connections", self.connections, 1, MAX_CONNECTIONS)?;
+        if let Some(threads) = self.threads {
+            within("the number of threads", threads, 1, MAX_THREADS)?;
+        }
+        if self.requests == Some(0) {
+            within("the number of requests", 0, 1, u64::MAX)?;
+        }
+        let tick = Duration::from_millis(1);
+        if let Some(duration) = self.duration {
+            within_duration("the duration", duration, tick)?;
+        }
+        within_duration("the warm-up", self.warm_up, Duration::ZERO)?;
+        within_duration("the request timeout", self.request_timeout, tick)?;
+        within_duration("the connect timeout", self.connect_timeout, tick)?;
+        let ramps = self.rate.is_some_and(Rate::is_ramp);
+        if ramps && self.requests.is_some() && self.duration.is_none() {
+            return Err(PlanError::RampWithoutDuration);
+        }
+        Ok(())
+    }
+
+    /// An option that was given, though the target's protocol has no use for it.
+    fn foreign(&self, service: &Service) -> Option<PlanError> {
+        let http = [
+            (self.http.method.is_some(), "--method"),
+            (!self.http.headers.is_empty(), "--header"),
+            (self.http.body.is_some(), "--body"),
+            (self.http.expect_status.is_some(), "--expect-status"),
+            (self.http.expect_body.is_some(), "--expect-body"),
+        ];
+        let tcp = [(self.payload_bytes.is_some(), "--payload-size")];
+        let postgres = [(self.query.is_some(), "--query"), (self.query_mode.is_some(), "--mode")];
+        let of = |scheme, options: &[(bool, &'static str)]| {
+            let given = options.iter().find(|(given, _)| *given)?;
+            Some(PlanError::Foreign { option: given.1, scheme })
+        };
+        let http = || of("http", &http);
+        let tcp = || of("tcp", &tcp);
+        let postgres = || of("postgres", &postgres);
+        match service {
+            Service::Http { .. } => tcp().or_else(postgres),
+            Service::Tcp => http().or_else(postgres),
+            Service::Postgres { .. } => http().or_else(tcp),
+        }
+    }
+
+    fn workload(&self, target: &Target) -> Result<Workload, PlanError> {
+        Ok(match &target.service {
+            Service::Http { path } => {
+                let authority = target.authority();
+                let request = Request::new(&authority, path, &self.http, self.keep_alive)?;
+                let status = self.http.expect_status.clone().unwrap_or_default();
+                let body = self.http.expect_body.as_deref().map(str::as_bytes);
+                Workload::Http(Http::new(request, status, body))
+            }
+            Service::Tcp => {
+                let bytes = self.payload_bytes.unwrap_or(DEFAULT_PAYLOAD_BYTES);
+                within("the payload", bytes, 1, MAX_PAYLOAD_BYTES)?;
+                Workload::Echo(Echo::new(bytes))
+            }
+            Service::Postgres { user, password, database } => {
+                let query = self.query.as_deref().unwrap_or(DEFAULT_QUERY);
+                if query.contains('\0') || query.len() > 1 << 20 {
+                    return Err(PlanError::Query);
+                }
+                let identity = Identity::new(user.clone(), password.clone(), database.clone());
+                let mode = self.query_mode.unwrap_or_default();
+                Workload::Postgres(Postgres::new(identity, query, mode))
+            }
+        })
+    }
+}
+
+fn within<T: PartialOrd + ToString>(
+    what: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), PlanError> {
+    if (&least..=&most).contains(&&value) {
+        return Ok(());
+    }
+    Err(PlanError::Range { what, least: least.to_string(), most: most.to_string() })
+}
+
+fn within_duration(what: &'static str, value: Duration, least: Duration) -> Result<(), PlanError> {
+    if (least..=MAX_DURATION).contains(&value) {
+        return Ok(());
+    }
+    Err(PlanError::Range { what, least: format!("{least:?}"), most: "a week".to_owned() })
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Checks `options` for `target` and makes what will be sent.
+    ///
+    /// # Errors
+    /// [`PlanError`] when they make no sense, together or alone.
+    pub fn new(target: Target, options: Options) -> Result<Self, PlanError> {
+        options.check()?;
+        if let Some(error) = options.foreign(&target.service) {
+            return Err(error);
+        }
+        let workload = options.workload(&target)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = options.threads.unwrap_or(cores.min(MAX_THREADS)).min(options.connections);
+        let threads = match options.requests {
+            Some(requests) => threads.min(usize::try_from(requests).unwrap_or(usize::MAX)),
+            None => threads,
+        };
+        let duration = match options.requests {
+            None => Some(options.duration.unwrap_or(DEFAULT_DURATION)),
+            Some(_) => options.duration,
+        };
+        Ok(Self {
+            target,
+            workload,
+            connections: options.connections,
+            threads,
+            duration,
+            requests: options.requests,
+            rate: options.rate,
+            warm_up: options.warm_up,
+            keep_alive: options.keep_alive,
+            request_timeout: options.request_timeout,
+            connect_timeout: options.connect_timeout,
+            reach: if options.allow_remote { Reach::Anywhere } else { Reach::Local },
+            thresholds: options.thresholds,
+        })
+    }
+
+    /// Where the load goes.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Connections, over all threads.
+    pub fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(url: &str, change: impl FnOnce(&mut Options)) -> Result<Plan, PlanError> {
+        let mut options = Options::default();
+        change(&mut options);
+        Plan::new(url.parse().unwrap(), options)
+    }
+
+    #[test]
+    fn a_run_ends() {
+        let plan = |change: fn(&mut Options)| plan("http://localhost", change).unwrap();
+        assert_eq!(plan(|_| {}).duration, Some(DEFAULT_DURATION));
+        let counted = plan(|options| options.requests = Some(1));
+        assert_eq!((counted.duration, counted.threads), (None, 1));
+        assert_eq!(plan(|options| options.connections = 1).threads, 1);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let http = "http://localhost";
+        for (url, change) in [
+            (http, (|o| o.connections = 0) as fn(&mut Options)),
+            (http, |o| o.connections = MAX_CONNECTIONS + 1),
+            (http, |o| o.threads = Some(0)),
+            (http, |o| o.requests = Some(0)),
+            (http, |o| o.duration = Some(Duration::ZERO)),
+            (http, |o| o.warm_up = Duration::MAX),
+            (http, |o| o.request_timeout = Duration::ZERO),
+            (http, |o| {
+                o.rate = Rate::ramp(1.0, 2.0);
+                o.requests = Some(5);
+            }),
+            (http, |o| o.query = Some("SELECT 1".into())),
+            (http, |o| o.payload_bytes = Some(1)),
+            (http, |o| o.http.method = Some("G T".into())),
+            ("tcp://localhost:1", |o| o.payload_bytes = Some(0)),
+            ("tcp://localhost:1", |o| o.http.expect_body = Some("x".into())),
+            ("tcp://localhost:1", |o| o.query_mode = Some(QueryMode::Simple)),
+            ("postgres://a@localhost", |o| o.http.body = Some(Vec::new())),
+            ("postgres://a@localhost", |o| o.query = Some("\0".into())),
+        ] {
+            assert!(plan(url, change).is_err(), "{url}");
+        }
+    }
+}

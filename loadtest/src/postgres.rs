@@ -1,0 +1,270 @@
+//! PostgreSQL, a client's side: one query over and over.
+//!
+//! Messages are told apart by their headers alone; only what decides the outcome is looked into.
+
+use std::sync::Arc;
+
+use bs9_wire::{
+    encode::{self, frontend},
+    frame::{FrameCursor, HEADER_LEN, Step},
+    message::{Report, backend::TransactionStatus, frontend::Target},
+    tag::{BackendTag, FrontendTag},
+};
+
+use crate::{
+    failure::Failure,
+    protocol::{Complete, Login, Protocol, Receipt, Reuse},
+};
+
+mod login;
+mod mode;
+
+pub(crate) use login::Identity;
+use login::LoginExchange;
+pub use mode::{QueryMode, QueryModeError};
+
+/// The name of the prepared statement.
+const STATEMENT: &[u8] = b"bs9_loadtest";
+/// How much of an error is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 8 << 10;
+
+/// Sends one query and checks that it succeeds.
+#[derive(Debug, Clone)]
+pub(crate) struct Postgres {
+    identity: Identity,
+    /// What each connection sends once after its login.
+    preparation: Arc<[u8]>,
+    request: Arc<[u8]>,
+}
+
+/// Where a connection is.
+#[derive(Debug)]
+pub(crate) struct Session {
+    login: LoginExchange,
+    cursor: FrameCursor<BackendTag>,
+    /// A header of which only the beginning is here.
+    cut_header: Vec<u8>,
+    /// The message the cursor is in, and what is kept of its body.
+    tag: BackendTag,
+    body: Vec<u8>,
+    reply: Reply,
+}
+
+/// What the reply to a query came to so far.
+#[derive(Debug, Default)]
+struct Reply {
+    error: Option<Failure>,
+    completed: bool,
+    ready: bool,
+}
+
+// === impl Postgres ===
+
+impl Postgres {
+    pub(crate) fn new(identity: Identity, query: &str, mode: QueryMode) -> Self {
+        let (mut preparation, mut request) = (Vec::new(), Vec::new());
+        match mode {
+            QueryMode::Simple => frontend::query(&mut request, query),
+            QueryMode::Extended => {
+                frontend::parse(&mut request, b"", query.as_bytes(), &[]);
+                execute(&mut request, b"");
+            }
+            QueryMode::Prepared => {
+                frontend::parse(&mut preparation, STATEMENT, query.as_bytes(), &[]);
+                frontend::sync(&mut preparation);
+                execute(&mut request, STATEMENT);
+            }
+        }
+        Self { identity, preparation: preparation.into(), request: request.into() }
+    }
+}
+
+/// Bind without parameters, Describe, Execute, Sync: what libpq sends.
+fn execute(out: &mut Vec<u8>, statement: &[u8]) {
+    // No parameter formats, no parameters, no result formats: an Int16 each.
+    let rest = [0; 6];
+    frontend::bind_head(out, b"", statement, rest.len());
+    out.extend_from_slice(&rest);
+    frontend::describe(out, Target::Portal(b""));
+    encode::message(out, FrontendTag::Execute, |out| {
+        // The unnamed portal, and no limit of rows.
+        out.extend_from_slice(&[0; 5]);
+    });
+    frontend::sync(out);
+}
+
+impl Protocol for Postgres {
+    type Session = Session;
+
+    fn session(&self) -> Session {
+        Session {
+            login: LoginExchange::default(),
+            cursor: FrameCursor::new(),
+            cut_header: Vec::with_capacity(HEADER_LEN),
+            tag: BackendTag::ReadyForQuery,
+            body: Vec::new(),
+            reply: Reply::default(),
+        }
+    }
+
+    fn connected(&mut self, session: &mut Session, out: &mut Vec<u8>) -> Login {
+        session.cursor = FrameCursor::new();
+        session.cut_header.clear();
+        session.login.begin(&self.identity, out);
+        Login::Pending
+    }
+
+    fn login(
+        &mut self,
+        session: &mut Session,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Login, Failure> {
+        session.login.receive(&mut self.identity, &self.preparation, input, out)
+    }
+
+    fn begin(&mut self, session: &mut Session) {
+        session.reply = Reply::default();
+    }
+
+    #[inline]
+    fn request<'a>(&'a self, _: &'a Session) -> &'a [u8] {
+        &self.request
+    }
+
+    fn receive(&mut self, session: &mut Session, input: &[u8]) -> Result<Receipt, Failure> {
+        session.walk(input)?;
+        if !session.reply.ready {
+            return Ok(Receipt::More);
+        }
+        let Reply { error, completed, .. } = std::mem::take(&mut session.reply);
+        let outcome = match error {
+            Some(failure) => Err(failure),
+            None if completed => Ok(()),
+            None => return Err(Failure::Protocol("the server is ready without having answered")),
+        };
+        Ok(Receipt::Complete(Complete { outcome, status: None, reuse: Reuse::Keep }))
+    }
+
+    /// An error may be the server's last word (FATAL); it says more than that it closed.
+    fn ended(&mut self, session: &mut Session) -> Result<Complete, Failure> {
+        Err(session.reply.error.take().unwrap_or(Failure::Closed))
+    }
+
+    /// Notices, notifications and changed parameters come at any time; anything else means the
+    /// end of the connection.
+    fn idle(&mut self, session: &mut Session, input: &[u8]) -> Reuse {
+        // As if a reply had just ended: what may follow one may come now.
+        session.reply = Reply { ready: true, ..Reply::default() };
+        match session.walk(input) {
+            Ok(()) => Reuse::Keep,
+            Err(_) => Reuse::Close,
+        }
+    }
+
+    fn farewell(&self) -> &'static [u8] {
+        &[FrontendTag::Terminate as u8, 0, 0, 0, 4]
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    fn walk(&mut self, mut input: &[u8]) -> Result<(), Failure> {
+        const BROKEN: Failure = Failure::Protocol("a message has an impossible header");
+        while !input.is_empty() {
+            if !self.cut_header.is_empty() {
+                let missing = (HEADER_LEN - self.cut_header.len()).min(input.len());
+                self.cut_header.extend_from_slice(&input[..missing]);
+                input = &input[missing..];
+                if self.cut_header.len() == HEADER_LEN {
+                    let header = std::mem::take(&mut self.cut_header);
+                    let step = self.cursor.step(&header).map_err(|_| BROKEN)?;
+                    if let Step::Start { header, ends, .. } = step {
+                        self.start(header.tag, &[], ends)?;
+                    }
+                    // The same memory again.
+                    self.cut_header = header;
+                    self.cut_header.clear();
+                }
+                continue;
+            }
+            match self.cursor.step(input).map_err(|_| BROKEN)? {
+                Step::Incomplete => {
+                    self.cut_header.extend_from_slice(input);
+                    return Ok(());
+                }
+                Step::Start { header, bytes, ends } => {
+                    input = &input[bytes.len()..];
+                    self.start(header.tag, &bytes[HEADER_LEN..], ends)?;
+                }
+                Step::Continue { bytes, ends } => {
+                    input = &input[bytes.len()..];
+                    self.body(bytes, ends)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, tag: BackendTag, bytes: &[u8], ends: bool) -> Result<(), Failure> {
+        use BackendTag as T;
+        let any_time =
+            matches!(tag, T::NoticeResponse | T::NotificationResponse | T::ParameterStatus);
+        if self.reply.ready && !any_time {
+            return Err(Failure::Protocol("messages follow behind the reply"));
+        }
+        match tag {
+            T::CopyInResponse | T::CopyBothResponse => {
+                return Err(Failure::Protocol("the query wants to read data (COPY FROM STDIN)"));
+            }
+            T::Authentication | T::BackendKeyData | T::NegotiateProtocolVersion => {
+                return Err(Failure::Protocol("a message of the login came in a reply"));
+            }
+            _ => {}
+        }
+        self.tag = tag;
+        self.body.clear();
+        self.body(bytes, ends)
+    }
+
+    fn body(&mut self, bytes: &[u8], ends: bool) -> Result<(), Failure> {
+        let wanted = matches!(self.tag, BackendTag::ErrorResponse | BackendTag::ReadyForQuery);
+        if wanted {
+            let room = MAX_ERROR_BYTES - self.body.len();
+            self.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        if ends { self.message() } else { Ok(()) }
+    }
+
+    /// A message is all there.
+    fn message(&mut self) -> Result<(), Failure> {
+        match self.tag {
+            BackendTag::CommandComplete | BackendTag::EmptyQueryResponse => {
+                self.reply.completed = true;
+            }
+            BackendTag::ErrorResponse => {
+                self.reply.error.get_or_insert_with(|| Failure::Query(error_text(&self.body)));
+            }
+            BackendTag::ReadyForQuery => {
+                TransactionStatus::read(&self.body)
+                    .map_err(|_| Failure::Protocol("a ReadyForQuery is malformed"))?;
+                self.reply.ready = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// SQLSTATE and message of an ErrorResponse.
+fn error_text(body: &[u8]) -> String {
+    let Ok(report) = Report::read(body) else {
+        return "the error is malformed or longer than 8 KiB".to_owned();
+    };
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"?")).into_owned();
+    format!("{} {}", text(report.sqlstate()), text(report.message()))
+}
+
+#[cfg(test)]
+mod tests;

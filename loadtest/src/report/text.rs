@@ -1,0 +1,117 @@
+//! The report for people.
+
+use std::fmt::{self, Display};
+
+use super::{Distribution, Report};
+use crate::quantity::{show_bytes, show_seconds};
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.heading(f)?;
+        self.throughput(f)?;
+        self.latencies(f)?;
+        self.errors(f)?;
+        self.generator(f)?;
+        self.verdicts(f)?;
+        for warning in &self.warnings {
+            write!(f, "\n\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn heading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, protocol, connections, threads, pacing, .. } = self;
+        write!(f, "{target}   {protocol}, {pacing} loop")?;
+        match self.asked_per_second {
+            Some([from, to]) if from == to => write!(f, " at {from}/s")?,
+            Some([from, to]) => write!(f, " at {from}..{to}/s")?,
+            None => {}
+        }
+        let reuse = if self.keep_alive { "" } else { ", a new one for each request" };
+        write!(f, "\n{connections} connections{reuse}, {threads} threads, ")?;
+        write!(f, "{}", show_seconds(self.elapsed_seconds))?;
+        if self.warm_up_seconds > 0.0 {
+            let (warm_up, count) = (show_seconds(self.warm_up_seconds), self.requests.warm_up);
+            write!(f, " after {warm_up} of warm-up ({count} requests)")?;
+        }
+        writeln!(f)
+    }
+
+    fn throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (requests, bytes) = (&self.requests, &self.bytes);
+        let rate = requests.succeeded_per_second;
+        let (succeeded, failed) = (requests.succeeded, requests.failed);
+        write!(f, "\nrequests   {succeeded} ok, {failed} failed   {rate:.1}/s")?;
+        let (received, sent) =
+            (show_bytes(bytes.received_bytes as f64), show_bytes(bytes.sent_bytes as f64));
+        let speed = show_bytes(bytes.received_bytes_per_second);
+        writeln!(f, "\ntransfer   {received} received, {sent} sent   {speed}/s received")
+    }
+
+    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("latency", &self.latency_seconds),
+            ("service", &self.service_seconds),
+            ("connect", &self.connect_seconds),
+        ];
+        if rows.iter().all(|(_, distribution)| distribution.is_none()) {
+            return Ok(());
+        }
+        let columns = ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+        write!(f, "\n{:<8}", "")?;
+        for column in columns {
+            write!(f, " {column:>9}")?;
+        }
+        for (name, distribution) in rows {
+            let Some(distribution) = distribution else { continue };
+            let Distribution { min, mean, p50, p90, p99, p99_9, p99_99, max, .. } = *distribution;
+            write!(f, "\n{name:<8}")?;
+            for value in [min, mean, p50, p90, p99, p99_9, p99_99, max] {
+                write!(f, " {:>9}", show_seconds(value))?;
+            }
+        }
+        writeln!(f)
+    }
+
+    fn errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let statuses: Vec<_> =
+            self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+        if !statuses.is_empty() {
+            write!(f, "\nstatuses   {}", statuses.join(", "))?;
+        }
+        for error in &self.errors {
+            let (words, count) = (error.kind.words(), error.count);
+            write!(f, "\n{count:>8} × {words}: {}", error.example)?;
+        }
+        Ok(())
+    }
+
+    fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generator = &self.generator;
+        write!(f, "\ngenerator  {:.2} s of CPU", generator.cpu_seconds)?;
+        if let Some(each) = generator.cpu_seconds_per_request {
+            write!(f, ", {} a request", show_seconds(each))?;
+        }
+        let percent = |ratio: f64| format!("{:.0}%", ratio * 100.0);
+        let busy: Vec<_> = generator.threads.iter().map(|t| percent(t.cpu_ratio)).collect();
+        write!(f, "; threads busy {}", busy.join(" "))?;
+        let waiting = generator.threads.iter().map(|t| t.waiting_ratio).fold(0.0, f64::max);
+        if waiting >= 0.01 {
+            write!(f, ", waiting for a core up to {}", percent(waiting))?;
+        }
+        Ok(())
+    }
+
+    fn verdicts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.thresholds.iter().map(|v| v.threshold.chars().count()).max();
+        let Some(width) = width else { return Ok(()) };
+        writeln!(f)?;
+        for verdict in &self.thresholds {
+            let word = if verdict.passed { "pass" } else { "FAIL" };
+            write!(f, "\n{word}  {:<width$}  {}", verdict.threshold, verdict.shown)?;
+        }
+        Ok(())
+    }
+}
