@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    check, completions, dbpool, loadbalancer, logging::LogFormat, manager, quickstart,
+    check, completions, dbpool, loadbalancer, loadtest, logging::LogFormat, manager, quickstart,
     sample_endpoint, serve, status,
 };
 
@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     Dbpool(dbpool::Action),
     /// Start a complete sample of everything, and clean up afterwards.
     Quickstart(quickstart::Arguments),
+    /// Put load on a server, and see what it makes of it.
+    Loadtest(Box<loadtest::Arguments>),
     /// Print the completions of a shell.
     Completions(completions::Arguments),
     /// A small HTTP server that says who it is; what `quickstart` balances over.

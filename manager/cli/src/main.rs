@@ -13,6 +13,7 @@ mod exit;
 mod interval;
 mod limits;
 mod loadbalancer;
+mod loadtest;
 mod logging;
 mod manager;
 mod quickstart;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Loadbalancer(action) => loadbalancer::run(action, global),
         Verb::Dbpool(action) => dbpool::run(action, global),
         Verb::Quickstart(arguments) => quickstart::run(arguments, global),
+        Verb::Loadtest(arguments) => loadtest::run(*arguments, global),
         Verb::Completions(arguments) => completions::run(arguments),
         Verb::SampleEndpoint(arguments) => sample_endpoint::run(arguments, global),
     }

@@ -7,7 +7,7 @@ use fixture::bs9;
 
 #[test]
 fn help_teaches() {
-    let verbs: [&[&str]; 22] = [
+    let verbs: [&[&str]; 23] = [
         &[],
         &["serve"],
         &["manager"],
@@ -28,6 +28,7 @@ fn help_teaches() {
         &["dbpool", "test"],
         &["quickstart"],
         &["completions"],
+        &["loadtest"],
         &["lb", "add"],
         &["help"],
     ];

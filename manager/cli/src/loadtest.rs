@@ -1,0 +1,231 @@
+//! `bs9 loadtest`: load on a server, and what it makes of it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use bs9_loadtest::{
+    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, StatusSet, Target,
+    Threshold,
+    plan::HttpOptions,
+    quantity::{parse_duration, parse_size},
+};
+use clap::Args;
+
+use crate::{
+    cli::Global,
+    exit::{Exit, Failure},
+    runtime::{self, Stop},
+    terminal,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  bs9 loadtest http://127.0.0.1:8080/                        64 connections for 10 s
+  bs9 loadtest http://127.0.0.1:8080/ -c 256 -d 30s --rate 20000
+  bs9 loadtest http://127.0.0.1:8080/ --threshold 'p99 < 5ms' --threshold 'errors == 0'
+  bs9 loadtest tcp://127.0.0.1:7000 --payload-size 4KiB      a server that echoes
+  PGPASSWORD=secret bs9 loadtest postgres://app@127.0.0.1:6432/app --mode prepared
+
+Without --rate each connection sends its next request when the response is in; with it requests are
+due at their time, whatever the server does, and latency counts from then. Exit code 1 when a
+threshold is not kept. Other machines are only put under load with --allow-remote.";
+
+/// Where the load goes, how much, and what counts as good.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// http://, tcp:// or postgres:// and a place.
+    target: Target,
+    /// Connections, over all threads.
+    #[arg(long, short, default_value_t = 64, value_name = "COUNT")]
+    connections: usize,
+    /// Threads [default: as many as there are cores].
+    #[arg(long, short, value_name = "COUNT")]
+    threads: Option<usize>,
+    /// How long requests are sent [default: 10s, unless --requests is given].
+    #[arg(long, short, value_name = "DURATION", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// How many requests are sent.
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    requests: Option<u64>,
+    /// Requests a second, whatever the server does: constant, or a ramp such as 100..1000.
+    #[arg(long, short, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// Load before anything is measured.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// A connection of its own for each request.
+    #[arg(long)]
+    no_keep_alive: bool,
+    /// From sending a request to the end of its response.
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Duration,
+    /// From connecting until the first request can be sent, login included.
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
+    connect_timeout: Duration,
+    /// Put load on another machine than this one.
+    #[arg(long)]
+    allow_remote: bool,
+    /// A bound to keep, such as 'p99 < 5ms'; may be given more than once.
+    #[arg(long, value_name = "BOUND")]
+    threshold: Vec<Threshold>,
+    /// Also write it second by second, as comma-separated values.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    #[command(flatten)]
+    http: HttpArguments,
+    /// tcp://: bytes of a payload, such as 4KiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    payload_size: Option<usize>,
+    /// postgres://: the query [default: SELECT 1].
+    #[arg(long, value_name = "SQL")]
+    query: Option<String>,
+    /// postgres://: simple, extended or prepared.
+    #[arg(long, value_name = "MODE")]
+    mode: Option<QueryMode>,
+}
+
+/// The request of an `http://` target.
+#[derive(Debug, Args)]
+struct HttpArguments {
+    /// http://: the method [default: GET, POST with --body].
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+    /// http://: a header field, 'Name: value'; may be given more than once.
+    #[arg(long = "header", short = 'H', value_name = "FIELD", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// http://: the body, or @FILE.
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// http://: expected statuses, such as 200,204 or 2xx [default: below 400].
+    #[arg(long, value_name = "STATUS")]
+    expect_status: Option<StatusSet>,
+    /// http://: a text every body has to hold.
+    #[arg(long, value_name = "TEXT")]
+    expect_body: Option<String>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| format!("`{text}` is not of the form 'Name: value'"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl HttpArguments {
+    fn resolve(self) -> Result<HttpOptions, Failure> {
+        let body = match self.body {
+            Some(text) => Some(match text.strip_prefix('@') {
+                Some(file) => fs::read(file)
+                    .map_err(|error| Failure::io(format!("cannot read the body {file}"), error))?,
+                None => text.into_bytes(),
+            }),
+            None => None,
+        };
+        Ok(HttpOptions {
+            method: self.method,
+            headers: self.headers,
+            body,
+            expect_status: self.expect_status,
+            expect_body: self.expect_body,
+        })
+    }
+}
+
+impl Arguments {
+    fn resolve(self) -> Result<Plan, Failure> {
+        let mut target = self.target;
+        if let Ok(password) = std::env::var("PGPASSWORD") {
+            target.supply_password(&password);
+        }
+        let options = Options {
+            connections: self.connections,
+            threads: self.threads,
+            duration: self.duration,
+            requests: self.requests,
+            rate: self.rate,
+            warm_up: self.warm_up,
+            keep_alive: !self.no_keep_alive,
+            request_timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            allow_remote: self.allow_remote,
+            thresholds: self.threshold,
+            http: self.http.resolve()?,
+            payload_bytes: self.payload_size,
+            query: self.query,
+            query_mode: self.mode,
+        };
+        Plan::new(target, options)
+            .map_err(|error: PlanError| Failure::new(Exit::Usage, error.to_string()))
+    }
+}
+
+pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
+    let csv = arguments.csv.clone();
+    let plan = arguments.resolve()?;
+    let stop = stop_on_signal();
+    let line = ProgressLine::new(&plan);
+    let result = bs9_loadtest::run(&plan, &stop, |progress| line.show(progress));
+    line.clear();
+    let report = result.map_err(not_measured)?;
+    if let Some(file) = csv {
+        fs::write(&file, report.to_csv())
+            .map_err(|error| Failure::io(format!("cannot write {}", file.display()), error))?;
+    }
+    show(&report, global)?;
+    if report.passed { Ok(()) } else { Err(Failure::silent(Exit::Error)) }
+}
+
+fn show(report: &Report, global: &Global) -> Result<(), Failure> {
+    if global.json {
+        return terminal::json(report);
+    }
+    terminal::say(report.to_string().trim_end())
+}
+
+/// Set by the first SIGINT or SIGTERM: what was measured until then is reported.
+fn stop_on_signal() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // Ends with the process.
+    thread::spawn(move || {
+        let waited = runtime::block_on(async {
+            Stop::new()?.wait().await;
+            Ok(())
+        });
+        if let Err(failure) = waited {
+            terminal::remark(failure.render().unwrap_or_default());
+        }
+        flag.store(true, Relaxed);
+    });
+    stop
+}
+
+fn not_measured(error: RunError) -> Failure {
+    let exit = match &error {
+        RunError::Resolve { .. } | RunError::Unreached { .. } | RunError::NotReady { .. } => {
+            Exit::Network
+        }
+        RunError::Remote { .. } => Exit::Usage,
+        RunError::System { source } => Exit::of_io(source),
+        _ => Exit::Error,
+    };
+    let remote = matches!(error, RunError::Remote { .. });
+    let text = error.to_string();
+    let failure = match std::error::Error::source(&error) {
+        Some(cause) => Failure::new(exit, text).because(anyhow::anyhow!(cause.to_string())),
+        None => Failure::new(exit, text),
+    };
+    if remote {
+        failure.hint("say --allow-remote when that machine is yours to put under load")
+    } else {
+        failure
+    }
+}
