@@ -18,7 +18,7 @@ use crate::{
     SnapshotCell, StartError,
     listener::ProcessLimit,
     shard::{self, Command, ShardHandle, ShardMail, ShardPlan, SocketKey},
-    socket::{self, BoundAddress, Claim, SocketFile},
+    socket::{self, BoundAddress, SocketFile},
 };
 
 /// The running data plane. Lives on the control thread, inside its local runtime.
@@ -82,7 +82,17 @@ struct Prepared {
     snapshot: Snapshot,
     listeners: BTreeMap<Arc<str>, Arc<Listener>>,
     opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>,
+    adopted: Vec<Adopted>,
     next_listener: u32,
+}
+
+/// An address that passes from one listener to another, sockets and all, so that no client
+/// notices.
+struct Adopted {
+    by: Arc<Listener>,
+    address: BindAddress,
+    /// The name of the listener that has it now.
+    from: Arc<str>,
 }
 
 impl Host {
@@ -179,6 +189,7 @@ impl Host {
         self.apply_limits(&config);
         self.tell_engines();
         self.wait_for_shards().await;
+        self.hand_over(prepared.adopted);
         let opened = prepared.opened.iter().map(|(_, _, bound)| bound.actual.to_string()).collect();
         self.hand_out(prepared.opened);
         let closed = self.close_unwanted(&config);
@@ -275,7 +286,6 @@ impl Host {
     /// Gives each shard its socket of every address just bound.
     fn hand_out(&mut self, opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>) {
         let mut for_shards: Vec<Vec<_>> = self.shards.iter().map(|_| Vec::new()).collect();
-        let mut replaced = Vec::new();
         for (listener, wanted, bound) in opened {
             let key = SocketKey(self.next_socket);
             self.next_socket += 1;
@@ -283,15 +293,33 @@ impl Host {
                 shard.push((key, Arc::clone(&listener), socket));
             }
             let held = Held { actual: bound.actual, key, _file: bound.file };
-            replaced.extend(self.addresses.insert((Arc::clone(&listener.name), wanted), held));
+            self.addresses.insert((Arc::clone(&listener.name), wanted), held);
         }
-        let old: Vec<_> = replaced.iter().map(|held| held.key).collect();
         for (shard, sockets) in self.shards.iter().zip(for_shards) {
             let _ended_already = shard.commands.send(Command::Listen(sockets));
-            if !old.is_empty() {
-                let _ended_already = shard.commands.send(Command::Unlisten(old.clone()));
-            }
         }
+    }
+
+    /// Tells the shards whose the connections on adopted addresses are from now on.
+    fn hand_over(&mut self, adopted: Vec<Adopted>) {
+        // All of them leave before the first one arrives: two listeners may have swapped.
+        let moved: Vec<_> = adopted
+            .into_iter()
+            .filter_map(|Adopted { by, address, from }| {
+                let held = self.addresses.remove(&(from, address.clone()))?;
+                Some((by, address, held))
+            })
+            .collect();
+        let assigned: Vec<_> =
+            moved.iter().map(|(by, _, held)| (held.key, Arc::clone(by))).collect();
+        for shard in self.shards.iter().filter(|_| !assigned.is_empty()) {
+            let _ended_already = shard.commands.send(Command::Assign(assigned.clone()));
+        }
+        let moved = moved.into_iter().map(|(by, address, held)| {
+            let key = (Arc::clone(&by.name), address);
+            (key, held)
+        });
+        self.addresses.extend(moved);
     }
 
     fn close_unwanted(&mut self, config: &Config) -> Vec<String> {
@@ -346,17 +374,20 @@ impl Preparation<'_> {
             })
         };
         let parts = self.engines.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
-        let opened = self.bind_new(config, &listeners)?;
+        let (opened, adopted) = self.addresses(config, &listeners)?;
         let snapshot = Snapshot { generation, config: Arc::clone(config), parts };
-        Ok(Prepared { snapshot, listeners, opened, next_listener: self.next_listener })
+        let next_listener = self.next_listener;
+        Ok(Prepared { snapshot, listeners, opened, adopted, next_listener })
     }
 
-    /// Listeners that were there keep their number and counters.
+    /// Listeners that were there keep their number and counters. One that has another name
+    /// now, but an address of one that is gone, keeps the number: open connections go on.
     fn listeners(
         &mut self,
         config: &Config,
     ) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, StartError> {
         let mut listeners = BTreeMap::new();
+        let mut renamed = Vec::new();
         for wanted in config.listeners.values() {
             let Some(engine) = self.engines.iter().position(|one| one.serves(&wanted.protocol))
             else {
@@ -366,16 +397,36 @@ impl Preparation<'_> {
                 });
             };
             let known = self.listeners.get(&wanted.name).filter(|known| known.engine == engine);
-            let listener =
-                known.map_or_else(|| self.new_listener(&wanted.name, engine), Arc::clone);
-            listeners.insert(Arc::clone(&wanted.name), listener);
+            match known {
+                Some(known) => listeners.insert(Arc::clone(&wanted.name), Arc::clone(known)),
+                None => {
+                    renamed.push((wanted, engine));
+                    None
+                }
+            };
+        }
+        let mut taken: BTreeSet<_> = listeners.values().map(|listener| listener.id).collect();
+        for (wanted, engine) in renamed {
+            let heritage = wanted
+                .bind
+                .iter()
+                .filter_map(|address| self.listeners.get(self.holder(address)?))
+                .find(|old| old.engine == engine && !taken.contains(&old.id))
+                .map(|old| old.id);
+            let id = heritage.unwrap_or_else(|| self.next_id());
+            taken.insert(id);
+            listeners.insert(Arc::clone(&wanted.name), self.new_listener(id, &wanted.name, engine));
         }
         Ok(listeners)
     }
 
-    fn new_listener(&mut self, name: &Arc<str>, engine: usize) -> Arc<Listener> {
+    fn next_id(&mut self) -> ListenerId {
         let id = ListenerId(self.next_listener);
         self.next_listener += 1;
+        id
+    }
+
+    fn new_listener(&self, id: ListenerId, name: &Arc<str>, engine: usize) -> Arc<Listener> {
         Arc::new(Listener {
             id,
             name: Arc::clone(name),
@@ -387,40 +438,43 @@ impl Preparation<'_> {
         })
     }
 
-    fn bind_new(
+    /// The listener that has an address now. Port 0 is another address each time.
+    fn holder(&self, address: &BindAddress) -> Option<&Arc<str>> {
+        if matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0) {
+            return None;
+        }
+        self.addresses.keys().find(|(_, held)| held == address).map(|(name, _)| name)
+    }
+
+    /// What has to be bound, and what passes from one listener to another.
+    fn addresses(
         &self,
         config: &Config,
         listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
-    ) -> Result<Vec<(Arc<Listener>, BindAddress, BoundAddress)>, StartError> {
-        let mut missing = Vec::new();
+    ) -> Result<(Vec<(Arc<Listener>, BindAddress, BoundAddress)>, Vec<Adopted>), StartError> {
+        let (mut opened, mut adopted) = (Vec::new(), Vec::new());
         for wanted in config.listeners.values() {
             let listener = &listeners[&wanted.name];
-            let fresh = self.listeners.get(&wanted.name).is_none_or(|old| old.id != listener.id);
+            let kept =
+                self.listeners.get(&wanted.name).is_some_and(|old| Arc::ptr_eq(old, listener));
             for address in &wanted.bind {
                 let key = (Arc::clone(&wanted.name), address.clone());
-                if fresh || !self.addresses.contains_key(&key) {
-                    missing.push((self.claim(address), wanted, listener, address));
+                let held = self.addresses.contains_key(&key);
+                if held && kept {
+                    continue;
+                }
+                let holder = if held { Some(&wanted.name) } else { self.holder(address) };
+                let (by, address) = (Arc::clone(listener), address.clone());
+                match holder {
+                    Some(from) => adopted.push(Adopted { by, address, from: Arc::clone(from) }),
+                    None => {
+                        let bound = socket::bind(wanted, &address, self.shards)?;
+                        opened.push((by, address, bound));
+                    }
                 }
             }
         }
-        // What may be refused comes first: standing beside a Unix socket of ours takes its
-        // file away from it.
-        missing.sort_by_key(|(claim, ..)| *claim == Claim::Beside);
-        missing
-            .into_iter()
-            .map(|(claim, wanted, listener, address)| {
-                let bound = socket::bind(wanted, address, claim, self.shards)?;
-                Ok((Arc::clone(listener), address.clone(), bound))
-            })
-            .collect()
-    }
-
-    /// An address that is ours already, under a listener that goes away or changes its
-    /// protocol, gets new sockets beside the old ones until those have been emptied.
-    fn claim(&self, address: &BindAddress) -> Claim {
-        let chosen_by_kernel = matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0);
-        let ours = self.addresses.keys().any(|(_, held)| held == address);
-        if ours && !chosen_by_kernel { Claim::Beside } else { Claim::Alone }
+        Ok((opened, adopted))
     }
 }
 

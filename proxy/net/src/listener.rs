@@ -10,7 +10,8 @@ use std::{
 
 use crate::{Counter, Gauge, PerShard};
 
-/// A listener's number: the same for as long as a listener of that name exists.
+/// A listener's number: the same for as long as a listener of that name exists, or another
+/// one that took its place and an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
 

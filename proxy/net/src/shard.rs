@@ -133,6 +133,8 @@ impl ShardMail {
 pub(crate) enum Command {
     /// Accept from these sockets.
     Listen(Vec<(SocketKey, Arc<Listener>, OwnedFd)>),
+    /// What these sockets accept belongs to other listeners from now on.
+    Assign(Vec<(SocketKey, Arc<Listener>)>),
     /// Accept what is queued, then close these sockets.
     Unlisten(Vec<SocketKey>),
     /// Look at the snapshot in force; answer when done.
@@ -226,6 +228,7 @@ struct Loop {
 }
 
 struct Listening {
+    owner: Rc<RefCell<accept::Owner>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -235,6 +238,7 @@ impl Loop {
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Listen(sockets) => self.listen(sockets),
+                Command::Assign(sockets) => self.assign(sockets),
                 Command::Unlisten(keys) => self.unlisten(keys).await,
                 Command::SnapshotChanged(done) => {
                     for engine in &self.engines {
@@ -253,19 +257,31 @@ impl Loop {
 
     fn listen(&self, sockets: Vec<(SocketKey, Arc<Listener>, OwnedFd)>) {
         for (key, listener, socket) in sockets {
-            let engine = Rc::clone(&self.engines[listener.engine]);
+            let owner = Rc::new(RefCell::new(self.owner(listener)));
             let (stop, stopped) = oneshot::channel();
-            let shard = Rc::clone(&self.shard);
-            let accepting = accept::run(shard, engine, listener, socket, stopped);
+            let accepting = accept::run(Rc::clone(&self.shard), Rc::clone(&owner), socket, stopped);
             let task = tokio::task::spawn_local(accepting);
-            self.listening.borrow_mut().insert(key, Listening { stop, task });
+            self.listening.borrow_mut().insert(key, Listening { owner, stop, task });
         }
+    }
+
+    fn assign(&self, sockets: Vec<(SocketKey, Arc<Listener>)>) {
+        let listening = self.listening.borrow();
+        for (key, listener) in sockets {
+            if let Some(found) = listening.get(&key) {
+                *found.owner.borrow_mut() = self.owner(listener);
+            }
+        }
+    }
+
+    fn owner(&self, listener: Arc<Listener>) -> accept::Owner {
+        accept::Owner { engine: Rc::clone(&self.engines[listener.engine]), listener }
     }
 
     async fn unlisten(&self, keys: Vec<SocketKey>) {
         for key in keys {
             let found = self.listening.borrow_mut().remove(&key);
-            if let Some(Listening { stop, task }) = found {
+            if let Some(Listening { stop, task, .. }) = found {
                 let _ended_already = stop.send(());
                 let _panicked = task.await;
             }

@@ -41,26 +41,17 @@ impl Drop for SocketFile {
     }
 }
 
-/// Who else may hold an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// Nobody: a taken address is an error.
-    Alone,
-    /// This process itself, for a moment more.
-    Beside,
-}
-
-/// Binds `address` of `listener` once for each shard.
+/// Binds `address` of `listener` once for each shard. A taken address is an error, also
+/// when it is this process that has it.
 pub(crate) fn bind(
     listener: &Listener,
     address: &BindAddress,
-    claim: Claim,
     shards: usize,
 ) -> Result<BoundAddress, BindError> {
     let backlog = listener.backlog.min(i32::MAX as u32) as i32;
     let bound = match address {
-        BindAddress::Tcp(tcp) => bind_tcp(*tcp, backlog, claim, shards),
-        BindAddress::Unix(path) => bind_unix(path, backlog, claim, shards),
+        BindAddress::Tcp(tcp) => bind_tcp(*tcp, backlog, shards),
+        BindAddress::Unix(path) => bind_unix(path, backlog, shards),
     };
     bound.map_err(|source| BindError {
         listener: listener.name.to_string(),
@@ -88,16 +79,8 @@ fn explain(error: &io::Error, address: &BindAddress) -> String {
     }
 }
 
-fn bind_tcp(
-    address: SocketAddr,
-    backlog: i32,
-    claim: Claim,
-    shards: usize,
-) -> io::Result<BoundAddress> {
-    let actual = match claim {
-        Claim::Alone => claim_alone(address)?,
-        Claim::Beside => address,
-    };
+fn bind_tcp(address: SocketAddr, backlog: i32, shards: usize) -> io::Result<BoundAddress> {
+    let actual = claim_alone(address)?;
     let mut sockets = Vec::with_capacity(shards);
     for _ in 0..shards {
         let socket = new_tcp(address)?;
@@ -132,11 +115,8 @@ fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, backlog: i32, claim: Claim, shards: usize) -> io::Result<BoundAddress> {
-    match claim {
-        Claim::Alone => remove_stale(path)?,
-        Claim::Beside => std::fs::remove_file(path)?,
-    }
+fn bind_unix(path: &Path, backlog: i32, shards: usize) -> io::Result<BoundAddress> {
+    remove_stale(path)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -186,7 +166,7 @@ mod tests {
             backlog: 16,
             protocol: bs9_config::ListenerProtocol::Postgres,
         };
-        super::bind(&listener, address, Claim::Alone, shards)
+        super::bind(&listener, address, shards)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Accepting connections on one socket of one shard.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
 
 use rustix::{io::Errno, net::SocketFlags};
 use tokio::{io::Interest, sync::oneshot};
@@ -14,23 +14,29 @@ const ACCEPT_BURST: usize = 64;
 /// would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
+/// Whose the connections are that a socket accepts.
+pub(super) struct Owner {
+    pub(super) listener: Arc<Listener>,
+    pub(super) engine: Rc<dyn ShardEngine>,
+}
+
 /// Accepts until told to stop; then takes what the kernel has queued already, so
 /// that no client that was told "connected" is cut off.
 pub(super) async fn run(
     shard: Rc<Shard>,
-    engine: Rc<dyn ShardEngine>,
-    listener: Arc<Listener>,
+    owner: Rc<RefCell<Owner>>,
     socket: OwnedFd,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let socket = match crate::poll::register(socket, Interest::READABLE) {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(listener = &*listener.name, %error, "a listening socket could not be polled");
+            let listener = &*owner.borrow().listener.name;
+            tracing::error!(listener, %error, "a listening socket could not be polled");
             return;
         }
     };
-    let acceptor = Acceptor { shard, engine, listener };
+    let acceptor = Acceptor { shard, owner };
     loop {
         tokio::select! {
             biased;
@@ -56,8 +62,7 @@ enum Round {
 
 struct Acceptor {
     shard: Rc<Shard>,
-    engine: Rc<dyn ShardEngine>,
-    listener: Arc<Listener>,
+    owner: Rc<RefCell<Owner>>,
 }
 
 impl Acceptor {
@@ -74,7 +79,7 @@ impl Acceptor {
                 Err(Errno::AGAIN) => return Round::Emptied,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     tracing::warn!(
-                        listener = &*self.listener.name,
+                        listener = &*self.owner.borrow().listener.name,
                         "out of file descriptors or memory: raise LimitNOFILE"
                     );
                     return Round::Exhausted;
@@ -88,17 +93,18 @@ impl Acceptor {
     }
 
     fn hand_over(&self, accepted: OwnedFd, peer: PeerAddress) {
-        let Some(slot) = self.listener.admit(self.shard.index()) else {
-            tracing::debug!(listener = &*self.listener.name, %peer, "refused: connection limit");
+        let Owner { listener, engine } = &*self.owner.borrow();
+        let Some(slot) = listener.admit(self.shard.index()) else {
+            tracing::debug!(listener = &*listener.name, %peer, "refused: connection limit");
             return;
         };
         match Stream::from_socket(accepted) {
             Ok(stream) => {
                 let open = self.shard.keep_open();
-                self.engine.serve(Connection { stream, peer, slot, open });
+                engine.serve(Connection { stream, peer, slot, open });
             }
             Err(error) => {
-                log_lost(&self.listener.name, peer, &error);
+                log_lost(&listener.name, peer, &error);
             }
         }
     }
