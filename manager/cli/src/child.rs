@@ -66,6 +66,11 @@ impl Child {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// What it exited with, once it has.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.process.try_wait().ok().flatten()?.code()
+    }
+
     /// Asks it to end; kills it when it has not by `limit`.
     pub(crate) async fn stop(&mut self, limit: Duration) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

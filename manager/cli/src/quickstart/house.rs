@@ -1,6 +1,6 @@
 //! Everything the sample consists of, and its order of coming and going.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use bs9_api::{ClientError, DataPlaneClient, ManagerClient};
 use rustix::process::Signal;
@@ -29,6 +29,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How long a child may take to end.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How often ports are looked for.
+const PORT_ATTEMPTS: u32 = 5;
 /// Lines of a log shown when its process ended too early.
 const LAST_WORDS: usize = 20;
 
@@ -57,22 +59,10 @@ impl House {
     async fn open(&mut self) -> Result<Guide, Failure> {
         terminal::say(guide::starting(self.folder.path()))?;
         let login = self.open_database().await?;
-        let (addresses, taken) = self.open_endpoints()?;
-        for port in taken {
-            if let Some(usual) = port.instead_of {
-                terminal::say(format_args!(
-                    "{NOTE}port {usual} is taken{NOTE:#}; {} uses {} instead",
-                    port.purpose,
-                    port.address.port()
-                ))?;
-            }
-        }
-        self.write("bs9.toml", &configuration::data_plane(&addresses, login.as_ref()))?;
+        let endpoints = self.open_endpoints()?;
+        let addresses = self.open_data_plane(endpoints, login.as_ref()).await?;
         self.write("manager.toml", configuration::manager())?;
-        self.start("data plane", "serve", "bs9.toml", "dataplane.log")?;
         self.start("manager", "manager", "manager.toml", "manager.log")?;
-        let data_plane = DataPlaneClient::unix(self.folder.join("dataplane.sock"));
-        self.wait("the data plane", async || data_plane.health_ready().await.map(drop)).await?;
         let manager = ManagerClient::unix(self.folder.join("manager.sock"));
         self.wait("the manager", async || manager.health_ready().await.map(drop)).await?;
         Ok(Guide {
@@ -96,23 +86,50 @@ impl House {
         postgres::start(&programs, &self.folder, &mut self.children).await.map(Some)
     }
 
-    /// The two sample endpoints, and free addresses for everything else.
-    fn open_endpoints(&mut self) -> Result<(Addresses, [Port; 4]), Failure> {
-        let no_port = |error| Failure::io("there is no free port", error);
+    /// The two sample endpoints.
+    fn open_endpoints(&mut self) -> Result<[SocketAddr; 2], Failure> {
         let one = SampleEndpoint::bind("one", 0).map_err(no_port)?;
         let two = SampleEndpoint::bind("two", 0).map_err(no_port)?;
-        let endpoints = [one.address, two.address];
+        let addresses = [one.address, two.address];
         for endpoint in [one, two] {
             self.endpoints.push(tokio::task::spawn_local(endpoint.serve()));
         }
-        let ports = [
-            Port::choose("http", 8080).map_err(no_port)?,
-            Port::choose("tcp", 6380).map_err(no_port)?,
-            Port::choose("the pool", 6432).map_err(no_port)?,
-            Port::choose("metrics", 9901).map_err(no_port)?,
-        ];
-        let [http, tcp, pool, admin] = ports.map(|port| port.address);
-        Ok((Addresses { http, tcp, pool, admin, endpoints }, ports))
+        Ok(addresses)
+    }
+
+    /// A data plane on free ports. Somebody may take one between the moment it is found
+    /// free and the moment it is used; then it is tried again.
+    async fn open_data_plane(
+        &mut self,
+        endpoints: [SocketAddr; 2],
+        login: Option<&Login>,
+    ) -> Result<Addresses, Failure> {
+        let client = DataPlaneClient::unix(self.folder.join("dataplane.sock"));
+        let mut attempts_left = PORT_ATTEMPTS;
+        loop {
+            let ports = Ports::choose().map_err(no_port)?;
+            let addresses = ports.addresses(endpoints);
+            self.write("bs9.toml", &configuration::data_plane(&addresses, login))?;
+            self.start("data plane", "serve", "bs9.toml", "dataplane.log")?;
+            attempts_left -= 1;
+            match self.wait("the data plane", async || client.health_ready().await.map(drop)).await
+            {
+                Ok(()) => {
+                    ports.announce(login.is_some())?;
+                    return Ok(addresses);
+                }
+                Err(_) if attempts_left > 0 && self.lost_a_port() => {
+                    self.children.pop();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Whether what was started last could not have an address.
+    fn lost_a_port(&mut self) -> bool {
+        let code = self.children.last_mut().and_then(Child::exit_code);
+        code == Some(Exit::Network as i32)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
@@ -195,4 +212,52 @@ impl House {
             terminal::remark(format_args!("kept: {}", Path::display(self.folder.path())));
         }
     }
+}
+
+/// Where the data plane's listeners are to be.
+struct Ports {
+    http: Port,
+    tcp: Port,
+    pool: Port,
+    admin: Port,
+}
+
+impl Ports {
+    fn choose() -> io::Result<Self> {
+        Ok(Self {
+            http: Port::choose("http", 8080)?,
+            tcp: Port::choose("tcp", 6380)?,
+            pool: Port::choose("the pool", 6432)?,
+            admin: Port::choose("metrics", 9901)?,
+        })
+    }
+
+    fn addresses(&self, endpoints: [SocketAddr; 2]) -> Addresses {
+        Addresses {
+            http: self.http.address,
+            tcp: self.tcp.address,
+            pool: self.pool.address,
+            admin: self.admin.address,
+            endpoints,
+        }
+    }
+
+    /// Says which usual ports could not be had.
+    fn announce(&self, with_pool: bool) -> Result<(), Failure> {
+        let pool = with_pool.then_some(&self.pool);
+        for port in [&self.http, &self.tcp, &self.admin].into_iter().chain(pool) {
+            if let Some(usual) = port.instead_of {
+                terminal::say(format_args!(
+                    "{NOTE}port {usual} is taken{NOTE:#}; {} uses {} instead",
+                    port.purpose,
+                    port.address.port()
+                ))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_port(error: io::Error) -> Failure {
+    Failure::io("there is no free port", error)
 }
