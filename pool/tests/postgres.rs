@@ -1,0 +1,32 @@
+//! What the tests run against: a private PostgreSQL cluster, and the engine in this process.
+
+mod cluster;
+mod dialogue;
+mod host;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use dialogue::{Dialogue, Reply};
+pub(crate) use host::Pooler;
+
+use std::time::{Duration, Instant};
+
+/// Longest that any condition is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came about: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Likewise, inside a runtime.
+pub(crate) async fn eventually_async(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came about: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

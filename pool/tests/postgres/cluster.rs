@@ -1,0 +1,221 @@
+//! A private PostgreSQL cluster in a temporary folder.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use super::eventually;
+
+/// Users by the way the server has them log in over TCP; everyone else is trusted.
+const HBA: &str = "\
+local all all trust
+host all by_md5 all md5
+host all by_scram all scram-sha-256
+host all by_password all password
+host all all all trust
+";
+
+/// Everybody's password.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A running cluster; stopped and removed when dropped.
+pub(crate) struct Cluster {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Cluster {
+    /// The password of every user of the cluster that has one.
+    pub(crate) const PASSWORD: &str = PASSWORD;
+
+    /// One for all tests of this process. Lives until the process ends.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let cluster = Self::start();
+            cluster.stop_when_process_ends();
+            cluster
+        })
+    }
+
+    /// Makes a cluster with the users of [`HBA`] and starts it.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("bs9-pool-").tempdir().expect("a folder");
+        let owner = server_account();
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("chown");
+        }
+        let data = folder.path().join("data");
+        let made = command("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"])
+            .args(["--locale=C", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status()
+            .expect("initdb runs");
+        assert!(made.success(), "initdb failed");
+        fs::write(data.join("pg_hba.conf"), HBA).expect("pg_hba.conf");
+        let port = free_port();
+        let child = Self::launch(folder.path(), port);
+        let cluster = Self { folder, port, child };
+        cluster.wait_until_ready();
+        cluster.make_users();
+        cluster
+    }
+
+    fn launch(folder: &Path, port: u16) -> Child {
+        let log = fs::File::create(folder.join("log")).expect("a log");
+        command("postgres")
+            .arg("-D")
+            .arg(folder.join("data"))
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-k"])
+            .arg(folder)
+            .args(["-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("postgres runs")
+    }
+
+    fn wait_until_ready(&self) {
+        eventually("the cluster takes connections", || {
+            command("pg_isready")
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .is_ok_and(|status| status.success())
+        });
+    }
+
+    fn make_users(&self) {
+        self.sql(&format!(
+            "CREATE DATABASE app;
+             CREATE ROLE alice SUPERUSER LOGIN;
+             CREATE ROLE bob LOGIN;
+             SET password_encryption = 'md5';
+             CREATE ROLE by_md5 LOGIN PASSWORD '{PASSWORD}';
+             SET password_encryption = 'scram-sha-256';
+             CREATE ROLE by_scram LOGIN PASSWORD '{PASSWORD}';
+             CREATE ROLE by_password LOGIN PASSWORD '{PASSWORD}';"
+        ));
+    }
+
+    /// Runs statements as the superuser, past the pool; returns what the last one printed.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        let mut arguments = vec!["-XqAt", "-v", "ON_ERROR_STOP=1"];
+        let statements: Vec<&str> =
+            statements.split(';').map(str::trim).filter(|one| !one.is_empty()).collect();
+        for statement in &statements {
+            arguments.extend(["-c", statement]);
+        }
+        let output = command("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"])
+            .args(["-d", "postgres"])
+            .args(arguments)
+            .output()
+            .expect("psql runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its Unix socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    /// Stops the server at once, without goodbye.
+    pub(crate) fn stop(&mut self) {
+        stop(&self.folder.path().join("data"));
+        let _ended = self.child.wait();
+    }
+
+    /// Starts it again on the same port.
+    pub(crate) fn start_again(&mut self) {
+        self.child = Self::launch(self.folder.path(), self.port);
+        self.wait_until_ready();
+    }
+
+    /// A static is never dropped: a watcher that outlives the process stops the server.
+    fn stop_when_process_ends(&self) {
+        let script = "read -r _; \"$1\" stop -D \"$2/data\" -m immediate -s; rm -rf \"$2\"";
+        let mut watcher = Command::new("sh");
+        let account = server_account();
+        if let Some((user, group)) = account {
+            watcher.uid(user).gid(group);
+        }
+        let watcher = watcher
+            .args(["-c", script, "sh"])
+            .arg(binaries().join("pg_ctl"))
+            .arg(self.folder.path())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh runs");
+        // Its standard input ends when this process does.
+        std::mem::forget(watcher);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn stop(data: &Path) {
+    let _stopped_already = command("pg_ctl")
+        .args(["stop", "-m", "immediate", "-s", "-D"])
+        .arg(data)
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// PostgreSQL refuses to run as root: then the account of the Debian package is used.
+fn server_account() -> Option<(u32, u32)> {
+    let own = fs::metadata("/proc/self").expect("/proc").uid();
+    if own != 0 {
+        return None;
+    }
+    let accounts = fs::read_to_string("/etc/passwd").expect("accounts");
+    let line = accounts.lines().find(|line| line.starts_with("postgres:"));
+    let mut fields = line.expect("an account called postgres").split(':').skip(2);
+    let mut number = || fields.next().and_then(|id| id.parse().ok()).expect("an id");
+    Some((number(), number()))
+}
+
+/// The newest PostgreSQL installed.
+fn binaries() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
+    let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.flatten().map(|entry| entry.path()).max_by_key(version);
+    newest.expect("a version of PostgreSQL").join("bin")
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(binaries().join(program));
+    if let Some((user, group)) = server_account() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/").env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT");
+    command
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    drop(listener);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is in use");
+    port
+}

@@ -1,0 +1,189 @@
+//! A client that speaks the protocol message by message.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use bs9_wire::{
+    encode::frontend,
+    frame::Frame,
+    message::Report,
+    startup::{ProtocolVersion, StartupParameters, startup_message},
+    tag::{BackendTag, FrontendTag, Tag as _},
+};
+
+use super::PATIENCE;
+
+/// A connection of which every byte is known.
+pub(crate) struct Dialogue {
+    stream: TcpStream,
+    received: Vec<u8>,
+    pub(crate) process_id: i32,
+    pub(crate) secret: Vec<u8>,
+    /// ParameterStatus messages, in order of arrival.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// A message received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) tag: char,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// The SQLSTATE of an error.
+    pub(crate) fn sqlstate(&self) -> String {
+        let report = Report::read(&self.body).expect("an error or notice");
+        String::from_utf8_lossy(report.sqlstate().unwrap_or_default()).into_owned()
+    }
+
+    /// The message of an error.
+    pub(crate) fn message(&self) -> String {
+        let report = Report::read(&self.body).expect("an error or notice");
+        String::from_utf8_lossy(report.message().unwrap_or_default()).into_owned()
+    }
+}
+
+impl Dialogue {
+    /// Connects and says nothing.
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the pool takes connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream.set_nodelay(true).expect("an option");
+        Self {
+            stream,
+            received: Vec::new(),
+            process_id: 0,
+            secret: Vec::new(),
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Connects and asks for a session, without reading the answer.
+    pub(crate) fn greet(address: SocketAddr, user: &str, settings: &[(&str, &str)]) -> Self {
+        let mut dialogue = Self::open(address);
+        let mut packet = Vec::new();
+        let session = StartupParameters { user, database: "app" };
+        startup_message(&mut packet, ProtocolVersion::V3_0, session, settings.iter().copied());
+        dialogue.send(&packet);
+        dialogue
+    }
+
+    /// Logs in to `app` where no password is asked for.
+    pub(crate) fn log_in(address: SocketAddr, user: &str, settings: &[(&str, &str)]) -> Self {
+        let mut dialogue = Self::greet(address, user, settings);
+        loop {
+            let reply = dialogue.receive();
+            match reply.tag {
+                'R' => assert_eq!(reply.body, [0; 4], "trusted"),
+                'K' => {
+                    dialogue.process_id = i32::from_be_bytes(reply.body[..4].try_into().unwrap());
+                    dialogue.secret = reply.body[4..].to_vec();
+                }
+                'Z' => return dialogue,
+                'S' => {}
+                _ => panic!("{reply:?} during login"),
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the pool reads");
+    }
+
+    /// Whether the pool takes more bytes right now; those it took are sent.
+    pub(crate) fn try_clone(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
+    }
+
+    pub(crate) fn query(&mut self, text: &str) {
+        let mut out = Vec::new();
+        frontend::query(&mut out, text);
+        self.send(&out);
+    }
+
+    /// The next message, whatever it is. Panics at the end of the stream.
+    pub(crate) fn receive(&mut self) -> Reply {
+        self.next().expect("a message, not the end")
+    }
+
+    /// The next message; `None` at the end.
+    pub(crate) fn next(&mut self) -> Option<Reply> {
+        loop {
+            if let Some(frame) = Frame::<BackendTag>::parse(&self.received).expect("a message") {
+                let reply = Reply { tag: frame.tag.byte().into(), body: frame.body.to_vec() };
+                let length = frame.bytes.len();
+                self.received.drain(..length);
+                if reply.tag == 'S' {
+                    self.note(&reply.body);
+                }
+                return Some(reply);
+            }
+            let mut piece = [0; 16 * 1024];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(count) => self.received.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing arrived: {error}"),
+            }
+        }
+    }
+
+    fn note(&mut self, body: &[u8]) {
+        let text = String::from_utf8_lossy(body);
+        let mut fields = text.split('\0');
+        let mut field = || fields.next().expect("two fields").to_owned();
+        let pair = (field(), field());
+        self.parameters.push(pair);
+    }
+
+    /// The value the client was told last.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let told = self.parameters.iter().rev().find(|(known, _)| known == name);
+        told.map(|(_, value)| value.as_str())
+    }
+
+    /// Everything up to and with the next ReadyForQuery, ParameterStatus left out.
+    pub(crate) fn until_ready(&mut self) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        loop {
+            let reply = self.receive();
+            let ready = reply.tag == 'Z';
+            if reply.tag != 'S' {
+                replies.push(reply);
+            }
+            if ready {
+                return replies;
+            }
+        }
+    }
+
+    /// The tags of those.
+    pub(crate) fn tags_until_ready(&mut self) -> String {
+        self.until_ready().iter().map(|reply| reply.tag).collect()
+    }
+
+    /// Runs a query and returns the first column of its first row.
+    pub(crate) fn value(&mut self, query: &str) -> String {
+        self.query(query);
+        let replies = self.until_ready();
+        let row = replies.iter().find(|reply| reply.tag == 'D');
+        let row = row.unwrap_or_else(|| panic!("{query} returned {replies:?}"));
+        String::from_utf8_lossy(&row.body[6..]).into_owned()
+    }
+
+    /// One raw byte, such as the answer to an SSLRequest.
+    pub(crate) fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).expect("a byte");
+        byte[0]
+    }
+
+    pub(crate) fn message(tag: FrontendTag, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        bs9_wire::encode::message(&mut out, tag, |out| out.extend_from_slice(body));
+        out
+    }
+}
