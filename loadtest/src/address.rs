@@ -61,7 +61,8 @@ fn is_local(ip: IpAddr) -> bool {
     if ip.is_loopback() || ip.is_unspecified() {
         return true;
     }
-    if ip.is_multicast() {
+    // These can be bound without being anybody's in particular.
+    if ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast()) {
         return false;
     }
     // Only an address of this machine can be bound, unless the machine is told otherwise

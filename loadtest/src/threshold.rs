@@ -245,7 +245,7 @@ mod tests {
             ("p99 <= 1.01ms", true),
             ("p99.9 < 49ms", false),
             ("max > 49ms", true),
-            ("min >= 1ms", true),
+            ("min > 0.99ms", true),
             ("mean < 1.5ms", true),
             ("mean < 1.4ms", false),
             ("requests == 100", true),

@@ -8,7 +8,7 @@ use std::{
 
 use mio::Registry;
 
-use super::{Stage, TIMER, Worker, precise_timer::PreciseTimer};
+use super::{BACKLOG_GRACE, Stage, TIMER, Worker, precise_timer::PreciseTimer};
 use crate::{protocol::Protocol, rate::Arrivals};
 
 /// Closed or open loop.
@@ -112,7 +112,7 @@ impl<P: Protocol> Worker<'_, P> {
         // Each takes a free connection, so there are no more of them than connections.
         while let Pace::Open(schedule) = &mut self.pace {
             let due = clock.start + schedule.arrivals.next_due();
-            let in_schedule = clock.end.is_none_or(|end| due < end);
+            let in_schedule = clock.end.is_none_or(|end| due < end && now < end + BACKLOG_GRACE);
             let stopped = clock.stopped_at.is_some() || self.budget == Some(0);
             if due > now || !in_schedule || stopped {
                 return;

@@ -1,0 +1,169 @@
+//! PostgreSQL itself: every way to log in, every way to ask.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use bs9_loadtest::{FailureKind, Options, QueryMode, RunError};
+use tempfile::TempDir;
+
+use crate::{attempt, report, requests};
+
+const USERS: [&str; 4] = ["scram", "md5", "plain", "trusted"];
+
+/// A server of this test's own.
+struct Cluster {
+    folder: TempDir,
+    programs: PathBuf,
+    account: Option<(u32, u32)>,
+    port: u16,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let account = account();
+        if let Some((uid, gid)) = account {
+            chown(folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Self { folder, programs: programs(), account, port };
+        let encoding = ["--encoding=UTF8", "--no-locale", "--no-sync", "-U", "postgres"];
+        cluster.run(cluster.command("initdb").args(["-D", "data"]).args(encoding));
+        cluster.furnish();
+        let settings = format!("-p {port} -h 127.0.0.1 -k . -c fsync=off -c shared_buffers=16MB");
+        let start = ["-D", "data", "-w", "-t", "60", "-l", "log", "-o", &settings, "start"];
+        cluster.run(cluster.command("pg_ctl").args(start));
+        cluster
+    }
+
+    /// Makes the users, in single-user mode, and says how each of them logs in.
+    fn furnish(&self) {
+        let mut command = self.command("postgres");
+        command.args(["--single", "-D", "data", "postgres"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        for user in USERS {
+            let encryption = if user == "md5" { "md5" } else { "scram-sha-256" };
+            writeln!(input, "SET password_encryption = '{encryption}'").unwrap();
+            writeln!(input, "CREATE ROLE {user} LOGIN PASSWORD 'pa:ss@word'").unwrap();
+        }
+        drop(input);
+        assert!(child.wait().unwrap().success());
+        let methods = ["scram-sha-256", "md5", "password", "trust"];
+        let lines = USERS.iter().zip(methods);
+        let lines = lines.map(|(user, method)| format!("host all {user} 127.0.0.1/32 {method}\n"));
+        fs::write(self.folder.path().join("data/pg_hba.conf"), lines.collect::<String>()).unwrap();
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(self.folder.path()).env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command) {
+        // The server inherits its output from pg_ctl; a pipe would stay open with it.
+        let output = self.folder.path().join("output");
+        let file = fs::File::create(&output).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let status = command.status().unwrap();
+        assert!(status.success(), "{command:?}: {}", fs::read_to_string(output).unwrap());
+    }
+
+    fn url(&self, user: &str, password: &str) -> String {
+        format!("postgres://{user}:{password}@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.run(self.command("pg_ctl").args(["-D", "data", "-m", "immediate", "stop"]));
+    }
+}
+
+/// The newest version installed.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: make deps");
+    let mut versions: Vec<_> = versions.map(|entry| entry.unwrap().path().join("bin")).collect();
+    versions.retain(|folder| folder.join("postgres").is_file());
+    versions.sort();
+    versions.pop().expect("PostgreSQL is installed: make deps")
+}
+
+/// Who runs the server: it refuses root.
+fn account() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string(Path::new("/etc/passwd")).unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:")).unwrap();
+    let numbers: Vec<u32> = line.split(':').skip(2).take(2).map(|n| n.parse().unwrap()).collect();
+    Some((numbers[0], numbers[1]))
+}
+
+#[test]
+fn a_real_server() {
+    let cluster = Cluster::start();
+    let right = "pa%3Ass%40word";
+
+    // Every way to log in.
+    for user in USERS {
+        let report = report(&cluster.url(user, right), requests(20, 3));
+        assert_eq!(report.requests.succeeded, 20, "{user}: {report}");
+    }
+    for user in ["scram", "md5", "plain"] {
+        match attempt(&cluster.url(user, "wrong"), requests(1, 1)) {
+            Err(RunError::NotReady { failures }) => {
+                assert_eq!(failures[0].kind, FailureKind::Login, "{user}");
+                assert!(failures[0].example.contains("28P01"), "{user}: {failures:?}");
+            }
+            other => panic!("{user}: {other:?}"),
+        }
+    }
+
+    // Every way to ask, with replies of all sizes.
+    let queries = [
+        ("SELECT 1", 1),
+        ("SELECT repeat('x', 100000) FROM generate_series(1, 5)", 500_000),
+        ("SELECT generate_series(1, 3000)", 30_000),
+        ("", 1),
+    ];
+    for mode in [QueryMode::Simple, QueryMode::Extended, QueryMode::Prepared] {
+        for (query, least_bytes) in queries {
+            let query = Some(query.to_owned());
+            let options = Options { query, query_mode: Some(mode), ..requests(8, 2) };
+            let report = report(&cluster.url("scram", right), options);
+            assert_eq!(report.requests.succeeded, 8, "{mode}: {report}");
+            assert!(report.bytes.received_bytes >= 8 * least_bytes, "{mode}: {report}");
+        }
+    }
+
+    // A connection for each query: the keys are derived once.
+    let options = Options { keep_alive: false, ..requests(10, 2) };
+    assert_eq!(report(&cluster.url("scram", right), options).requests.succeeded, 10);
+
+    // Queries that fail, and one that ends its connection.
+    for (query, kind, example) in [
+        ("SELECT nonsense", FailureKind::Query, "42703"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", FailureKind::Query, "57P01"),
+        ("COPY (SELECT 1) TO STDOUT; COPY pg_class FROM STDIN", FailureKind::Query, "42501"),
+    ] {
+        let options = Options { query: Some(query.to_owned()), ..requests(4, 1) };
+        let report = report(&cluster.url("scram", right), options);
+        assert_eq!((report.errors[0].kind, report.errors[0].count), (kind, 4), "{report}");
+        assert!(report.errors[0].example.contains(example), "{report}");
+    }
+    let query = Some("CREATE TEMP TABLE IF NOT EXISTS t (x int); COPY t FROM STDIN".to_owned());
+    let report = report(&cluster.url("scram", right), Options { query, ..requests(2, 1) });
+    assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Protocol, 2));
+}
