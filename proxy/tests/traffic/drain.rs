@@ -105,10 +105,11 @@ fn an_upload_may_finish_while_draining() {
     let proxy = Site::of([origin.address()]).start();
     let mut client = proxy.web();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst");
-    eventually("the request is under way", || origin.connections() == 1);
+    eventually("the request is under way", || proxy.endpoint(origin.address()).active == 1);
+    let mut bystander = proxy.web();
+    bystander.get("/");
     let ended = proxy.drain(PATIENCE);
-    let bystander = proxy.endpoint(origin.address());
-    assert_eq!(bystander.active, 1);
+    bystander.expect_closed();
     client.send("half.");
     let response = client.response();
     assert_eq!((response.text(), response.closes()), ("firsthalf.".to_owned(), true));

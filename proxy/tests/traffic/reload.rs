@@ -135,15 +135,62 @@ fn a_listener_under_another_name_takes_the_address_over() {
             let site = Site { shards, ..Site::of([origin.address()]) };
             let toml = site.toml().replace("127.0.0.1:0", &bind);
             let proxy = crate::fixture::Proxy::start(&toml);
-            assert_eq!(proxy.web().get("/").text(), "web");
+            let mut open = proxy.web();
+            assert_eq!(open.get("/").text(), "web");
             let renamed = toml.replace("listeners.web", "listeners.renamed");
             proxy.reload(&renamed).unwrap();
             for _ in 0..10 {
                 assert_eq!(proxy.client("renamed").get("/").text(), "web");
             }
+            assert_eq!(open.get("/").text(), "web", "an open connection goes on");
             proxy.reload(&toml).unwrap();
             assert_eq!(proxy.web().get("/").text(), "web");
         }
+    }
+}
+
+#[test]
+fn listeners_that_swap_addresses_or_names_lose_no_connection() {
+    let free = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = free.map(|listening| listening.local_addr().unwrap());
+    let toml = |names: [&str; 2]| {
+        let mut toml = "[runtime]\nshards = 2\npin = false\n".to_owned();
+        for (name, address) in names.iter().zip(addresses) {
+            toml.push_str(&second_listener(&address.to_string()).replace("second", name));
+        }
+        toml
+    };
+    // A swap, a new name, the old name, a swap.
+    let sides = [["x", "y"], ["y", "x"], ["z", "x"], ["y", "x"]].map(toml);
+    let proxy = crate::fixture::Proxy::start(&sides[0]);
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = addresses
+        .into_iter()
+        .map(|address| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            thread::spawn(move || {
+                while !stop.load(SeqCst) {
+                    // A connection each: any of them may come at the wrong moment.
+                    let response = Wire::connect_tcp(address, None).get("/");
+                    assert!(["x", "y", "z"].contains(&response.text().as_str()));
+                    answered.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    for round in 1..=60 {
+        let before = answered.load(SeqCst);
+        let summary = proxy.reload(&sides[round % sides.len()]).unwrap();
+        assert!(summary.opened.is_empty() && summary.closed.is_empty(), "{summary:?}");
+        eventually("requests go on", || {
+            answered.load(SeqCst) > before + 4
+                || clients.iter().any(thread::JoinHandle::is_finished)
+        });
+    }
+    stop.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    for (name, address) in ["x", "y"].into_iter().zip(addresses) {
+        assert_eq!(Wire::connect_tcp(address, None).get("/").text(), name);
     }
 }
 
