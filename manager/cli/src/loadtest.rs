@@ -22,28 +22,37 @@ use clap::Args;
 use crate::{
     cli::Global,
     exit::{Exit, Failure},
+    limits,
     runtime::{self, Stop},
     terminal,
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  bs9 loadtest http://127.0.0.1:8080/                        64 connections for 10 s
-  bs9 loadtest http://127.0.0.1:8080/ -c 256 -d 30s --rate 20000
+  bs9 loadtest                                               what `make run` started
+  bs9 loadtest http://127.0.0.1:8080/ -c 256 -d 1m           256 connections for a minute
+  bs9 loadtest http://127.0.0.1:8080/ --rate 20000 --warmup 2s
+  bs9 loadtest http://127.0.0.1:8080/ --rate 100..5000 -d 1m a ramp
+  bs9 loadtest http://127.0.0.1:8080/orders --body @order.json -H 'Content-Type: application/json'
   bs9 loadtest http://127.0.0.1:8080/ --threshold 'p99 < 5ms' --threshold 'errors == 0'
   bs9 loadtest tcp://127.0.0.1:7000 --payload-size 4KiB      a server that echoes
   PGPASSWORD=secret bs9 loadtest postgres://app@127.0.0.1:6432/app --mode prepared
 
 Without --rate each connection sends its next request when the response is in; with it requests are
 due at their time, whatever the server does, and latency counts from then. Exit code 1 when a
-threshold is not kept. Other machines are only put under load with --allow-remote.";
+threshold is not kept or nothing succeeded, 6 when nothing could be reached. Other machines are only put under load with --allow-remote.";
+
+/// Where the sample of `bs9 quickstart` listens.
+const SAMPLE: &str = "http://127.0.0.1:8080/";
 
 /// Where the load goes, how much, and what counts as good.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// http://, tcp:// or postgres:// and a place.
-    target: Target,
+    /// http://, tcp:// or postgres:// and a place [default: http://127.0.0.1:8080/, where
+    /// `bs9 quickstart` and `make run` listen].
+    #[arg(value_name = "URL")]
+    target: Option<Target>,
     /// Connections, over all threads.
     #[arg(long, short, default_value_t = 64, value_name = "COUNT")]
     connections: usize,
@@ -61,10 +70,10 @@ pub(crate) struct Arguments {
     rate: Option<Rate>,
     /// Load before anything is measured.
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
-    warm_up: Duration,
+    warmup: Duration,
     /// A connection of its own for each request.
     #[arg(long)]
-    no_keep_alive: bool,
+    no_keepalive: bool,
     /// From sending a request to the end of its response.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
     timeout: Duration,
@@ -86,7 +95,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     payload_size: Option<usize>,
     /// postgres://: the query [default: SELECT 1].
-    #[arg(long, value_name = "SQL")]
+    #[arg(long, short, value_name = "SQL")]
     query: Option<String>,
     /// postgres://: simple, extended or prepared.
     #[arg(long, value_name = "MODE")]
@@ -97,7 +106,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 struct HttpArguments {
     /// http://: the method [default: GET, POST with --body].
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, short = 'X', value_name = "METHOD")]
     method: Option<String>,
     /// http://: a header field, 'Name: value'; may be given more than once.
     #[arg(long = "header", short = 'H', value_name = "FIELD", value_parser = header)]
@@ -141,7 +150,10 @@ impl HttpArguments {
 
 impl Arguments {
     fn resolve(self) -> Result<Plan, Failure> {
-        let mut target = self.target;
+        let mut target = match self.target {
+            Some(target) => target,
+            None => SAMPLE.parse().expect("the sample's address is a URL"),
+        };
         if let Ok(password) = std::env::var("PGPASSWORD") {
             target.supply_password(&password);
         }
@@ -151,8 +163,8 @@ impl Arguments {
             duration: self.duration,
             requests: self.requests,
             rate: self.rate,
-            warm_up: self.warm_up,
-            keep_alive: !self.no_keep_alive,
+            warm_up: self.warmup,
+            keep_alive: !self.no_keepalive,
             request_timeout: self.timeout,
             connect_timeout: self.connect_timeout,
             allow_remote: self.allow_remote,
@@ -169,12 +181,14 @@ impl Arguments {
 
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let csv = arguments.csv.clone();
+    let aim = if arguments.target.is_some() { Aim::Given } else { Aim::Sample };
     let plan = arguments.resolve()?;
+    limits::raise_open_files();
     let stop = stop_on_signal();
     let line = ProgressLine::new(&plan);
     let result = bs9_loadtest::run(&plan, &stop, |progress| line.show(progress));
     line.clear();
-    let report = result.map_err(not_measured)?;
+    let report = result.map_err(|error| not_measured(error, aim))?;
     if let Some(file) = csv {
         fs::write(&file, report.to_csv())
             .map_err(|error| Failure::io(format!("cannot write {}", file.display()), error))?;
@@ -208,7 +222,16 @@ fn stop_on_signal() -> Arc<AtomicBool> {
     stop
 }
 
-fn not_measured(error: RunError) -> Failure {
+/// Who said where the load goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// The user.
+    Given,
+    /// Nobody, so it goes to the sample.
+    Sample,
+}
+
+fn not_measured(error: RunError, aim: Aim) -> Failure {
     let exit = match &error {
         RunError::Resolve { .. } | RunError::Unreached { .. } | RunError::NotReady { .. } => {
             Exit::Network
@@ -217,15 +240,22 @@ fn not_measured(error: RunError) -> Failure {
         RunError::System { source } => Exit::of_io(source),
         _ => Exit::Error,
     };
-    let remote = matches!(error, RunError::Remote { .. });
+    let hint = match (&error, aim) {
+        (RunError::Remote { .. }, _) => {
+            Some("say --allow-remote when that machine is yours to put under load")
+        }
+        (RunError::Unreached { .. }, Aim::Sample) => {
+            Some("start `make run` first, or say where the load is to go")
+        }
+        _ => None,
+    };
     let text = error.to_string();
     let failure = match std::error::Error::source(&error) {
         Some(cause) => Failure::new(exit, text).because(anyhow::anyhow!(cause.to_string())),
         None => Failure::new(exit, text),
     };
-    if remote {
-        failure.hint("say --allow-remote when that machine is yours to put under load")
-    } else {
-        failure
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
