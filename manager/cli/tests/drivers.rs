@@ -3,6 +3,7 @@
 //!
 //! A driver's own script is in `drivers/`; here is what runs it. tokio-postgres is used
 //! by the pool's own tests.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 

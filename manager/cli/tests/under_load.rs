@@ -1,5 +1,6 @@
 //! What may happen to a data plane under load, and costs nobody anything: reloads, a
 //! manager that is killed, and its own orderly end.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
