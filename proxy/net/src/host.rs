@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -14,12 +11,15 @@ use bs9_config::{BindAddress, Config, Generation, Shards};
 use tokio::sync::oneshot;
 
 use crate::{
-    CompileContext, ControlContext, Engine, Listener, ListenerId, PerShard, ReloadError, Snapshot,
-    SnapshotCell, StartError,
+    ControlContext, Engine, Listener, ReloadError, SnapshotCell, StartError,
     listener::ProcessLimit,
     shard::{self, Command, ShardHandle, ShardMail, ShardPlan, SocketKey},
-    socket::{self, BoundAddress, SocketFile},
+    socket::SocketFile,
 };
+
+mod preparation;
+
+use preparation::{Adopted, Opened, Preparation};
 
 /// The running data plane. Lives on the control thread, inside its local runtime.
 pub struct Host {
@@ -75,24 +75,6 @@ pub struct ShardReport {
     pub open_connections: u64,
     /// Client connections accepted since the start.
     pub accepted_connections: u64,
-}
-
-/// What has been prepared beside the snapshot in force.
-struct Prepared {
-    snapshot: Snapshot,
-    listeners: BTreeMap<Arc<str>, Arc<Listener>>,
-    opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>,
-    adopted: Vec<Adopted>,
-    next_listener: u32,
-}
-
-/// An address that passes from one listener to another, sockets and all, so that no client
-/// notices.
-struct Adopted {
-    by: Arc<Listener>,
-    address: BindAddress,
-    /// The name of the listener that has it now.
-    from: Arc<str>,
 }
 
 impl Host {
@@ -190,7 +172,7 @@ impl Host {
         self.tell_engines();
         self.wait_for_shards().await;
         self.hand_over(prepared.adopted);
-        let opened = prepared.opened.iter().map(|(_, _, bound)| bound.actual.to_string()).collect();
+        let opened = prepared.opened.iter().map(|opened| opened.bound.actual.to_string()).collect();
         self.hand_out(prepared.opened);
         let closed = self.close_unwanted(&config);
         Ok(ReloadSummary { generation, opened, closed })
@@ -284,16 +266,16 @@ impl Host {
     }
 
     /// Gives each shard its socket of every address just bound.
-    fn hand_out(&mut self, opened: Vec<(Arc<Listener>, BindAddress, BoundAddress)>) {
+    fn hand_out(&mut self, opened: Vec<Opened>) {
         let mut for_shards: Vec<Vec<_>> = self.shards.iter().map(|_| Vec::new()).collect();
-        for (listener, wanted, bound) in opened {
+        for Opened { listener, address, bound } in opened {
             let key = SocketKey(self.next_socket);
             self.next_socket += 1;
             for (shard, socket) in for_shards.iter_mut().zip(bound.sockets) {
                 shard.push((key, Arc::clone(&listener), socket));
             }
             let held = Held { actual: bound.actual, key, _file: bound.file };
-            self.addresses.insert((Arc::clone(&listener.name), wanted), held);
+            self.addresses.insert((Arc::clone(&listener.name), address), held);
         }
         for (shard, sockets) in self.shards.iter().zip(for_shards) {
             let _ended_already = shard.commands.send(Command::Listen(sockets));
@@ -342,139 +324,6 @@ impl Host {
             let _ended_already = shard.commands.send(Command::Unlisten(keys.clone()));
         }
         closed
-    }
-}
-
-/// Everything the next snapshot is prepared from.
-struct Preparation<'a> {
-    engines: &'a [Arc<dyn Engine>],
-    shards: usize,
-    process: &'a Arc<ProcessLimit>,
-    previous: Option<&'a Arc<Snapshot>>,
-    listeners: &'a BTreeMap<Arc<str>, Arc<Listener>>,
-    addresses: &'a HashMap<(Arc<str>, BindAddress), Held>,
-    next_listener: u32,
-}
-
-impl Preparation<'_> {
-    fn prepare(
-        mut self,
-        config: &Arc<Config>,
-        generation: Generation,
-    ) -> Result<Prepared, StartError> {
-        let listeners = self.listeners(config)?;
-        let ordered: Vec<_> = listeners.values().cloned().collect();
-        let compile = |(number, engine): (usize, &Arc<dyn Engine>)| {
-            engine.compile(&CompileContext {
-                config,
-                generation,
-                previous: self.previous.map(|snapshot| &snapshot.parts[number]),
-                shards: self.shards,
-                listeners: &ordered,
-            })
-        };
-        let parts = self.engines.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
-        let (opened, adopted) = self.addresses(config, &listeners)?;
-        let snapshot = Snapshot { generation, config: Arc::clone(config), parts };
-        let next_listener = self.next_listener;
-        Ok(Prepared { snapshot, listeners, opened, adopted, next_listener })
-    }
-
-    /// Listeners that were there keep their number and counters. One that has another name
-    /// now, but an address of one that is gone, keeps the number: open connections go on.
-    fn listeners(
-        &mut self,
-        config: &Config,
-    ) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, StartError> {
-        let mut listeners = BTreeMap::new();
-        let mut renamed = Vec::new();
-        for wanted in config.listeners.values() {
-            let Some(engine) = self.engines.iter().position(|one| one.serves(&wanted.protocol))
-            else {
-                return Err(StartError::NoEngine {
-                    listener: wanted.name.to_string(),
-                    protocol: wanted.protocol.name(),
-                });
-            };
-            let known = self.listeners.get(&wanted.name).filter(|known| known.engine == engine);
-            match known {
-                Some(known) => listeners.insert(Arc::clone(&wanted.name), Arc::clone(known)),
-                None => {
-                    renamed.push((wanted, engine));
-                    None
-                }
-            };
-        }
-        let mut taken: BTreeSet<_> = listeners.values().map(|listener| listener.id).collect();
-        for (wanted, engine) in renamed {
-            let heritage = wanted
-                .bind
-                .iter()
-                .filter_map(|address| self.listeners.get(self.holder(address)?))
-                .find(|old| old.engine == engine && !taken.contains(&old.id))
-                .map(|old| old.id);
-            let id = heritage.unwrap_or_else(|| self.next_id());
-            taken.insert(id);
-            listeners.insert(Arc::clone(&wanted.name), self.new_listener(id, &wanted.name, engine));
-        }
-        Ok(listeners)
-    }
-
-    fn next_id(&mut self) -> ListenerId {
-        let id = ListenerId(self.next_listener);
-        self.next_listener += 1;
-        id
-    }
-
-    fn new_listener(&self, id: ListenerId, name: &Arc<str>, engine: usize) -> Arc<Listener> {
-        Arc::new(Listener {
-            id,
-            name: Arc::clone(name),
-            engine,
-            cells: PerShard::new(self.shards),
-            limit: AtomicUsize::new(usize::MAX),
-            open: AtomicUsize::new(0),
-            process: Arc::clone(self.process),
-        })
-    }
-
-    /// The listener that has an address now. Port 0 is another address each time.
-    fn holder(&self, address: &BindAddress) -> Option<&Arc<str>> {
-        if matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0) {
-            return None;
-        }
-        self.addresses.keys().find(|(_, held)| held == address).map(|(name, _)| name)
-    }
-
-    /// What has to be bound, and what passes from one listener to another.
-    fn addresses(
-        &self,
-        config: &Config,
-        listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
-    ) -> Result<(Vec<(Arc<Listener>, BindAddress, BoundAddress)>, Vec<Adopted>), StartError> {
-        let (mut opened, mut adopted) = (Vec::new(), Vec::new());
-        for wanted in config.listeners.values() {
-            let listener = &listeners[&wanted.name];
-            let kept =
-                self.listeners.get(&wanted.name).is_some_and(|old| Arc::ptr_eq(old, listener));
-            for address in &wanted.bind {
-                let key = (Arc::clone(&wanted.name), address.clone());
-                let held = self.addresses.contains_key(&key);
-                if held && kept {
-                    continue;
-                }
-                let holder = if held { Some(&wanted.name) } else { self.holder(address) };
-                let (by, address) = (Arc::clone(listener), address.clone());
-                match holder {
-                    Some(from) => adopted.push(Adopted { by, address, from: Arc::clone(from) }),
-                    None => {
-                        let bound = socket::bind(wanted, &address, self.shards)?;
-                        opened.push((by, address, bound));
-                    }
-                }
-            }
-        }
-        Ok((opened, adopted))
     }
 }
 
