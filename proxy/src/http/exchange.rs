@@ -408,7 +408,7 @@ impl Response<'_, '_> {
             return self.tunnel(answer, buffer).await;
         }
         if !passes {
-            return self.relay_decoded(answer, out).await;
+            return self.relay_decoded(answer, upload, buffer, out).await;
         }
         if (!download.is_done() || upload.is_active())
             && let Err(fate) = self.relay_rest(&mut download, &mut answer, upload, buffer).await
@@ -459,7 +459,13 @@ impl Response<'_, '_> {
 
     /// Chunks taken apart, for a client of HTTP/1.0; the end of the connection is the
     /// end of the body.
-    async fn relay_decoded(&self, mut answer: Buffer, out: &mut Scratch) -> Fate {
+    async fn relay_decoded(
+        &self,
+        mut answer: Buffer,
+        upload: &mut Upload,
+        buffer: &mut Buffer,
+        out: &mut Scratch,
+    ) -> Fate {
         let Exchange { client, site, cell, .. } = *self.exchange;
         let mut body = crate::http1::BodyReader::from(self.opening.framing);
         loop {
@@ -479,11 +485,12 @@ impl Response<'_, '_> {
                 return Fate::Abort;
             }
             if body.is_done() {
+                cell.received_bytes.add(upload.pump.moved);
                 return Fate::Close;
             }
-            match client.timer.guard(self.stream.read(&mut answer)).await {
-                Ok(Ok(count)) if count > 0 => {}
-                _ => return self.cut(&PumpError::CutOff),
+            let more = self.exchange.wait_for_endpoint(&self.stream, upload, buffer, &mut answer);
+            if more.await.is_err() {
+                return self.cut(&PumpError::CutOff);
             }
         }
     }
