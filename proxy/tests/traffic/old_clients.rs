@@ -56,6 +56,33 @@ fn a_large_chunked_response_is_taken_apart_as_it_comes() {
 }
 
 #[test]
+fn a_body_may_still_come_while_chunks_are_taken_apart() {
+    const SIZE: usize = 1_000_000;
+    let origin = Origin::scripted(|_, mut wire, _| {
+        wire.head();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut left = SIZE;
+        while left > 0 {
+            let piece = wire.some();
+            left -= piece.len();
+            wire.send(format!("{:x}\r\n", piece.len()));
+            wire.send(piece);
+            wire.send("\r\n");
+        }
+        wire.send("0\r\n\r\n");
+    });
+    let proxy = Site::of([origin.address()]).start();
+    let mut client = proxy.web();
+    let mut sender = client.second();
+    let sending = std::thread::spawn(move || {
+        sender.send(format!("POST / HTTP/1.0\r\nContent-Length: {SIZE}\r\n\r\n"));
+        sender.send(crate::wire::noise(SIZE));
+    });
+    assert!(client.response().body == crate::wire::noise(SIZE));
+    sending.join().unwrap();
+}
+
+#[test]
 fn an_endpoint_of_http_1_0_is_not_kept_unless_it_says_so() {
     let origin = Origin::answering(|request| match request.target() {
         "/kept" => {
