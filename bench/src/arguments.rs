@@ -37,6 +37,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
+    /// Also write the tables as Markdown to this file: between its lines
+    /// `<!-- results: begin -->` and `<!-- results: end -->` where it has them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+
     /// Leave bs9 out: compare nothing, show what the peers need.
     #[arg(long)]
     pub(crate) peers_only: bool,
@@ -55,11 +60,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// List the rows.
     Rows,
-    /// Answer every HTTP request with the same small body (the backend of the HTTP rows).
+    /// Answer every HTTP request with the same body (the backend of the HTTP rows).
     Origin {
         /// Where to listen.
         #[arg(long)]
         listen: SocketAddr,
+
+        /// Size of the body; at most 1 GiB.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+        body_bytes: u32,
     },
 }
 

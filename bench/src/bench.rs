@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
 use crate::contender::{Contender, Installed};
@@ -37,6 +38,7 @@ impl Bench {
         let interrupt = Interrupt::watch()?;
         let cores = Cores::divide()?;
         cores.keep_off_the_contender()?;
+        raise_open_files()?;
         let (mut installed, mut missing) = (Vec::new(), Vec::new());
         for contender in Contender::ALL {
             if contender == Contender::Bs9 && arguments.peers_only {
@@ -77,4 +79,12 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// Lets this process and what it starts have as many files open as may be: rows
+/// open thousands of connections.
+fn raise_open_files() -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")
 }

@@ -46,6 +46,19 @@ impl Interrupt {
         Ok(Self { asked })
     }
 
+    /// Ends the run if the user wants it to end.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.asked.load(Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        Ok(())
+    }
+
+    /// Waits for `length`.
+    pub(crate) fn pause(&self, length: Duration) -> anyhow::Result<()> {
+        self.wait_for(length, || Ok(None::<()>)).map(drop)
+    }
+
     /// Polls `condition` until it yields a value; `None` when `limit` has passed.
     pub(crate) fn wait_for<T>(
         &self,
@@ -54,9 +67,7 @@ impl Interrupt {
     ) -> anyhow::Result<Option<T>> {
         let deadline = Instant::now() + limit;
         loop {
-            if self.asked.load(Ordering::Relaxed) {
-                return Err(Interrupted.into());
-            }
+            self.check()?;
             if let Some(value) = condition()? {
                 return Ok(Some(value));
             }

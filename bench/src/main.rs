@@ -8,20 +8,30 @@
 //! - [`bench`]: what every row shares: cores, folder, interrupt, programs.
 //! - [`contender`]: bs9 and its peers, where their programs are, which version.
 //! - [`row`]: one comparison: contenders, goals, backends, configuration, load.
+//! - [`measure`]: what a row compares, in which unit, and how good it has to be.
 //! - [`rounds`]: interleaves the contenders of a row and collects figures.
+//! - [`under_load`], [`idle`]: the two usual kinds of a contender's turn.
+//! - [`http_service`], [`pool_service`]: what contenders are put in front of.
 //! - [`load`]: the load generators and how to read what they print.
 //! - [`process`]: one pinned child process, its CPU time and memory.
-//! - [`statistics`], [`report`]: medians, ratios; the table and the JSON file.
+//! - [`statistics`], [`report`]: medians, ratios; the tables and the JSON file.
 //! - [`origin`], [`postgres`]: the backends.
+//! - [`http_client`], [`postgres_client`]: for probes and idle connections.
 
 mod arguments;
 mod bench;
 mod contender;
+mod http_client;
+mod http_service;
+mod idle;
 mod interrupt;
 mod load;
 mod machine;
+mod measure;
 mod origin;
+mod pool_service;
 mod postgres;
+mod postgres_client;
 mod process;
 mod report;
 mod rounds;
@@ -29,6 +39,7 @@ mod row;
 mod run_dir;
 mod statistics;
 mod template;
+mod under_load;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,8 +70,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Some(Command::Origin { listen }) => {
-            origin::serve(listen)?;
+        Some(Command::Origin { listen, body_bytes }) => {
+            origin::serve(listen, body_bytes as usize)?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Rows) => {
@@ -83,6 +94,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     writeln!(std::io::stdout(), "{}", report.footer())?;
     if let Some(path) = &arguments.json {
         report.write(path).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &arguments.markdown {
+        report.write_markdown(path).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,16 +1,27 @@
-//! The backend of the HTTP rows: answers every request with the same small
-//! body, for as little CPU as a program can, so that the contender is what
-//! limits the run. It reads heads only: requests must have no body.
+//! The backend of the HTTP rows: answers every request with the same body, for
+//! as little CPU as a program can, so that the contender is what limits the
+//! run. It reads heads only: requests must have no body.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
 
-/// 130 bytes: a small JSON answer.
-pub(crate) const BODY: &str = concat!(
+use crate::bench::Bench;
+use crate::http_client::Answer;
+use crate::process::{Launch, Process};
+use crate::run_dir::free_address;
+
+/// Bytes of a small JSON answer.
+pub(crate) const SMALL_BODY_BYTES: usize = PATTERN.len();
+/// Bytes of a large answer: 1 MiB.
+pub(crate) const LARGE_BODY_BYTES: usize = 1 << 20;
+
+/// Bodies are this, over and over.
+const PATTERN: &str = concat!(
     r#"{"id":"018f2a44-7c1e-7d5b-9a53-1f0c6b1e0d42","state":"active","#,
     r#""owner":"alice@example.com","generation":17,"region":"eu-central-1"}"#
 );
@@ -18,27 +29,49 @@ pub(crate) const BODY: &str = concat!(
 const LISTENER: Token = Token(usize::MAX);
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS_PER_TURN: usize = 1024;
-/// What may wait for a client that does not read; past it, it is cut off.
-const PENDING_LIMIT_BYTES: usize = 1024 * 1024;
+/// Answers that a client may owe reading; past it, it is cut off.
+const OWED_LIMIT: usize = 1024;
 
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
     /// How much of the blank line that ends a head has been seen.
     matched: u8,
-    pending: Vec<u8>,
+    /// Answers not yet written to their end.
+    owed: usize,
+    /// Bytes of the first of them that are written.
+    written: usize,
+}
+
+/// Starts an origin with bodies of this size, and waits until it accepts.
+pub(crate) fn start(bench: &Bench, body_bytes: usize) -> anyhow::Result<(SocketAddr, Process)> {
+    let address = free_address()?;
+    let own = std::env::current_exe().context("finding the path of this program")?;
+    let mut process = Launch::load(bench, "origin", &own)
+        .arguments(["origin", "--listen", &address.to_string()])
+        .arguments(["--body-bytes", &body_bytes.to_string()])
+        .start(bench)?;
+    process.wait_until_it_accepts(address)?;
+    Ok((address, process))
+}
+
+/// Makes sure that `answer` is the origin's.
+pub(crate) fn check(answer: &Answer, body_bytes: usize) -> anyhow::Result<()> {
+    ensure!(answer.status == 200, "not the expected status: {}", answer.status);
+    ensure!(answer.body == body(body_bytes), "not the expected body of {body_bytes} bytes");
+    Ok(())
 }
 
 /// Answers requests at `listen` for ever.
-pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn serve(listen: SocketAddr, body_bytes: usize) -> anyhow::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener =
         TcpListener::bind(listen).with_context(|| format!("listening at {listen}"))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let answer = answer();
+    let answer = answer(body_bytes);
     let mut events = Events::with_capacity(EVENTS_PER_TURN);
     let mut buffer = vec![0; READ_BUFFER_BYTES];
-    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut connections = Slab::new();
     loop {
         match poll.poll(&mut events, None) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -49,29 +82,30 @@ pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
                 accept(&poll, &listener, &mut connections)?;
                 continue;
             }
-            let Some(place) = connections.get_mut(event.token().0) else { continue };
-            if let Some(connection) = place
-                && connection.turn(&mut buffer, &answer).is_err()
-            {
-                *place = None;
+            let Some(connection) = connections.get_mut(event.token().0) else { continue };
+            if connection.turn(&mut buffer, &answer).is_err() {
+                connections.remove(event.token().0);
             }
         }
     }
 }
 
-fn answer() -> Vec<u8> {
-    format!(
+fn answer(body_bytes: usize) -> Vec<u8> {
+    let head = format!(
         "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    )
-    .into_bytes()
+         Content-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
+    );
+    [head.into_bytes(), body(body_bytes)].concat()
+}
+
+fn body(bytes: usize) -> Vec<u8> {
+    PATTERN.bytes().cycle().take(bytes).collect()
 }
 
 fn accept(
     poll: &Poll,
     listener: &TcpListener,
-    connections: &mut Vec<Option<Connection>>,
+    connections: &mut Slab<Connection>,
 ) -> anyhow::Result<()> {
     loop {
         let mut stream = match listener.accept() {
@@ -81,14 +115,11 @@ fn accept(
             Err(e) => return Err(e).context("accepting"),
         };
         stream.set_nodelay(true)?;
-        let free = connections.iter().position(Option::is_none).unwrap_or_else(|| {
-            connections.push(None);
-            connections.len() - 1
-        });
+        let place = connections.vacant_entry();
         // Both directions at once: one epoll_ctl for the life of the connection.
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Token(free), interest)?;
-        connections[free] = Some(Connection { stream, matched: 0, pending: Vec::new() });
+        poll.registry().register(&mut stream, Token(place.key()), interest)?;
+        place.insert(Connection { stream, matched: 0, owed: 0, written: 0 });
     }
 }
 
@@ -106,10 +137,8 @@ impl Connection {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
-            for _ in 0..heads_ended(&mut self.matched, &buffer[..read]) {
-                self.pending.extend_from_slice(answer);
-            }
-            if self.pending.len() > PENDING_LIMIT_BYTES {
+            self.owed += heads_ended(&mut self.matched, &buffer[..read]);
+            if self.owed > OWED_LIMIT {
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
             // epoll(7): a short read means that the socket is drained.
@@ -117,13 +146,19 @@ impl Connection {
                 break;
             }
         }
-        self.flush()
+        self.flush(answer)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.pending.is_empty() {
-            match self.stream.write(&self.pending) {
-                Ok(written) => drop(self.pending.drain(..written)),
+    fn flush(&mut self, answer: &[u8]) -> io::Result<()> {
+        while self.owed > 0 {
+            match self.stream.write(&answer[self.written..]) {
+                Ok(written) => {
+                    self.written += written;
+                    if self.written == answer.len() {
+                        self.written = 0;
+                        self.owed -= 1;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -158,7 +193,9 @@ mod tests {
 
     #[test]
     fn the_body_has_the_size_the_rows_speak_of() {
-        assert_eq!(BODY.len(), 130);
+        assert_eq!(body(SMALL_BODY_BYTES).len(), 130);
+        assert_eq!(body(LARGE_BODY_BYTES).len(), 1024 * 1024);
+        assert!(answer(SMALL_BODY_BYTES).ends_with(PATTERN.as_bytes()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::bench::Bench;
@@ -160,9 +160,7 @@ impl Process {
     pub(crate) fn wait_until_it_accepts(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let interrupt = self.interrupt.clone();
         let accepted = interrupt.wait_for(READY_LIMIT, || {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended at its start ({status}):\n{}", self.name, self.log_tail());
-            }
+            self.still_there()?;
             Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok())
         })?;
         if accepted.is_none() {
@@ -172,6 +170,23 @@ impl Process {
                 self.name,
                 self.log_tail()
             );
+        }
+        Ok(())
+    }
+
+    /// For whoever polls a program that starts.
+    ///
+    /// # Errors
+    /// When it has ended, or is not up by `deadline`.
+    pub(crate) fn still_starting(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        self.still_there()?;
+        ensure!(Instant::now() < deadline, "{} is not up:\n{}", self.name, self.log_tail());
+        Ok(())
+    }
+
+    fn still_there(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended at its start ({status}):\n{}", self.name, self.log_tail());
         }
         Ok(())
     }
@@ -195,6 +210,12 @@ impl Process {
     /// The most memory the program and its descendants had resident, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> anyhow::Result<u64> {
         accounting::memory_peak_bytes(self.child.id())
+            .with_context(|| format!("reading the memory of {}", self.name))
+    }
+
+    /// The memory that the program and its descendants have resident now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
+        accounting::memory_bytes(self.child.id())
             .with_context(|| format!("reading the memory of {}", self.name))
     }
 

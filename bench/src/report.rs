@@ -1,9 +1,11 @@
 //! What a run came to: a table for people, JSON for programs.
 
+mod cells;
+mod markdown;
 mod table;
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,12 +13,13 @@ use serde::Serialize;
 use crate::bench::Bench;
 use crate::contender::{Contender, Installed};
 use crate::machine::{Cores, Machine, load_averages};
+use crate::measure::{Goal, Measure, Unit, Verdict};
 use crate::rounds::Figures;
 use crate::row::Row;
 use crate::statistics::Spread;
 
 /// Counts up when a field changes its meaning or goes away.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -38,12 +41,23 @@ pub(crate) struct Report {
 pub(crate) struct RowResult {
     name: &'static str,
     about: &'static str,
-    unit: &'static str,
+    measure: Measure,
+    #[serde(serialize_with = "unit_name")]
+    unit: Unit,
     versions: Vec<(&'static str, String)>,
-    /// Contenders that are not installed here.
-    missing: Vec<&'static str>,
+    /// Contenders that cannot take part here, and why.
+    missing: Vec<String>,
     contenders: Vec<ContenderResult>,
+    limit: Option<Limit>,
     comparisons: Vec<Comparison>,
+}
+
+/// What our own figure should be at most, whatever the peers' are.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Limit {
+    most: f64,
+    /// None when bs9 failed or saw errors.
+    verdict: Option<Verdict>,
 }
 
 /// All turns of one contender.
@@ -56,14 +70,15 @@ pub(crate) struct ContenderResult {
     pub(crate) failure: Option<String>,
 }
 
-/// bs9 over one peer, in CPU time per unit.
+/// bs9 over one peer, in what the row measures.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Comparison {
     peer: &'static str,
     /// Of the rounds' ratios. None when either side failed or saw errors: a
     /// program that answers wrongly has no speed to compare.
     ratio: Option<Spread>,
-    goal: Option<f64>,
+    goal: Option<Goal>,
+    verdict: Option<Verdict>,
 }
 
 // === impl Report ===
@@ -100,6 +115,17 @@ impl Report {
         serde_json::to_writer_pretty(&mut file, self)?;
         Ok(writeln!(file)?)
     }
+
+    /// Writes the tables as Markdown: in the place a file has for them, else as
+    /// the whole file.
+    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
+        let before = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e.into()),
+        };
+        Ok(fs::write(path, markdown::placed(&before, &self.markdown())?)?)
+    }
 }
 
 // === impl RowResult ===
@@ -109,22 +135,25 @@ impl RowResult {
     pub(crate) fn new(
         row: &dyn Row,
         versions: Vec<(&'static str, String)>,
-        missing: Vec<&'static str>,
+        missing: Vec<String>,
         contenders: Vec<ContenderResult>,
     ) -> Self {
         let (ours, peers): (Vec<_>, Vec<_>) =
             contenders.iter().partition(|c| c.installed.contender == Contender::Bs9);
+        let ours = ours.first();
         let comparisons = ours
-            .first()
             .map(|ours| peers.iter().map(|p| ours.over(p, row.goal(&p.installed))).collect())
             .unwrap_or_default();
+        let limit = ours.zip(row.limit()).map(|(ours, most)| ours.within(most));
         Self {
             name: row.name(),
             about: row.about(),
+            measure: row.measure(),
             unit: row.unit(),
             versions,
             missing,
             contenders,
+            limit,
             comparisons,
         }
     }
@@ -145,19 +174,26 @@ impl ContenderResult {
         self.failure.is_none() && self.errors() == 0
     }
 
-    fn spread(&self, figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
-        Spread::of(self.rounds.iter().map(figure))
+    fn spread(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(figure))
+    }
+
+    fn value(&self) -> Option<Spread> {
+        self.spread(|figures| Some(figures.value))
     }
 
     /// Round by round, because neighbours in time saw the same machine.
-    fn over(&self, peer: &Self, goal: Option<f64>) -> Comparison {
-        let ratios = self
-            .rounds
-            .iter()
-            .zip(&peer.rounds)
-            .map(|(ours, theirs)| ours.cpu_seconds_per_unit / theirs.cpu_seconds_per_unit);
+    fn over(&self, peer: &Self, goal: Option<Goal>) -> Comparison {
+        let ratios =
+            self.rounds.iter().zip(&peer.rounds).map(|(ours, theirs)| ours.value / theirs.value);
         let ratio = (self.is_clean() && peer.is_clean()).then(|| Spread::of(ratios)).flatten();
-        Comparison { peer: peer.installed.contender.name(), ratio, goal }
+        let verdict = goal.zip(ratio).map(|(goal, ratio)| goal.verdict(ratio.median));
+        Comparison { peer: peer.installed.contender.name(), ratio, goal, verdict }
+    }
+
+    fn within(&self, most: f64) -> Limit {
+        let reached = self.value().filter(|_| self.is_clean());
+        Limit { most, verdict: reached.map(|value| Goal::at_most(most).verdict(value.median)) }
     }
 }
 
@@ -172,18 +208,22 @@ fn name_and_version<S: serde::Serializer>(
     map.end()
 }
 
+fn unit_name<S: serde::Serializer>(unit: &Unit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(unit.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn result(contender: Contender, micros: &[f64], errors: u64) -> ContenderResult {
         let rounds = micros.iter().map(|micros| Figures {
-            cpu_seconds_per_unit: micros * 1e-6,
-            units_per_second: 1e5,
-            p50_seconds: 1e-3,
-            p99_seconds: 2e-3,
-            memory_bytes: 4 << 20,
-            core_ratio: 1.0,
+            value: micros * 1e-6,
+            units_per_second: Some(1e5),
+            p50_seconds: Some(1e-3),
+            p99_seconds: Some(2e-3),
+            memory_bytes: Some(4 << 20),
+            core_ratio: Some(1.0),
             errors,
         });
         let installed = Installed { contender, program: "p".into(), version: "1.0".into() };
@@ -194,7 +234,9 @@ mod tests {
     fn a_ratio_is_the_median_of_the_rounds() {
         let ours = result(Contender::Bs9, &[8.0, 6.0, 7.0], 0);
         let peer = result(Contender::Nginx, &[10.0, 10.0, 10.0], 0);
-        let ratio = ours.over(&peer, Some(0.8)).ratio.unwrap();
+        let comparison = ours.over(&peer, Some(Goal::at_most(0.8)));
+        assert_eq!(comparison.verdict, Some(Verdict::GoalMet));
+        let ratio = comparison.ratio.unwrap();
         assert!((ratio.median - 0.7).abs() < 1e-9, "{ratio:?}");
         assert!((ratio.low - 0.6).abs() < 1e-9 && (ratio.high - 0.8).abs() < 1e-9, "{ratio:?}");
     }
@@ -204,11 +246,20 @@ mod tests {
         let clean = result(Contender::Bs9, &[8.0], 0);
         let wrong = result(Contender::Nginx, &[10.0], 1);
         assert_eq!(clean.over(&wrong, None).ratio, None);
+        assert_eq!(clean.over(&wrong, Some(Goal::at_most(0.8))).verdict, None);
         assert_eq!(wrong.over(&clean, None).ratio, None);
         let mut failed = result(Contender::Nginx, &[10.0], 0);
         failed.failure = Some("ended".into());
         assert_eq!(clean.over(&failed, None).ratio, None);
         assert_eq!(clean.over(&result(Contender::Nginx, &[], 0), None).ratio, None);
+    }
+
+    #[test]
+    fn a_limit_holds_for_clean_runs_only() {
+        let clean = result(Contender::Bs9, &[8.0, 9.0, 20.0], 0);
+        assert_eq!(clean.within(9e-6).verdict, Some(Verdict::GoalMet));
+        assert_eq!(clean.within(8e-6).verdict, Some(Verdict::Missed));
+        assert_eq!(result(Contender::Bs9, &[8.0], 1).within(1.0).verdict, None);
     }
 
     #[test]

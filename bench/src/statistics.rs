@@ -27,6 +27,11 @@ impl Spread {
         };
         Some(Self { median, low, high })
     }
+
+    /// The same in another unit.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self { median: self.median * factor, low: self.low * factor, high: self.high * factor }
+    }
 }
 
 #[cfg(test)]

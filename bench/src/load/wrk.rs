@@ -8,24 +8,66 @@ use anyhow::Context;
 use super::{Load, PATIENCE};
 use crate::bench::Bench;
 use crate::contender::find_program;
-use crate::process::Launch;
+use crate::process::{Launch, Process};
+
+/// How wrk works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wrk {
+    pub(crate) connections: u32,
+    pub(crate) reuse: Reuse,
+}
+
+/// Whether connections carry more than one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    KeepAlive,
+    /// `Connection: close` in each request; wrk opens another after the answer.
+    Close,
+}
+
+/// A run that is under way.
+#[derive(Debug)]
+pub(crate) struct Started {
+    process: Process,
+    length: Duration,
+}
 
 /// Runs wrk with one thread against `address`.
 pub(crate) fn run(
     bench: &Bench,
     address: SocketAddr,
-    connections: u32,
+    wrk: Wrk,
     length: Duration,
 ) -> anyhow::Result<Load> {
-    let printed = Launch::load(bench, "wrk", &find_program("wrk")?)
+    start(bench, address, wrk, length)?.finish()
+}
+
+/// Starts what [`run`] runs.
+pub(crate) fn start(
+    bench: &Bench,
+    address: SocketAddr,
+    wrk: Wrk,
+    length: Duration,
+) -> anyhow::Result<Started> {
+    let mut launch = Launch::load(bench, "wrk", &find_program("wrk")?)
         .argument("--threads=1")
-        .argument(format!("--connections={connections}"))
+        .argument(format!("--connections={}", wrk.connections))
         .argument(format!("--duration={}s", length.as_secs()))
-        .argument("--latency")
-        .argument(format!("http://{address}/"))
-        .start(bench)?
-        .finish(length + PATIENCE)?;
-    parse(&printed).with_context(|| format!("wrk printed something else than expected:\n{printed}"))
+        .argument("--latency");
+    if wrk.reuse == Reuse::Close {
+        launch = launch.arguments(["--header", "Connection: close"]);
+    }
+    let process = launch.argument(format!("http://{address}/")).start(bench)?;
+    Ok(Started { process, length })
+}
+
+impl Started {
+    /// Waits for the end and reads the report.
+    pub(crate) fn finish(self) -> anyhow::Result<Load> {
+        let printed = self.process.finish(self.length + PATIENCE)?;
+        parse(&printed)
+            .with_context(|| format!("wrk printed something else than expected:\n{printed}"))
+    }
 }
 
 /// Reads wrk's report. The error lines are there only when something failed.

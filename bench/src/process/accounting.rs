@@ -27,12 +27,21 @@ pub(super) fn cpu_time(root: u32) -> anyhow::Result<Duration> {
 /// The sum of the peaks of `root` and its descendants; memory that several of
 /// them share counts for each.
 pub(super) fn memory_peak_bytes(root: u32) -> anyhow::Result<u64> {
-    family(root)?.iter().map(|stat| peak_of(stat.pid)).sum()
+    memory_of(root, "VmHWM")
 }
 
-fn peak_of(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    value_of(&status, "VmHWM").and_then(kibibytes).context("/proc/PID/status has no VmHWM")
+/// The same of what they have resident now.
+pub(super) fn memory_bytes(root: u32) -> anyhow::Result<u64> {
+    memory_of(root, "VmRSS")
+}
+
+fn memory_of(root: u32, key: &str) -> anyhow::Result<u64> {
+    let one = |stat: &Stat| {
+        let status = fs::read_to_string(format!("/proc/{}/status", stat.pid))?;
+        let value = value_of(&status, key).and_then(kibibytes);
+        value.with_context(|| format!("/proc/PID/status has no {key}"))
+    };
+    family(root)?.iter().map(one).sum()
 }
 
 fn family(root: u32) -> anyhow::Result<Vec<Stat>> {
@@ -99,7 +108,8 @@ mod tests {
     #[test]
     fn this_process_has_time_and_memory() {
         let own = std::process::id();
-        assert!(memory_peak_bytes(own).unwrap() > 100 * 1024);
+        assert!(memory_bytes(own).unwrap() > 100 * 1024);
+        assert!(memory_peak_bytes(own).unwrap() >= memory_bytes(own).unwrap() / 2);
         cpu_time(own).unwrap();
     }
 
