@@ -146,7 +146,7 @@ impl Client {
     /// The client is leaving: its server is given back if it is clean at once, else closed.
     fn leave(&mut self, mut server: Box<Server>, mode: PoolMode) {
         let settled = self.up.approved == 0 && self.up.remaining == 0;
-        if !(settled && server.is_fit()) {
+        if !(settled && server.is_settled()) {
             let _settles_by_itself = self.registered.unlink();
             checkout::abandon(server);
             return;
@@ -220,10 +220,6 @@ impl Upward {
         self.approved = 0;
         self.remaining = 0;
         self.stalled = false;
-    }
-
-    fn filled(&self) -> &[u8] {
-        self.buffer.as_ref().map_or(&[], Buffer::filled)
     }
 
     fn buffer(&mut self, shard: &Shard) -> &mut Buffer {

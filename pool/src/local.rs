@@ -24,7 +24,7 @@ use crate::{
     plan::Plan,
     pool::Pool,
     server::{SentServer, Server},
-    settings::{Asked, KnownSettings, Parameters, Settings},
+    settings::{Asked, Parameters, Settings},
     shard::{Mail, PoolShard},
     wait::{WaitQueue, Waiter},
 };
@@ -51,7 +51,6 @@ pub(crate) struct LocalPool {
     retry: RetryPace,
     /// When a server was last closed for its age: they go one by one, not all at once.
     retired: StdCell<CoarseInstant>,
-    known: RefCell<KnownSettings>,
     alarm: Notify,
 }
 
@@ -94,7 +93,6 @@ impl LocalPool {
             logins: StdCell::new(0),
             retry: RetryPace::default(),
             retired: StdCell::new(bs9_net::now()),
-            known: RefCell::default(),
             alarm: Notify::new(),
         });
         tokio::task::spawn_local(keeper::keep(Rc::clone(&local), Rc::downgrade(home)));
@@ -126,15 +124,15 @@ impl LocalPool {
     // === Settings ===
 
     pub(crate) fn share_settings(&self, settings: Settings) -> Arc<Settings> {
-        self.known.borrow_mut().share(settings)
+        self.pool.known_settings().share(settings)
     }
 
     pub(crate) fn recall_settings(&self, asked: &Asked) -> Option<Arc<Settings>> {
-        self.known.borrow().recall(asked)
+        self.pool.known_settings().recall(asked)
     }
 
     pub(crate) fn learn_settings(&self, asked: Asked, settings: &Arc<Settings>) {
-        self.known.borrow_mut().learn(asked, settings);
+        self.pool.known_settings().learn(asked, settings);
     }
 
     /// Keeps what a server said at login, for clients that have none yet.
@@ -145,7 +143,7 @@ impl LocalPool {
         }
         let version = |parameters: &Parameters| parameters.get("server_version").map(<[u8]>::to_vec);
         if before.as_deref().is_some_and(|before| version(before) != version(&parameters)) {
-            self.known.borrow_mut().forget();
+            self.pool.known_settings().forget();
         }
         self.pool.parameters.store(Some(Arc::new(parameters)));
     }
@@ -227,7 +225,7 @@ impl LocalPool {
 
     /// Takes a server back that is no longer used: to whoever waits longest, here or on a
     /// shard that needs it more, or else to the idle ones. Closed unless provably clean.
-    pub(crate) fn give_back(self: &Rc<Self>, mut server: Box<Server>) {
+    pub(crate) fn give_back(self: &Rc<Self>, server: Box<Server>) {
         if !server.is_fit() {
             self.close_dirty(server);
             return;
@@ -244,7 +242,13 @@ impl LocalPool {
             self.hand_over(server, shard);
             return;
         }
-        if waits && let Some(waiter) = self.pop_waiter() {
+        self.put(server);
+    }
+
+    /// A fit server for whoever waits here, or else for the idle ones. One that has just come
+    /// serves here first, or it might be handed on and on without serving anyone.
+    fn put(self: &Rc<Self>, mut server: Box<Server>) {
+        if let Some(waiter) = self.pop_waiter() {
             server.seat.move_to(Place::Active);
             waiter.grant(server);
             return;
@@ -329,7 +333,9 @@ impl LocalPool {
     pub(crate) fn arrive(self: &Rc<Self>, sent: SentServer) {
         self.demand().incoming.fetch_sub(1, SeqCst);
         match Server::receive(sent, self) {
-            Ok(server) => self.give_back(Box::new(server)),
+            // Its plan may have changed on the way.
+            Ok(server) if server.state.epoch != self.epoch.get() => server.close(),
+            Ok(server) => self.put(Box::new(server)),
             Err(error) => {
                 tracing::warn!(pool = %self.name(), %error, "a server connection was lost on its way between shards");
             }
@@ -368,7 +374,7 @@ impl LocalPool {
         let size = plan.pool_size;
         *self.plan.borrow_mut() = plan;
         if rebuilt {
-            self.known.borrow_mut().forget();
+            self.pool.known_settings().forget();
             self.retry.reset();
         }
         while rebuilt || self.pool.open() > size {

@@ -1,7 +1,7 @@
 //! A pool as every shard sees it.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
@@ -9,7 +9,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bs9_net::PerShard;
 use bs9_wire::auth::scram::{Passthrough, ScramKeys};
 
-use crate::{cell::Cell, plan::Plan, settings::Parameters};
+use crate::{
+    cell::Cell,
+    plan::Plan,
+    settings::{KnownSettings, Parameters},
+};
 
 /// Names a pool: the database as clients call it, and the user its servers are logged in as.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +36,8 @@ pub(crate) struct Pool {
     starving: AtomicUsize,
     /// What servers said at login, to be said to clients before they have one.
     pub(crate) parameters: ArcSwapOption<Parameters>,
+    /// Locked at logins, and when a client changes a parameter that follows it.
+    known_settings: Mutex<KnownSettings>,
     /// Keys of the client that logged in last, when all we store is a verifier.
     pub(crate) passthrough: ArcSwapOption<Passthrough>,
     /// Keys derived for a server's salt, so that each further login costs no derivation.
@@ -73,6 +79,7 @@ impl Pool {
             demand: PerShard::new(shards),
             starving: AtomicUsize::new(0),
             parameters: ArcSwapOption::empty(),
+            known_settings: Mutex::default(),
             passthrough: ArcSwapOption::empty(),
             derived: ArcSwapOption::empty(),
         })
@@ -83,6 +90,11 @@ impl Pool {
         let limit = self.plan.load().pool_size;
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.open.fetch_update(SeqCst, SeqCst, room).ok().map(|_| Permit(Arc::clone(self)))
+    }
+
+    pub(crate) fn known_settings(&self) -> MutexGuard<'_, KnownSettings> {
+        // Nothing panics while the lists are half changed.
+        self.known_settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Server connections there are, on all shards.

@@ -71,7 +71,8 @@ pub(crate) struct ServerState {
     pub(crate) said_goodbye: bool,
     /// It has served a client before.
     pub(crate) reused: bool,
-    permit: Permit,
+    /// Its right to exist.
+    _permit: Permit,
 }
 
 /// What it takes to cancel what a server runs.
@@ -119,12 +120,18 @@ pub(crate) enum ServerError {
 }
 
 impl Server {
-    /// Whether it may serve anyone: everything it owed has arrived, nothing else has, and it is
-    /// as it was when it was logged in to.
+    /// Whether it may serve anyone: everything it owed has arrived, nothing else has, and it
+    /// acts as who it was logged in as.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
+        self.is_settled() && !self.state.impersonates
+    }
+
+    /// Whether it can be talked to: likewise, but it may act as someone else.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
         let state = &self.state;
-        let spoilt = state.impersonates | state.unfit | state.said_goodbye;
+        let spoilt = state.unfit | state.said_goodbye;
         !spoilt && state.remaining == 0 && state.ledger.is_clean()
     }
 

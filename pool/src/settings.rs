@@ -26,7 +26,7 @@ const TRACKED: [&str; 8] = [
 
 /// Most parameters a client may ask for at login.
 const MAX_ASKED: usize = 64;
-/// Settings a shard remembers, so that clients alike share them.
+/// Settings a pool remembers, so that clients alike share them.
 const MAX_KNOWN: usize = 64;
 
 /// Every parameter a server reported when it was logged in to, in its order.
@@ -266,7 +266,7 @@ fn bind_text(out: &mut Vec<u8>, value: Option<&[u8]>) {
     }
 }
 
-/// Settings lately seen on a shard: clients that want the same share one copy, so that comparing
+/// Settings lately seen in a pool: clients that want the same share one copy, so that comparing
 /// a client with a server is comparing two pointers.
 #[derive(Default)]
 pub(crate) struct KnownSettings {

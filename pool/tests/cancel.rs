@@ -1,1 +1,91 @@
-//! 
+//! Cancel requests find their server from any shard, and never anyone else's.
+
+use std::time::Duration;
+
+use bs9_wire::startup::cancel_request;
+use tokio_postgres::{NoTls, error::SqlState};
+
+use crate::postgres::{Cluster, Dialogue, Pooler};
+
+#[tokio::test]
+async fn a_running_query_is_cancelled_and_its_server_serves_on() {
+    let pooler = Pooler::start(|config| {
+        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 2;
+    });
+    // Enough for requests to arrive on other shards than their client's.
+    for _ in 0..8 {
+        let client = pooler.connect("alice").await;
+        let token = client.cancel_token();
+        let sleeping = tokio::spawn(async move {
+            let error = client.simple_query("SELECT pg_sleep(600)").await.unwrap_err();
+            (client, error)
+        });
+        let running = "SELECT count(*) FROM pg_stat_activity
+                       WHERE query LIKE 'SELECT pg_sleep(600)%' AND state = 'active'";
+        crate::postgres::eventually_async("the query runs", || {
+            Cluster::shared().sql(running) == "1"
+        })
+        .await;
+        token.cancel_query(NoTls).await.unwrap();
+        let (client, error) = sleeping.await.unwrap();
+        assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
+        client.simple_query("SELECT 1").await.unwrap();
+    }
+    let status = pooler.status("alice");
+    assert_eq!((status.cancels_total, status.servers_closed_dirty_total), (8, 0));
+}
+
+#[test]
+fn a_wrong_key_or_an_idle_client_cancels_nothing() {
+    let pooler = Pooler::start(|config| {
+        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 1;
+    });
+    let mut victim = Dialogue::log_in(pooler.address, "alice", &[]);
+    let idle = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert!(victim.process_id > 0 && victim.secret.len() == 4);
+    victim.query("SELECT pg_sleep(0.3)");
+    pooler.wait_for("alice", "the query runs", |pool| pool.servers_active == 1);
+    let wrong: Vec<u8> = victim.secret.iter().map(|byte| !byte).collect();
+    for (process_id, secret) in [
+        (victim.process_id, &wrong),
+        (idle.process_id, &idle.secret),
+        (i32::MAX, &wrong),
+        (-1, &wrong),
+        (0, &wrong),
+    ] {
+        let mut request = Vec::new();
+        cancel_request(&mut request, process_id, secret);
+        let mut canceller = Dialogue::open(pooler.address);
+        canceller.send(&request);
+        assert_eq!(canceller.next(), None);
+    }
+    assert_eq!(victim.tags_until_ready(), "TDCZ");
+    assert_eq!(pooler.status("alice").cancels_total, 0);
+}
+
+#[tokio::test]
+async fn cancels_that_come_late_hit_nobody_elses_query() {
+    let pooler = Pooler::start(|config| {
+        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 1;
+    });
+    let one = pooler.connect("alice").await;
+    let other = pooler.connect("alice").await;
+    let token = one.cancel_token();
+    let cancels = tokio::spawn(async move {
+        for _ in 0..100 {
+            token.cancel_query(NoTls).await.unwrap();
+        }
+    });
+    let innocent = tokio::spawn(async move {
+        for _ in 0..300 {
+            other.simple_query("SELECT 1").await.expect("nobody cancels this one");
+        }
+    });
+    while !cancels.is_finished() {
+        // This one may be hit.
+        let _cancelled_or_not = one.simple_query("SELECT 1").await;
+        tokio::time::sleep(Duration::from_micros(50)).await;
+    }
+    cancels.await.unwrap();
+    innocent.await.unwrap();
+}

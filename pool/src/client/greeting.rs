@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use bs9_config::Postgres;
-use bs9_net::{Buffer, Connection, Interrupted, PeerAddress, Stream, Timer};
+use bs9_net::{Buffer, Connection, Interrupted, PeerAddress, Stream};
 use bs9_wire::{
     encode::backend::{self, ErrorReport},
     frame::Frame,

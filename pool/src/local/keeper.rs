@@ -141,11 +141,16 @@ async fn establish(count: LoginCount, permit: Permit) {
     let local = Rc::clone(&count.0);
     let began = bs9_net::now();
     match server::log_in(Rc::clone(&local), local.plan(), permit).await {
+        // A reload has changed where servers are meanwhile.
+        Ok(server) if server.state.epoch != local.epoch.get() => {
+            local.cell().connects.increment();
+            server.close();
+        }
         Ok(server) => {
             local.cell().connects.increment();
             local.retry.reset();
             drop(count);
-            local.give_back(Box::new(server));
+            local.put(Box::new(server));
         }
         Err(failure) => local.login_failed(began, failure),
     }

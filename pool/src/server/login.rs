@@ -50,7 +50,9 @@ pub(crate) async fn log_in(
     let session = outcome?;
     seat.move_to(Place::Active);
     let settings = local.share_settings(session.parameters.settings());
-    local.note_parameters(session.parameters);
+    if plan.epoch == local.pool.plan.load().epoch {
+        local.note_parameters(session.parameters);
+    }
     let now = bs9_net::now();
     let state = ServerState {
         ledger: Ledger::new(MAX_PIPELINED),
@@ -66,7 +68,7 @@ pub(crate) async fn log_in(
         unfit: false,
         said_goodbye: false,
         reused: false,
-        permit,
+        _permit: permit,
     };
     Ok(Server { stream: session.stream, state, seat })
 }

@@ -133,6 +133,11 @@ impl Cluster {
         self.folder.path().join(format!(".s.PGSQL.{}", self.port))
     }
 
+    /// A program that comes with the server.
+    pub(crate) fn tool(name: &str) -> Command {
+        command(name)
+    }
+
     /// Stops the server at once, without goodbye.
     pub(crate) fn stop(&mut self) {
         stop(&self.folder.path().join("data"));
