@@ -192,7 +192,7 @@ fn a_wrong_password_is_refused() {
 #[test]
 fn pgbench_keeps_the_books_balanced() {
     const CLIENTS: u64 = 100;
-    const EACH: u64 = 25;
+    const EACH: u64 = 15;
     let cluster = Cluster::start();
     let data_plane = pooler(&cluster);
     let pgbench = |mode: &str, arguments: &[&str]| {
