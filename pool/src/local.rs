@@ -190,7 +190,11 @@ impl LocalPool {
         self.cell().clients_waiting.increment();
         self.cell().clients_active.decrement();
         self.waiters_changed();
-        self.alarm.notify_one();
+        // A full pool whose servers are all here brings one back by itself, or says so when
+        // one is gone: nothing for the keeper to do.
+        if !self.alone || self.pool.open() < self.with_plan(|plan| plan.pool_size) {
+            self.alarm.notify_one();
+        }
         Ok(())
     }
 
