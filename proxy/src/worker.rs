@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use bs9_net::{CoarseInstant, Connection, Shard, ShardEngine, Snapshot, SnapshotReader, now};
+use bs9_net::{
+    CoarseInstant, Connection, ListenerId, Shard, ShardEngine, Snapshot, SnapshotReader, now,
+};
 
 use crate::{cluster::ShardCluster, http, part::ProxyPart, tcp};
 
@@ -49,6 +51,9 @@ pub(crate) struct Worker {
     reader: SnapshotReader<View>,
     scratch: RefCell<Vec<Vec<u8>>>,
     random: Cell<u32>,
+    /// The HTTP listeners last seen, and how often one of them has gone since.
+    sites: RefCell<Vec<ListenerId>>,
+    removals: Cell<u64>,
     logged: Cell<(CoarseInstant, u32)>,
     suppressed: Cell<u64>,
 }
@@ -63,11 +68,19 @@ impl Worker {
             reader: SnapshotReader::new(shard.snapshots(), first),
             scratch: RefCell::default(),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
+            sites: RefCell::default(),
+            removals: Cell::new(0),
             logged: Cell::new((now(), 0)),
             suppressed: Cell::new(0),
         });
+        *worker.sites.borrow_mut() = worker.view().part.http.keys().copied().collect();
         tokio::task::spawn_local(Self::sweep(Rc::clone(&worker)));
         worker
+    }
+
+    /// Counts up when an HTTP listener goes: idle connections compare it.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.get()
     }
 
     /// What is in force; a request loads it once and finishes on it.
@@ -132,8 +145,15 @@ impl ShardEngine for ProxyShard {
     }
 
     fn snapshot_changed(&self) {
+        let worker = &self.0;
         // Loading drops the view before, and with it the idle connections nobody wants now.
-        self.0.view();
+        let view = worker.view();
+        let sites: Vec<ListenerId> = view.part.http.keys().copied().collect();
+        let before = worker.sites.replace(sites);
+        if before.iter().any(|id| !view.part.http.contains_key(id)) {
+            worker.removals.set(worker.removals.get() + 1);
+            worker.shard.look_again();
+        }
     }
 
     fn drain(&self) {}

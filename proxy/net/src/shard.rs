@@ -70,6 +70,12 @@ impl Shard {
         self.wheel.phase() != Phase::Serving
     }
 
+    /// Has every idle wait ask again whether it is still wanted
+    /// ([`Timer::guard_idle_while`]).
+    pub fn look_again(&self) {
+        self.wheel.wake_all();
+    }
+
     /// Keeps the shard from ending a drain until the guard is dropped. Accepted
     /// connections hold one; so must work that outlives its connection.
     pub fn keep_open(self: &Rc<Self>) -> OpenGuard {

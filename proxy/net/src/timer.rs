@@ -99,6 +99,11 @@ impl Wheel {
     /// Enters a phase and wakes every guarded wait, so that it sees it.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.wake_all();
+    }
+
+    /// Wakes every guarded wait.
+    pub(crate) fn wake_all(&self) {
         for (_, entry) in &*self.entries.borrow() {
             entry.wake();
         }
@@ -266,9 +271,24 @@ impl Timer {
     /// # Errors
     /// Each [`Interrupted`].
     pub async fn guard_idle<F: Future>(&self, work: F) -> Result<F::Output, Interrupted> {
+        self.guard_idle_while(work, || true).await
+    }
+
+    /// Likewise, for as long as `wanted` says so; it is asked again whenever
+    /// [`Shard::look_again`](crate::Shard::look_again) is called. When it no longer does,
+    /// the wait ends like in a drain.
+    ///
+    /// # Errors
+    /// Each [`Interrupted`].
+    pub async fn guard_idle_while<F: Future>(
+        &self,
+        work: F,
+        wanted: impl Fn() -> bool,
+    ) -> Result<F::Output, Interrupted> {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if !wanted() => Poll::Ready(Err(Interrupted::Draining)),
             Poll::Pending => self.poll_interrupted(cx, Phase::Draining).map(Err),
         })
         .await

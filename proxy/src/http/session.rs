@@ -66,8 +66,12 @@ impl Session {
         let view = self.worker.view();
         timer.set(view.part.http.get(&self.client.listener())?.idle_timeout);
         drop(view);
-        match timer.guard_idle(self.client.stream.readable()).await {
+        let removals = self.worker.removals();
+        let wanted = || removals == self.worker.removals() || self.is_served();
+        match timer.guard_idle_while(self.client.stream.readable(), wanted).await {
             Ok(ready) => ready.ok()?,
+            // Its listener is gone from the configuration.
+            Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return None,
             Err(Interrupted::Draining) => {
                 // The next request may be under way already: answer it, and say that it
                 // was the last one, instead of resetting it.
@@ -81,6 +85,11 @@ impl Session {
             Ok(Ok(count)) if count > 0 => Some(buffer),
             _ => None,
         }
+    }
+
+    /// Whether its listener is still in the configuration.
+    fn is_served(&self) -> bool {
+        self.worker.view().part.http.contains_key(&self.client.listener())
     }
 
     /// Carries one request, of which `buffer` holds the first bytes at least.

@@ -119,6 +119,8 @@ fn listeners_come_and_go_and_the_others_stay() {
         assert_eq!(summary.closed, [second.to_string()]);
         let BindAddress::Tcp(gone) = second else { unreachable!() };
         eventually("it refuses", || std::net::TcpStream::connect(gone).is_err());
+        // Idle connections go with their listener; those of others stay.
+        clients.iter_mut().for_each(Wire::expect_closed);
         assert_eq!(first.get("/").text(), "first");
         assert_eq!(proxy.report("web").listener.accepted_connections(), 1);
     }
