@@ -4,9 +4,7 @@ use std::{any::Any, rc::Rc, sync::Arc};
 
 use bs9_api::types::PoolStatus;
 use bs9_config::ListenerProtocol;
-use bs9_net::{
-    CompileContext, CompileError, ControlContext, Engine, Shard, ShardEngine, Snapshot,
-};
+use bs9_net::{CompileContext, CompileError, ControlContext, Engine, Shard, ShardEngine, Snapshot};
 
 use crate::{
     part::Part,

@@ -31,7 +31,8 @@ impl LoginFailure {
 
     /// What the server said, word for word.
     pub(crate) fn reported(report: &Report<'_>) -> Self {
-        let text = |code: u8| report.get(code).map(|value| String::from_utf8_lossy(value).into_owned());
+        let text =
+            |code: u8| report.get(code).map(|value| String::from_utf8_lossy(value).into_owned());
         Self {
             sqlstate: report
                 .sqlstate()

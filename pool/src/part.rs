@@ -40,11 +40,19 @@ pub(crate) struct Asked<'a> {
 
 impl Part {
     pub(crate) fn compile(context: &CompileContext<'_>) -> Result<Self, CompileError> {
-        let previous = context.previous::<Self>();
+        Self::of(context.config, context.shards, context.previous::<Self>().as_deref())
+    }
+
+    /// Users whose secret did not change are taken over from `previous`, keys and all.
+    pub(crate) fn of(
+        config: &Arc<Config>,
+        shards: usize,
+        previous: Option<&Self>,
+    ) -> Result<Self, CompileError> {
         let mut users = FxHashMap::default();
-        if let Some(postgres) = &context.config.postgres {
+        if let Some(postgres) = &config.postgres {
             for (name, wanted) in &postgres.users {
-                let known = previous.as_ref().and_then(|part| part.users.get(name));
+                let known = previous.and_then(|part| part.users.get(name));
                 let user = match known.filter(|known| known.secret == wanted.secret) {
                     Some(known) => Arc::clone(known),
                     None => Arc::new(User::compile(name, wanted.secret.clone())?),
@@ -52,7 +60,7 @@ impl Part {
                 users.insert(Arc::clone(name), user);
             }
         }
-        Ok(Self { config: Arc::clone(context.config), shards: context.shards, users })
+        Ok(Self { config: Arc::clone(config), shards, users })
     }
 
     /// The settings, when the configuration has any.
@@ -69,9 +77,7 @@ impl Part {
         let exact = databases.get(name).filter(|_| name != FALLBACK);
         match exact {
             Some(database) => Some(Asked { database, by_fallback: false }),
-            None => {
-                databases.get(FALLBACK).map(|database| Asked { database, by_fallback: true })
-            }
+            None => databases.get(FALLBACK).map(|database| Asked { database, by_fallback: true }),
         }
     }
 }

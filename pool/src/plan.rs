@@ -33,7 +33,12 @@ pub(crate) struct Target {
 
 impl Plan {
     /// For clients of `user` that ask for the database called `asked`.
-    pub(crate) fn new(part: &Part, database: &Database, asked: &Arc<str>, user: &ServerUser) -> Self {
+    pub(crate) fn new(
+        part: &Part,
+        database: &Database,
+        asked: &Arc<str>,
+        user: &ServerUser,
+    ) -> Self {
         Self {
             config: Arc::clone(&part.config),
             target: Target {

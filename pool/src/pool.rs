@@ -177,7 +177,8 @@ pub(crate) struct Load {
 /// connections travel back and forth.
 fn needier_than(from: usize, loads: &[Load]) -> Option<usize> {
     let own = loads[from];
-    let others = || loads.iter().copied().enumerate().filter(|(n, load)| *n != from && load.waiting > 0);
+    let others =
+        || loads.iter().copied().enumerate().filter(|(n, load)| *n != from && load.waiting > 0);
     let neediest = others().max_by_key(|(_, load)| {
         // Waiters for each server it would then have, in thousandths.
         load.waiting.saturating_mul(1000) / (load.servers + 1)

@@ -84,9 +84,8 @@ impl Registry {
             let before = pool.plan.load();
             let asked = part.database(&key.database);
             // A pool whose database now forces another user has no clients to come.
-            let fits = asked.filter(|asked| {
-                asked.database.user.as_ref().is_none_or(|user| *user == key.user)
-            });
+            let fits = asked
+                .filter(|asked| asked.database.user.as_ref().is_none_or(|user| *user == key.user));
             let plan = match fits {
                 None => Plan::remove(&before),
                 Some(asked) => {

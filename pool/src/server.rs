@@ -192,10 +192,7 @@ impl Server {
         }
     }
 
-    async fn exchange(
-        &mut self,
-        requests: &[u8],
-    ) -> Result<Result<(), LoginFailure>, ServerError> {
+    async fn exchange(&mut self, requests: &[u8]) -> Result<Result<(), LoginFailure>, ServerError> {
         self.stream.write_all(requests).await?;
         let mut buffer = self.seat.local().shard().buffers().take();
         let mut failure = None;

@@ -169,9 +169,7 @@ impl Settings {
         let mut changes = Vec::new();
         for entry in &wanted.entries {
             let has = self.find(&entry.name).ok().map(|at| &self.entries[at]);
-            let same = has.is_some_and(|has| {
-                has.value == entry.value && (certain || has.reported)
-            });
+            let same = has.is_some_and(|has| has.value == entry.value && (certain || has.reported));
             if !same {
                 changes.push(Change { name: &entry.name, value: Some(&entry.value) });
             }
@@ -288,7 +286,10 @@ impl KnownSettings {
 
     /// What servers made of `asked`.
     pub(crate) fn recall(&self, asked: &Asked) -> Option<Arc<Settings>> {
-        self.learned.iter().find(|(known, _)| known == asked).map(|(_, settings)| Arc::clone(settings))
+        self.learned
+            .iter()
+            .find(|(known, _)| known == asked)
+            .map(|(_, settings)| Arc::clone(settings))
     }
 
     pub(crate) fn learn(&mut self, asked: Asked, settings: &Arc<Settings>) {

@@ -49,7 +49,10 @@ fn an_open_transaction_dies_with_its_client() {
         client.until_ready();
         drop(client);
         let mut next = Dialogue::log_in(pooler.address, "alice", &[]);
-        assert_eq!(next.value("SELECT count(*) FROM pg_class WHERE relname = 'never_committed'"), "0");
+        assert_eq!(
+            next.value("SELECT count(*) FROM pg_class WHERE relname = 'never_committed'"),
+            "0"
+        );
         assert_eq!(pooler.status("alice").servers_closed_dirty_total, 1);
     }
 }

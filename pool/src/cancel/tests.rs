@@ -1,1 +1,53 @@
 use super::*;
+
+#[test]
+fn a_process_id_leads_back_to_its_shard_and_slot() {
+    for shard in [0, 1, 63, SHARDS - 1] {
+        let directory = Directory::new(shard);
+        let first = directory.register(false);
+        let second = directory.register(true);
+        assert!(first.process_id() > 0 && second.process_id() > 0);
+        assert_ne!(first.process_id(), second.process_id());
+        assert_eq!((first.secret().len(), second.secret().len()), (4, 32));
+        let number = usize::try_from(second.process_id() - 1).unwrap();
+        assert_eq!((number >> SLOT_BITS, number % SLOTS), (shard, 1));
+    }
+}
+
+#[test]
+fn a_slot_is_used_again_with_another_secret() {
+    let directory = Directory::new(0);
+    let first = directory.register(true);
+    let (process_id, secret) = (first.process_id(), first.secret().to_vec());
+    drop(first);
+    let second = directory.register(true);
+    assert_eq!(second.process_id(), process_id);
+    assert_ne!(second.secret(), secret);
+}
+
+#[test]
+fn only_the_whole_secret_counts() {
+    let directory = Directory::new(0);
+    let client = directory.register(false);
+    let secret = client.secret().to_vec();
+    assert!(client.registration.knows(&secret));
+    assert!(!client.registration.knows(&secret[..3]));
+    assert!(!client.registration.knows(&[]));
+    let mut longer = secret.clone();
+    longer.push(0);
+    assert!(!client.registration.knows(&longer));
+    let mut wrong = secret;
+    wrong[0] ^= 1;
+    assert!(!client.registration.knows(&wrong));
+}
+
+#[test]
+fn a_request_for_nobody_ends_at_once() {
+    let directory = Directory::new(0);
+    let client = directory.register(false);
+    for (slot, secret) in [(0, client.secret().to_vec()), (0, vec![0; 9]), (77, vec![0; 4])] {
+        let (done, mut wait) = oneshot::channel();
+        directory.carry_out(CancelOrder { slot, secret: secret.into(), done });
+        assert_eq!(wait.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+}

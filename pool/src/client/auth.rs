@@ -27,8 +27,7 @@ impl Greeting {
         user: Option<&Arc<User>>,
         forced: bool,
     ) -> Result<Option<Passthrough>, Refusal> {
-        let only_scram =
-            user.is_some_and(|user| matches!(user.verifier, Some(Verifier::Scram(_))));
+        let only_scram = user.is_some_and(|user| matches!(user.verifier, Some(Verifier::Scram(_))));
         match method {
             PostgresAuth::Trust if user.is_some() || forced => {
                 self.send().await?;
@@ -39,9 +38,7 @@ impl Greeting {
                 Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message))
             }
             PostgresAuth::Md5 if !only_scram => self.md5(name, user).await.map(|()| None),
-            PostgresAuth::Md5 | PostgresAuth::ScramSha256 => {
-                self.scram(name, user).await.map(Some)
-            }
+            PostgresAuth::Md5 | PostgresAuth::ScramSha256 => self.scram(name, user).await.map(Some),
         }
     }
 

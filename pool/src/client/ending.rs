@@ -93,7 +93,8 @@ impl End {
             }
             Self::Protocol(what) => fatal(SqlState::PROTOCOL_VIOLATION, what, out),
             Self::TransactionRefused => {
-                let message = "transactions over several statements are not possible in statement mode";
+                let message =
+                    "transactions over several statements are not possible in statement mode";
                 fatal(SqlState::FEATURE_NOT_SUPPORTED, message, out);
             }
         }

@@ -40,7 +40,11 @@ pub(crate) async fn serve(home: Rc<PoolShard>, connection: Connection) {
 pub(super) enum Refusal {
     /// Nobody is left to hear it, or it is not to hear anything.
     Silent,
-    Told { sqlstate: SqlState, message: String, hint: Option<&'static str> },
+    Told {
+        sqlstate: SqlState,
+        message: String,
+        hint: Option<&'static str>,
+    },
 }
 
 impl Refusal {
@@ -214,10 +218,12 @@ impl Greeting {
             let message = format!("database \"{}\" does not exist", wish.database);
             return Err(Refusal::told(SqlState::UNDEFINED_DATABASE, message));
         };
-        let client_user =
-            user.as_ref().map_or_else(|| Arc::from(&*wish.user), |user: &Arc<User>| Arc::clone(&user.name));
+        let client_user = user
+            .as_ref()
+            .map_or_else(|| Arc::from(&*wish.user), |user: &Arc<User>| Arc::clone(&user.name));
         let server_user = ServerUser::of(&part, found.database, &client_user);
-        let name = if found.by_fallback { wish.database.into() } else { Arc::clone(&found.database.name) };
+        let name =
+            if found.by_fallback { wish.database.into() } else { Arc::clone(&found.database.name) };
         let key = PoolKey { database: name, user: Arc::clone(&server_user.name) };
         let registry = &self.home.registry;
         let pool = match self.home.find(&key) {
@@ -294,9 +300,8 @@ impl Greeting {
         self.send().await?;
         loop {
             let frame = Frame::<FrontendTag>::parse(self.buffer.filled());
-            let frame = frame.map_err(|error| {
-                Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string())
-            })?;
+            let frame = frame
+                .map_err(|error| Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
             let Some(frame) = frame else {
                 self.read().await?;
                 continue;
@@ -340,9 +345,8 @@ impl Wish {
         let options = options.unwrap_or_default();
         // As a server has it: what is named on its own counts more than what is in `options`.
         let options = options.iter().map(|setting| (&*setting.name, &*setting.value));
-        let asked = Asked::new(options.chain(parameters.settings())).map_err(|error| {
-            Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string())
-        })?;
+        let asked = Asked::new(options.chain(parameters.settings()))
+            .map_err(|error| Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
         Ok(Self {
             version: startup.version.agree(ProtocolVersion::NEWEST),
             user: parameters.user().into(),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bs9_config::PoolMode;
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
-    ledger::{Observed, Refused, Request, Origin, Verdict},
+    ledger::{Observed, Origin, Refused, Request, Verdict},
     message::{Report, backend::TransactionStatus},
     tag::{BackendTag, FrontendTag},
 };
@@ -179,7 +179,8 @@ impl Client {
                     let noted = whole.then(|| server.state.note_parameter(body));
                     match noted {
                         Some(Ok(true)) => {
-                            let settings = self.local.share_settings((*server.state.settings).clone());
+                            let settings =
+                                self.local.share_settings((*server.state.settings).clone());
                             server.state.settings.clone_from(&settings);
                             self.settings = settings;
                         }

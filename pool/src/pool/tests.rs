@@ -1,1 +1,149 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use bs9_config::{
+    Admin, Config, Database, PoolMode, Postgres, PostgresAuth, Runtime, ServerAddress, Shards,
+};
+use proptest::prelude::*;
+
 use super::*;
+use crate::{
+    part::Part,
+    plan::{Plan, ServerUser},
+};
+
+fn load(waiting: usize, servers: usize) -> Load {
+    Load { waiting, servers }
+}
+
+#[test]
+fn a_shard_without_waiters_gives_to_the_neediest() {
+    assert_eq!(needier_than(0, &[load(0, 5), load(0, 0)]), None);
+    assert_eq!(needier_than(0, &[load(0, 5), load(1, 9), load(3, 2)]), Some(2));
+    assert_eq!(needier_than(1, &[load(4, 0), load(0, 1)]), Some(0));
+}
+
+#[test]
+fn a_shard_with_waiters_parts_only_with_what_others_clearly_need_more() {
+    assert_eq!(needier_than(0, &[load(100, 10), load(100, 10)]), None);
+    assert_eq!(needier_than(0, &[load(100, 10), load(120, 10)]), None);
+    assert_eq!(needier_than(0, &[load(100, 19), load(100, 1)]), Some(1));
+    assert_eq!(needier_than(0, &[load(100, 10), load(1, 0)]), Some(1));
+    // One server for two shards: in turn.
+    assert_eq!(needier_than(0, &[load(10, 1), load(10, 0)]), Some(1));
+}
+
+proptest! {
+    /// Connections come to rest: where one was just handed over for need, it is not handed back.
+    #[test]
+    fn nothing_travels_back_and_forth(
+        waiting in (1..200usize, 1..200usize),
+        servers in (2..50usize, 1..50usize),
+    ) {
+        let before = [load(waiting.0, servers.0), load(waiting.1, servers.1)];
+        if needier_than(0, &before) == Some(1) {
+            let after = [load(waiting.0, servers.0 - 1), load(waiting.1, servers.1 + 1)];
+            prop_assert_eq!(needier_than(1, &after), None);
+        }
+    }
+
+    /// Someone who waits is served by a shard with nobody waiting, wherever that is.
+    #[test]
+    fn idle_servers_always_find_those_who_wait(
+        loads in prop::collection::vec((0..3usize, 0..5usize), 2..8),
+    ) {
+        let mut loads: Vec<_> = loads.into_iter().map(|(w, s)| load(w, s)).collect();
+        loads[0].waiting = 0;
+        let anyone = loads.iter().any(|load| load.waiting > 0);
+        let chosen = needier_than(0, &loads);
+        prop_assert_eq!(chosen.is_some(), anyone);
+        prop_assert!(chosen.is_none_or(|shard| loads[shard].waiting > 0));
+    }
+}
+
+fn pool(size: usize, shards: usize) -> Arc<Pool> {
+    let database = Database {
+        name: "app".into(),
+        address: ServerAddress::Tcp { host: "127.0.0.1".into(), port: 1 },
+        dbname: None,
+        user: None,
+        password: None,
+        pool_size: size,
+        pool_mode: PoolMode::Transaction,
+    };
+    let postgres = Postgres {
+        auth: PostgresAuth::Trust,
+        pool_mode: PoolMode::Transaction,
+        pool_size: size,
+        max_client_connections: 1,
+        max_waiting_clients: 1,
+        wait_timeout: Duration::ZERO,
+        connect_timeout: Duration::ZERO,
+        login_timeout: Duration::ZERO,
+        server_lifetime: Duration::ZERO,
+        server_idle_timeout: Duration::ZERO,
+        client_idle_timeout: None,
+        idle_transaction_timeout: None,
+        reset_query: "".into(),
+        databases: BTreeMap::from([("app".into(), database.clone())]),
+        users: BTreeMap::new(),
+    };
+    let config = Arc::new(Config {
+        sources: Vec::new(),
+        runtime: Runtime {
+            shards: Shards::Auto,
+            pin: false,
+            drain_timeout: Duration::ZERO,
+            buffer_bytes: 4096,
+            max_connections: 1,
+            watch: false,
+        },
+        admin: Admin { socket: None, listen: None, tokens: Vec::new() },
+        listeners: BTreeMap::new(),
+        clusters: BTreeMap::new(),
+        postgres: Some(postgres),
+    });
+    let part = Part::of(&config, shards, None).unwrap();
+    let user = ServerUser { name: "alice".into(), secret: None };
+    let key = PoolKey { database: "app".into(), user: "alice".into() };
+    let plan = Plan::new(&part, &database, &key.database, &user);
+    Pool::new(key, plan, false, shards)
+}
+
+#[test]
+fn the_limit_is_exact_however_many_shards_try_at_once() {
+    let pool = pool(5, 4);
+    let most = AtomicUsize::new(0);
+    let held = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let Some(permit) = pool.permit() else { continue };
+                    most.fetch_max(held.fetch_add(1, SeqCst) + 1, SeqCst);
+                    held.fetch_sub(1, SeqCst);
+                    drop(permit);
+                }
+            });
+        }
+    });
+    assert!(most.load(SeqCst) <= 5);
+    assert_eq!(pool.open(), 0);
+    let permits: Vec<_> = std::iter::from_fn(|| pool.permit()).collect();
+    assert_eq!(permits.len(), 5);
+}
+
+#[test]
+fn who_starves_is_counted_by_shard() {
+    let pool = pool(1, 3);
+    assert!(!pool.starves_elsewhere(false));
+    pool.set_waiting(1, 2);
+    assert!(pool.starves_elsewhere(false));
+    assert!(!pool.starves_elsewhere(true), "that is the shard itself");
+    pool.set_waiting(2, 1);
+    assert!(pool.starves_elsewhere(true));
+    assert_eq!(pool.starving_shards(1).collect::<Vec<_>>(), [2]);
+    pool.set_waiting(1, 1);
+    pool.set_waiting(1, 0);
+    pool.set_waiting(2, 0);
+    assert!(!pool.starves_elsewhere(false));
+}

@@ -175,7 +175,8 @@ impl Login<'_> {
                 self.authenticate_scram().await?;
             }
             Authentication::Unsupported { code } => {
-                let message = format!("server asks for authentication method {code}, which is not supported");
+                let message =
+                    format!("server asks for authentication method {code}, which is not supported");
                 return Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message));
             }
             Authentication::SaslContinue(_) | Authentication::SaslFinal(_) => {
@@ -192,7 +193,10 @@ impl Login<'_> {
 
     async fn authenticate_scram(&mut self) -> Result<(), LoginFailure> {
         let failed = |error: scram::ScramError| {
-            LoginFailure::new(SqlState::CANNOT_CONNECT, format!("SCRAM login at the server failed: {error}"))
+            LoginFailure::new(
+                SqlState::CANNOT_CONNECT,
+                format!("SCRAM login at the server failed: {error}"),
+            )
         };
         let first = ClientFirst::new(Nonce::random());
         frontend::sasl_initial_response(&mut self.out, scram::MECHANISM, first.message());
@@ -201,8 +205,7 @@ impl Login<'_> {
         let Ok(Authentication::SaslContinue(message)) = Authentication::read(&body) else {
             return Err(LoginFailure::protocol("SASL challenge expected"));
         };
-        let challenge =
-            first.challenge(message, scram::DEFAULT_MAX_ITERATIONS).map_err(failed)?;
+        let challenge = first.challenge(message, scram::DEFAULT_MAX_ITERATIONS).map_err(failed)?;
         let keys = self.scram_keys(&challenge).await?;
         let outcome = challenge.answer(&keys);
         frontend::sasl_response(&mut self.out, outcome.message());

@@ -120,10 +120,12 @@ impl Pooler {
     }
 
     /// Likewise, with a connection string of its own; host and port are filled in.
-    pub(crate) async fn connect_with(&self, settings: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect_with(
+        &self,
+        settings: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let target = format!("host={} port={} ", self.address.ip(), self.address.port());
-        let (client, connection) =
-            tokio_postgres::connect(&(target + settings), NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&(target + settings), NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
     }
