@@ -4,10 +4,11 @@
 CARGO     ?= cargo
 BENCH     ?=
 LOAD      ?=
+GUARD     ?=
 FUZZ_RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test lint bench load fuzz
+.PHONY: help deps run test lint bench guard load fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ bench: ## measure bs9 beside its peers (BENCH="--only pool-simple --json out.jso
 	$(CARGO) build --release --bin bs9 --bin bs9-bench
 	$(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml
 	target/release/bs9-bench $(BENCH)
+
+guard: ## instruction counts of the hot paths against bench/baseline.json (GUARD=--update)
+	@.ci/deps build guard
+	$(CARGO) build --release --locked --bin bs9-guard
+	target/release/bs9-guard $(GUARD)
 
 load: ## put load on a running `make run` (LOAD="…" is passed to bs9 loadtest)
 	@.ci/deps build

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
 
 use crate::bench::Bench;
 use crate::contender::version_of;
@@ -38,8 +39,9 @@ pub(crate) struct Cluster {
     pub(crate) address: SocketAddr,
     pub(crate) version: String,
     bin: PathBuf,
-    /// Held for its end.
+    /// Held for its end, which comes before that of the folder.
     _server: Process,
+    _folder: TempDir,
 }
 
 /// A way to the benchmark's database: directly, or through a contender.
@@ -59,16 +61,19 @@ impl Cluster {
         let bin = newest_bin(Path::new("/usr/lib/postgresql"))?;
         let version = version_of(&bin.join("postgres"), "--version")?;
         let account = account()?;
-        let folder = bench.dir.path().join("postgresql");
-        fs::create_dir_all(&folder)?;
+        let temporary = tempfile::Builder::new()
+            .prefix("postgresql-")
+            .tempdir_in(bench.dir.path())
+            .context("making the folder of the PostgreSQL cluster")?;
+        let folder = temporary.path();
         if let Some(account) = &account {
-            chown(&folder, Some(account.uid), Some(account.gid))?;
+            chown(folder, Some(account.uid), Some(account.gid))?;
         }
         Launch::load(bench, "initdb", &bin.join("initdb"))
             .arguments(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
             .argument(format!("--username={USER}"))
             .argument("--pgdata")
-            .argument(&folder)
+            .argument(folder)
             .account(account.as_ref())
             .start(bench)?
             .finish(SET_UP_LIMIT)?;
@@ -76,7 +81,7 @@ impl Cluster {
         let address = free_address()?;
         let mut server = Launch::anywhere(bench, "postgres", &bin.join("postgres"))
             .argument("-D")
-            .argument(&folder)
+            .argument(folder)
             .argument(format!("--listen_addresses={}", address.ip()))
             .argument(format!("--port={}", address.port()))
             .arguments(SETTINGS.map(|setting| format!("--{setting}")))
@@ -85,7 +90,7 @@ impl Cluster {
             .stop_with(Signal::QUIT)
             .start(bench)?;
         server.wait_until_it_accepts(address)?;
-        let cluster = Self { address, version, bin, _server: server };
+        let cluster = Self { address, version, bin, _server: server, _folder: temporary };
         cluster.fill(bench)?;
         Ok(cluster)
     }

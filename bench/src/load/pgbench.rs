@@ -15,6 +15,10 @@ use crate::process::Launch;
 /// would make the load generator dearer than what it measures.
 const SAMPLED: &str = "0.2";
 
+/// What a run lasts longer than asked: in this time its clients connect and rush
+/// at the pool all at once. Latencies of that are left out.
+const LEAD: Duration = Duration::from_secs(1);
+
 /// What the clients send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queries {
@@ -38,13 +42,13 @@ pub(crate) fn run(
         .argument(format!("--protocol={}", queries.protocol))
         .argument(format!("--client={}", queries.clients))
         .argument("--jobs=1")
-        .argument(format!("--time={}", length.as_secs()))
+        .argument(format!("--time={}", (length + LEAD).as_secs()))
         .argument("--log")
         .argument(format!("--log-prefix={}", latencies.join("log").display()))
         .argument(format!("--sampling-rate={SAMPLED}"))
         .arguments(client.arguments())
         .start(bench)?
-        .finish(length + PATIENCE)?;
+        .finish(length + LEAD + PATIENCE)?;
     let sampled = read_latencies(&latencies)?;
     fs::remove_dir_all(&latencies)?;
     parse(&printed, sampled)
@@ -53,15 +57,36 @@ pub(crate) fn run(
 
 /// Latencies in microseconds, in order, from pgbench's per-transaction log.
 fn read_latencies(folder: &Path) -> anyhow::Result<Vec<u64>> {
-    let mut micros = Vec::new();
+    let mut log = String::new();
     for entry in fs::read_dir(folder)? {
-        let text = fs::read_to_string(entry?.path())?;
-        // client_id transaction_no time script_no time_epoch time_us
-        micros.extend(text.lines().filter_map(|l| l.split(' ').nth(2)?.parse::<u64>().ok()));
+        log.push_str(&fs::read_to_string(entry?.path())?);
     }
-    ensure!(!micros.is_empty(), "pgbench logged no latency");
+    let mut micros = after_lead(&log);
+    ensure!(!micros.is_empty(), "pgbench logged no latency: it hardly got a query through");
     micros.sort_unstable();
     Ok(micros)
+}
+
+/// Latencies of what ended after the lead, which begins with the first end.
+fn after_lead(log: &str) -> Vec<u64> {
+    let ended: Vec<(Duration, u64)> = log.lines().filter_map(parse_transaction).collect();
+    let Some(first) = ended.iter().map(|(end, _)| *end).min() else { return Vec::new() };
+    ended
+        .into_iter()
+        .filter(|(end, _)| *end >= first.saturating_add(LEAD))
+        .map(|(_, micros)| micros)
+        .collect()
+}
+
+/// When a transaction ended, and how many microseconds it took, from
+/// `client_id transaction_no time script_no time_epoch time_us`.
+fn parse_transaction(line: &str) -> Option<(Duration, u64)> {
+    let mut fields = line.split(' ');
+    let micros = fields.nth(2)?.parse().ok()?;
+    let seconds = fields.nth(1)?.parse().ok()?;
+    let fraction = fields.next()?.parse().ok()?;
+    let end = Duration::from_secs(seconds).checked_add(Duration::from_micros(fraction))?;
+    Some((end, micros))
 }
 
 /// Reads pgbench's report. Clients that gave up are errors of their own.
@@ -136,7 +161,20 @@ tps = 25000.000000 (without initial connection time)
         assert_eq!(parse(CLEAN, vec![]), None);
     }
 
+    #[test]
+    fn latencies_of_the_first_second_are_left_out() {
+        let log = "0 1 900 0 1790000000 500000\n1 1 800 0 1790000001 499999\n\
+                   0 2 30 0 1790000001 500000\n1 2 20 0 1790000002 0\nno line\n";
+        assert_eq!(after_lead(log), [30, 20]);
+        assert!(after_lead("").is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn any_line_is_read_or_refused(line in "([0-9]{0,20} ?){0,7}") {
+            let _ = after_lead(&line);
+        }
+
         #[test]
         fn any_text_is_read_or_refused(text in "(?s).{0,300}") {
             let _ = parse(&text, vec![1, 2, 3]);

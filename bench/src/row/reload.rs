@@ -27,6 +27,8 @@ const CHANGED_ROUTES: usize = 100;
 /// Reloads of one turn; the figure is their median.
 const RELOADS: usize = 3;
 const BETWEEN: Duration = Duration::from_millis(300);
+/// How long requests come at least: all through the reloads.
+const LOAD_LENGTH: Duration = Duration::from_secs(4);
 /// What runs beside the reloads. Few connections, as a reload competes with
 /// the shard for the contender's one core.
 const LOAD: Wrk = Wrk { connections: 4, reuse: Reuse::KeepAlive };
@@ -93,13 +95,16 @@ impl Stage for Reloads {
         running.process.wait_until_it_accepts(address)?;
         origin::check(&HttpClient::connect(address)?.get("/")?, origin::SMALL_BODY_BYTES)?;
 
-        let load = wrk::start(bench, address, LOAD, bench.measured)?;
+        let length = bench.measured.max(LOAD_LENGTH);
+        let load = wrk::start(bench, address, LOAD, length)?;
+        let begun = Instant::now();
         let mut seconds = Vec::with_capacity(RELOADS);
         for generation in 1..=RELOADS {
             bench.interrupt.pause(BETWEEN)?;
             self.write(bench, address, generation)?;
             seconds.push(reload(bench, address, generation)?.as_secs_f64());
         }
+        ensure!(begun.elapsed() < length, "{RELOADS} reloads took longer than {length:?} in all");
         let load = load.finish()?;
         let spread = Spread::of(seconds).context("reloads take finite times")?;
         Ok(Figures {
