@@ -169,6 +169,10 @@ impl Client {
             return;
         }
         self.phase = phase;
+        if phase == Phase::Busy {
+            self.timer.clear();
+            return;
+        }
         let limit: Option<Duration> = self.local.with_plan(|plan| {
             let postgres = plan.postgres();
             match phase {

@@ -41,6 +41,7 @@ pub(crate) struct LocalPool {
     plan: RefCell<Arc<Plan>>,
     epoch: StdCell<u64>,
     /// The one used last at the end, to be used next: its caches are warm.
+    #[expect(clippy::vec_box, reason = "a server moves between tasks as one pointer")]
     idle: RefCell<Vec<Box<Server>>>,
     waiters: RefCell<WaitQueue<Box<Server>>>,
     /// How many those are, to be read while they are borrowed.
@@ -232,7 +233,7 @@ impl LocalPool {
     /// shard that needs it more, or else to the idle ones. Closed unless provably clean.
     pub(crate) fn give_back(self: &Rc<Self>, server: Box<Server>) {
         if !server.is_fit() {
-            self.close_dirty(server);
+            self.close_dirty(*server);
             return;
         }
         if self.is_spent(&server) {
@@ -244,7 +245,7 @@ impl LocalPool {
             && self.pool.starves_elsewhere(waits)
             && let Some(shard) = self.pool.needier_than(self.shard.index())
         {
-            self.hand_over(server, shard);
+            self.hand_over(*server, shard);
             return;
         }
         self.put(server);
@@ -301,7 +302,7 @@ impl LocalPool {
     }
 
     /// Closes a server that is not provably clean.
-    pub(crate) fn close_dirty(&self, server: Box<Server>) {
+    pub(crate) fn close_dirty(&self, server: Server) {
         self.cell().closed_dirty.increment();
         tracing::debug!(pool = %self.name(), "a server connection was not provably clean: closed");
         server.close();
@@ -315,14 +316,14 @@ impl LocalPool {
             && let Some(shard) = self.pool.needier_than(self.shard.index())
             && let Some(server) = self.take_idle()
         {
-            self.hand_over(server, shard);
+            self.hand_over(*server, shard);
         }
     }
 
-    fn hand_over(self: &Rc<Self>, server: Box<Server>, shard: usize) {
+    fn hand_over(self: &Rc<Self>, server: Server, shard: usize) {
         let incoming = &self.pool.demand[shard].incoming;
         incoming.fetch_add(1, SeqCst);
-        let sent = Box::new(Mail::Server((*server).send()));
+        let sent = Box::new(Mail::Server(server.send()));
         match self.shard.mail().send(shard, self.engine, sent) {
             Ok(()) => self.cell().handovers.increment(),
             Err(_closes_it) => {

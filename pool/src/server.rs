@@ -115,6 +115,8 @@ pub(crate) enum ServerError {
     Refused(#[from] Refused),
     #[error("a reply to the pool is longer than a buffer")]
     TooLong,
+    #[error("a reply to the pool arrived while a client was linked")]
+    OutOfStep,
     #[error("the server did not answer in time")]
     TimedOut,
 }

@@ -31,7 +31,10 @@ const MAX_KNOWN: usize = 64;
 
 /// Every parameter a server reported when it was logged in to, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Parameters(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub(crate) struct Parameters(Vec<Parameter>);
+
+/// Name and value.
+type Parameter = (Box<[u8]>, Box<[u8]>);
 
 /// Values of the parameters that follow a client: what a client wants, what a server has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ async fn works(pooler: &Pooler, user: &str) {
 }
 
 async fn refused(pooler: &Pooler, settings: &str) -> SqlState {
-    let error = pooler.connect_with(settings).await.err().expect("the login is refused");
+    let Err(error) = pooler.connect_with(settings).await else { panic!("{settings}: let in") };
     error.code().unwrap_or_else(|| panic!("{error}")).clone()
 }
 

@@ -1,4 +1,5 @@
 //! The pool engine between real clients and a real PostgreSQL server.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod authentication;
 mod basics;

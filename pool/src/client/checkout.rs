@@ -87,7 +87,7 @@ impl Client {
                 return Err(End::Setting(failure));
             }
             Err(error) => {
-                self.local.close_dirty(server);
+                self.local.close_dirty(*server);
                 return Err(End::ServerLost(error.to_string()));
             }
         }
@@ -140,7 +140,7 @@ pub(super) fn reset_and_give_back(mut server: Box<Server>, cancelling: Option<Rc
             let outcome = server.run(&query, plan.connect_timeout()).await;
             if !matches!(outcome, Ok(Ok(()))) {
                 tracing::warn!(pool = %local.name(), ?outcome, "the reset query failed: the server connection is closed");
-                local.close_dirty(server);
+                local.close_dirty(*server);
                 return;
             }
         }
@@ -159,11 +159,11 @@ pub(super) fn abandon(server: Box<Server>) {
     let local = Rc::clone(server.seat.local());
     let works = server.state.ledger.condition() == Condition::Busy && !server.stream.has_news();
     if !works || server.state.said_goodbye {
-        local.close_dirty(server);
+        local.close_dirty(*server);
         return;
     }
     tokio::task::spawn_local(async move {
         server.state.target.cancel().await;
-        local.close_dirty(server);
+        local.close_dirty(*server);
     });
 }

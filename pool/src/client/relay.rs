@@ -5,18 +5,33 @@
 //! into, in as many pieces as they arrive. A direction whose receiver does not read stops
 //! reading its sender; the other direction goes on regardless.
 
-use std::task::{Context, Poll};
+use std::{
+    ops::Range,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bs9_config::PoolMode;
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
-    ledger::{Observed, Origin, Refused, Request, Verdict},
+    ledger::{Origin, Refused, Request, Verdict},
     message::{Report, backend::TransactionStatus},
     tag::{BackendTag, FrontendTag},
 };
 
 use super::{Client, End, Phase};
-use crate::server::{Server, ServerError};
+use crate::{
+    server::{Server, ServerError},
+    settings::Settings,
+};
+
+/// What a message from the server means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    ForClient,
+    /// Statement mode, and a transaction was begun.
+    RefusedTransaction,
+}
 
 /// How a server's work for a client ended.
 pub(super) enum Outcome {
@@ -134,9 +149,7 @@ impl Client {
 
     /// Checks off what was read from the server and approves what is for the client.
     fn scan_down(&mut self, server: &mut Server, mode: PoolMode) -> Result<(), Outcome> {
-        loop {
-            let Some(buffer) = &mut self.down.buffer else { return Ok(()) };
-            let room = buffer.len() < self.local.shard().buffers().buffer_bytes();
+        while let Some(buffer) = &self.down.buffer {
             let unread = &buffer.filled()[self.down.approved..];
             if server.state.remaining > 0 {
                 let count = unread.len().min(server.state.remaining as usize);
@@ -149,70 +162,76 @@ impl Client {
                 continue;
             }
             let header = Header::<BackendTag>::parse(unread);
-            let header = header.map_err(|error| lost(server, error.into()))?;
-            let Some(header) = header else { return Ok(()) };
+            let Some(header) = header.map_err(|error| lost(server, error.into()))? else {
+                return Ok(());
+            };
             let total = header.total_len();
             let here = unread.len().min(total);
-            let body = &unread[HEADER_LEN..here];
-            // Messages that must be seen whole; none of them is ever long.
             let whole = here == total;
-            let must_be_whole = matches!(
-                header.tag,
-                BackendTag::ReadyForQuery | BackendTag::ParameterStatus | BackendTag::ErrorResponse
-            );
-            if must_be_whole && !whole && (room || self.down.approved > 0) {
-                return Ok(());
-            }
-            let observed = match header.tag {
-                BackendTag::ReadyForQuery => {
-                    let status = TransactionStatus::read(body);
-                    let status = status.map_err(|error| lost(server, error.into()))?;
-                    if mode == PoolMode::Statement && status != TransactionStatus::Idle {
-                        return Err(Outcome::Ended(End::TransactionRefused));
-                    }
-                    if status == TransactionStatus::Idle {
-                        self.local.cell().transactions.increment();
-                    }
-                    server.state.ledger.ready(status)
-                }
-                BackendTag::ParameterStatus => {
-                    let noted = whole.then(|| server.state.note_parameter(body));
-                    match noted {
-                        Some(Ok(true)) => {
-                            let settings =
-                                self.local.share_settings((*server.state.settings).clone());
-                            server.state.settings.clone_from(&settings);
-                            self.settings = settings;
-                        }
-                        Some(Ok(false)) => {}
-                        // It may be right and too long for us: what the server has is not known.
-                        Some(Err(_)) | None => server.state.unfit = true,
-                    }
-                    server.state.ledger.observe(header.tag)
-                }
-                BackendTag::ErrorResponse => {
-                    let fatal = Report::read(body).is_ok_and(|report| report.is_fatal());
-                    server.state.said_goodbye |= fatal;
-                    server.state.ledger.observe(header.tag)
-                }
-                tag => server.state.ledger.observe(tag),
-            };
-            let Observed { verdict, .. } = observed.map_err(|error| lost(server, error.into()))?;
-            if server.state.ledger.is_skipping() {
-                while server.state.ledger.settle().is_some() {}
-            }
-            match verdict {
-                Verdict::Forward | Verdict::Aside => {
-                    server.state.remaining = (total - here) as u32;
-                    self.down.approved += here;
-                    self.down.inside = here < total;
-                }
-                Verdict::Swallow => {
-                    // The pool asks for itself only while no client is linked.
-                    let error = ServerError::TooLong;
-                    return Err(lost(server, error));
+            if must_be_whole(header.tag) && !whole {
+                let room = buffer.len() < self.local.shard().buffers().buffer_bytes();
+                if room || self.down.approved > 0 {
+                    return Ok(());
                 }
             }
+            let checked = self.check_off(server, mode, header.tag, HEADER_LEN..here, whole);
+            if checked.map_err(|error| lost(server, error))? == Checked::RefusedTransaction {
+                return Err(Outcome::Ended(End::TransactionRefused));
+            }
+            server.state.remaining = (total - here) as u32;
+            self.down.approved += here;
+            self.down.inside = !whole;
+        }
+        Ok(())
+    }
+
+    /// Checks off the first message that is not approved yet, of whose bytes `body` are here.
+    #[inline]
+    fn check_off(
+        &mut self,
+        server: &mut Server,
+        mode: PoolMode,
+        tag: BackendTag,
+        body: Range<usize>,
+        whole: bool,
+    ) -> Result<Checked, ServerError> {
+        let state = &mut server.state;
+        let buffer = self.down.buffer.as_ref().expect("the message is in the buffer");
+        let body = &buffer.filled()[self.down.approved..][body];
+        let observed = match tag {
+            BackendTag::ReadyForQuery => {
+                let status = TransactionStatus::read(body)?;
+                let observed = state.ledger.ready(status)?;
+                if status == TransactionStatus::Idle {
+                    self.local.cell().transactions.increment();
+                } else if mode == PoolMode::Statement {
+                    return Ok(Checked::RefusedTransaction);
+                }
+                observed
+            }
+            BackendTag::ParameterStatus => {
+                // Too long for a buffer, or malformed: what the server has is not known.
+                let changed = if whole { state.note_parameter(body).ok() } else { None };
+                state.unfit |= changed.is_none();
+                if changed == Some(true) {
+                    let settings = self.local.share_settings(Settings::clone(&state.settings));
+                    state.settings = Arc::clone(&settings);
+                    self.settings = settings;
+                }
+                state.ledger.observe(tag)?
+            }
+            BackendTag::ErrorResponse => {
+                state.said_goodbye |= Report::read(body).is_ok_and(|report| report.is_fatal());
+                let observed = state.ledger.observe(tag)?;
+                while state.ledger.settle().is_some() {}
+                observed
+            }
+            tag => state.ledger.observe(tag)?,
+        };
+        match observed.verdict {
+            Verdict::Forward | Verdict::Aside => Ok(Checked::ForClient),
+            // The pool asks for itself only while no client is linked.
+            Verdict::Swallow => Err(ServerError::OutOfStep),
         }
     }
 
@@ -310,6 +329,15 @@ impl Client {
             self.up.approved += here;
         }
     }
+}
+
+/// Messages that are looked into. None of them is long, as a rule.
+#[inline]
+fn must_be_whole(tag: BackendTag) -> bool {
+    matches!(
+        tag,
+        BackendTag::ReadyForQuery | BackendTag::ParameterStatus | BackendTag::ErrorResponse
+    )
 }
 
 /// The server connection is of no more use, and the client's ends with it.

@@ -38,12 +38,6 @@ impl Reply {
         let report = Report::read(&self.body).expect("an error or notice");
         String::from_utf8_lossy(report.sqlstate().unwrap_or_default()).into_owned()
     }
-
-    /// The message of an error.
-    pub(crate) fn message(&self) -> String {
-        let report = Report::read(&self.body).expect("an error or notice");
-        String::from_utf8_lossy(report.message().unwrap_or_default()).into_owned()
-    }
 }
 
 impl Dialogue {
