@@ -18,21 +18,7 @@ fn pgbench(pooler: &Pooler, arguments: &[&str]) {
     assert!(!said.contains("error"), "{said}");
 }
 
-fn prepared_tables() {
-    let cluster = Cluster::shared();
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let made = Cluster::tool("pgbench")
-            .args(["-h", "127.0.0.1", "-p", &cluster.port().to_string(), "-U", "alice"])
-            .args(["-q", "-i", "-s", "1", "app"])
-            .output()
-            .expect("pgbench runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    });
-}
-
 fn pooler(mode: PoolMode, size: usize) -> Pooler {
-    prepared_tables();
     Pooler::start(|config| {
         let database = config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap();
         (database.pool_mode, database.pool_size) = (mode, size);

@@ -91,7 +91,7 @@ async fn the_limit_holds_over_all_shards_and_everyone_is_served() {
     let clients = (0..24).map(|n| {
         let pooler = Arc::clone(&pooler);
         tokio::spawn(async move {
-            let client = pooler.connect("bob").await;
+            let client = pooler.connect("crowd").await;
             for round in 0..40 {
                 let text = format!("SELECT {}", n * 1000 + round);
                 let rows = client.simple_query(&text).await.unwrap();
@@ -101,7 +101,7 @@ async fn the_limit_holds_over_all_shards_and_everyone_is_served() {
         })
     });
     let clients: Vec<_> = clients.collect();
-    let watch = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bob'";
+    let watch = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'crowd'";
     let mut most = 0;
     while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
         most = most.max(Cluster::shared().sql(watch).parse().unwrap());
@@ -111,7 +111,7 @@ async fn the_limit_holds_over_all_shards_and_everyone_is_served() {
         client.await.unwrap();
     }
     assert!(most <= 3, "{most} connections where 3 are allowed");
-    let status = pooler.status("bob");
+    let status = pooler.status("crowd");
     assert!(status.server_connects_total <= 3, "{status:?}");
     assert_eq!(status.servers_closed_dirty_total, 0);
     assert_eq!(status.clients_waiting, 0);
@@ -216,12 +216,12 @@ fn idle_and_old_servers_are_closed() {
 #[tokio::test]
 async fn a_server_that_died_idle_is_replaced_unnoticed() {
     let pooler = Pooler::start(with_mode(PoolMode::Transaction, 2));
-    let client = pooler.connect("by_md5").await;
+    let client = pooler.connect("mortal").await;
     for _ in 0..5 {
         client.simple_query("SELECT 1").await.unwrap();
-        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'by_md5'";
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'";
         Cluster::shared().sql(kill);
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'by_md5'";
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mortal'";
         crate::postgres::eventually_async("the server has gone", || {
             Cluster::shared().sql(gone) == "0"
         })

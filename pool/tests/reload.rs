@@ -106,7 +106,7 @@ fn a_drain_ends_the_idle_and_lets_transactions_finish() {
 fn a_drain_does_not_wait_beyond_its_deadline() {
     let pooler = Pooler::start(|_| {});
     let mut busy = Dialogue::log_in(pooler.address, "alice", &[]);
-    busy.query("SELECT pg_sleep(3600)");
+    busy.query("SELECT pg_sleep(60)");
     pooler.wait_for("alice", "the query runs", |pool| pool.servers_active == 1);
     pooler.drain(Duration::from_millis(100)).blocking_recv().unwrap();
     assert_eq!(busy.next(), None);

@@ -353,14 +353,14 @@ fn notifications_reach_the_session_that_listens() {
 fn what_an_idle_server_says_unasked_does_no_harm() {
     let pooler = small_pool();
     let mut client = single(&pooler);
-    client.query("LISTEN news");
+    client.query("LISTEN gossip");
     client.until_ready();
     let pid = client.value("SELECT pg_backend_pid()");
     clean(&pooler);
     let other = Pooler::start(|_| {});
     let mut speaker = single(&other);
     for _ in 0..10 {
-        speaker.query("NOTIFY news, 'nobody hears'");
+        speaker.query("NOTIFY gossip, 'nobody hears'");
         speaker.until_ready();
     }
     assert_eq!(client.value("SELECT pg_backend_pid()"), pid);

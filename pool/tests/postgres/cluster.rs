@@ -25,23 +25,60 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A running cluster; stopped and removed when dropped.
 pub(crate) struct Cluster {
-    folder: tempfile::TempDir,
+    folder: Folder,
     port: u16,
-    child: Child,
+    child: Option<Child>,
+}
+
+enum Folder {
+    /// This process's, removed with it.
+    Own(tempfile::TempDir),
+    /// Other processes use it, too.
+    Shared(PathBuf),
 }
 
 impl Cluster {
     /// The password of every user of the cluster that has one.
     pub(crate) const PASSWORD: &str = PASSWORD;
 
-    /// One for all tests of this process. Lives until the process ends.
+    /// One for all tests, whichever process they run in. It outlives this process, and is
+    /// stopped and removed a few seconds after the last one that uses it has ended.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let cluster = Self::start();
-            cluster.stop_when_process_ends();
-            cluster
-        })
+        SHARED.get_or_init(Self::share)
+    }
+
+    fn share() -> Self {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let open = |name: &str| {
+            let file = fs::OpenOptions::new().create(true).append(true).open(place.join(name));
+            file.expect("a file in the target folder")
+        };
+        // Held until the process ends: the cluster is in use.
+        let in_use = Box::leak(Box::new(open("pool-cluster.users")));
+        in_use.lock_shared().expect("a lock");
+        let starting = open("pool-cluster.start");
+        starting.lock().expect("a lock");
+        let note = place.join("pool-cluster.place");
+        let known = fs::read_to_string(&note).unwrap_or_default();
+        if let Some((port, folder)) = known.split_once(' ')
+            && let Ok(port) = port.parse()
+            && is_ready(port)
+            && Path::new(folder).exists()
+        {
+            return Self { folder: Folder::Shared(folder.into()), port, child: None };
+        }
+        let mut cluster = Self::start();
+        cluster.make_pgbench_tables();
+        let folder = cluster.path().to_owned();
+        if let Folder::Own(own) = &mut cluster.folder {
+            own.disable_cleanup(true);
+        }
+        stop_when_unused(open("pool-cluster.users"), &folder);
+        fs::write(&note, format!("{} {}", cluster.port, folder.display())).expect("a note");
+        // Dropped without stopping: it is everybody's now.
+        cluster.child = None;
+        Self { folder: Folder::Shared(folder), port: cluster.port, child: None }
     }
 
     /// Makes a cluster with the users of [`HBA`] and starts it.
@@ -62,8 +99,8 @@ impl Cluster {
         assert!(made.success(), "initdb failed");
         fs::write(data.join("pg_hba.conf"), HBA).expect("pg_hba.conf");
         let port = free_port();
-        let child = Self::launch(folder.path(), port);
-        let cluster = Self { folder, port, child };
+        let child = Some(Self::launch(folder.path(), port));
+        let cluster = Self { folder: Folder::Own(folder), port, child };
         cluster.wait_until_ready();
         cluster.make_users();
         cluster
@@ -79,17 +116,13 @@ impl Cluster {
             .args(["-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB"])
             .stdout(Stdio::null())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .expect("postgres runs")
     }
 
     fn wait_until_ready(&self) {
-        eventually("the cluster takes connections", || {
-            command("pg_isready")
-                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
-                .status()
-                .is_ok_and(|status| status.success())
-        });
+        eventually("the cluster takes connections", || is_ready(self.port));
     }
 
     fn make_users(&self) {
@@ -97,12 +130,23 @@ impl Cluster {
             "CREATE DATABASE app;
              CREATE ROLE alice SUPERUSER LOGIN;
              CREATE ROLE bob LOGIN;
+             CREATE ROLE crowd LOGIN;
+             CREATE ROLE mortal LOGIN;
              SET password_encryption = 'md5';
              CREATE ROLE by_md5 LOGIN PASSWORD '{PASSWORD}';
              SET password_encryption = 'scram-sha-256';
              CREATE ROLE by_scram LOGIN PASSWORD '{PASSWORD}';
              CREATE ROLE by_password LOGIN PASSWORD '{PASSWORD}';"
         ));
+    }
+
+    fn make_pgbench_tables(&self) {
+        let made = command("pgbench")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "alice"])
+            .args(["-q", "-i", "-s", "1", "app"])
+            .output()
+            .expect("pgbench runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
     /// Runs statements as the superuser, past the pool; returns what the last one printed.
@@ -130,7 +174,7 @@ impl Cluster {
 
     /// Where its Unix socket is.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join(format!(".s.PGSQL.{}", self.port))
+        self.path().join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// A program that comes with the server.
@@ -140,36 +184,23 @@ impl Cluster {
 
     /// Stops the server at once, without goodbye.
     pub(crate) fn stop(&mut self) {
-        stop(&self.folder.path().join("data"));
-        let _ended = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            stop(&self.path().join("data"));
+            let _ended = child.wait();
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match &self.folder {
+            Folder::Own(folder) => folder.path(),
+            Folder::Shared(folder) => folder,
+        }
     }
 
     /// Starts it again on the same port.
     pub(crate) fn start_again(&mut self) {
-        self.child = Self::launch(self.folder.path(), self.port);
+        self.child = Some(Self::launch(self.path(), self.port));
         self.wait_until_ready();
-    }
-
-    /// A static is never dropped: a watcher that outlives the process stops the server.
-    fn stop_when_process_ends(&self) {
-        let script = "read -r _; \"$1\" stop -D \"$2/data\" -m immediate -s; rm -rf \"$2\"";
-        let mut watcher = Command::new("sh");
-        let account = server_account();
-        if let Some((user, group)) = account {
-            watcher.uid(user).gid(group);
-        }
-        let watcher = watcher
-            .args(["-c", script, "sh"])
-            .arg(binaries().join("pg_ctl"))
-            .arg(self.folder.path())
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh runs");
-        // Its standard input ends when this process does.
-        std::mem::forget(watcher);
     }
 }
 
@@ -177,6 +208,43 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn is_ready(port: u16) -> bool {
+    command("pg_isready")
+        .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Leaves somebody behind who stops and removes a cluster when nobody has held a lock on
+/// `users` for a while. Whoever comes meanwhile waits, and then starts another.
+fn stop_when_unused(users: fs::File, folder: &Path) {
+    let script = "\
+        unused=0
+        while sleep 1; do
+            if ! flock -n -x 0; then unused=0; continue; fi
+            unused=$((unused + 1))
+            if [ $unused -ge 5 ]; then break; fi
+            flock -u 0
+        done
+        \"$1\" stop -D \"$2/data\" -m immediate -s
+        rm -rf \"$2\"";
+    let mut watcher = Command::new("sh");
+    if let Some((user, group)) = server_account() {
+        watcher.uid(user).gid(group);
+    }
+    let watcher = watcher
+        .args(["-c", script, "sh"])
+        .arg(binaries().join("pg_ctl"))
+        .arg(folder)
+        .current_dir("/")
+        .stdin(users)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn();
+    drop(watcher.expect("sh runs"));
 }
 
 fn stop(data: &Path) {

@@ -77,7 +77,8 @@ impl Pooler {
     }
 
     fn postgres(cluster: &Cluster) -> Postgres {
-        let users = ["alice", "bob", "by_md5", "by_scram", "by_password"].map(|name| {
+        let users = ["alice", "bob", "crowd", "mortal", "by_md5", "by_scram", "by_password"];
+        let users = users.map(|name| {
             let secret = Some(UserSecret::Plain(Secret::new(Cluster::PASSWORD)));
             let name: Arc<str> = name.into();
             (Arc::clone(&name), PostgresUser { name, secret })
