@@ -52,10 +52,17 @@ fn modules_have_names_of_their_own() {
         .map(|(path, _)| path)
         .filter(|path| {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
-            stem.is_none_or(|stem| stem == "mod" || NAMELESS.contains(&stem))
+            stem.is_none_or(|stem| NAMELESS.contains(&stem))
+                || (stem == Some("mod") && !is_shared_by_tests(path))
         })
         .collect();
     assert!(nameless.is_empty(), "name the noun (`thing.rs` beside `thing/`): {nameless:#?}");
+}
+
+/// `tests/thing/mod.rs`: beside the tests, Cargo would take `thing.rs` for a test of its own.
+fn is_shared_by_tests(path: &Path) -> bool {
+    let tests = path.parent().and_then(Path::parent);
+    tests.is_some_and(|folder| folder.ends_with("tests"))
 }
 
 /// Lines up to the module of tests that closes a file.

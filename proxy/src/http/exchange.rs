@@ -538,7 +538,15 @@ impl Response<'_, '_> {
                 self.lease.keep(self.stream);
             }
         }
-        if sent_whole && self.opening.client_keep_alive { Fate::KeepAlive } else { Fate::Close }
+        let facts = &self.exchange.facts;
+        if sent_whole && self.opening.client_keep_alive {
+            Fate::KeepAlive
+        } else if !facts.keep_alive && facts.framing == BodyFraming::None {
+            // The client asked for it, and has nothing more to send that a reset could answer.
+            Fate::Done
+        } else {
+            Fate::Close
+        }
     }
 
     /// The response was cut off after its head had been sent: the client's connection

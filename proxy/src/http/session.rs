@@ -34,6 +34,8 @@ pub(super) enum Fate {
     KeepAlive,
     /// Closed in good order: the client has been told, or knows.
     Close,
+    /// Closed at once: all has been said, on both sides.
+    Done,
     /// Closed at once: the client is gone, or must see that something was cut off.
     Abort,
 }
@@ -52,7 +54,7 @@ impl Session {
                 // An empty buffer goes back to its pool: idle connections hold none.
                 Fate::KeepAlive => ahead = (!buffer.is_empty()).then_some(buffer),
                 Fate::Close => return self.client.linger(buffer).await,
-                Fate::Abort => return,
+                Fate::Done | Fate::Abort => return,
             }
         }
     }
