@@ -226,8 +226,8 @@ impl Upward {
         self.stalled = false;
     }
 
-    fn buffer(&mut self, shard: &Shard) -> &mut Buffer {
-        self.buffer.get_or_insert_with(|| shard.buffers().take())
+    fn is_full(&self) -> bool {
+        self.buffer.as_ref().is_some_and(Buffer::is_full)
     }
 
     fn is_empty(&self) -> bool {

@@ -192,9 +192,10 @@ impl LocalPool {
         self.cell().clients_waiting.increment();
         self.cell().clients_active.decrement();
         self.waiters_changed();
-        // A full pool whose servers are all here brings one back by itself, or says so when
-        // one is gone: nothing for the keeper to do.
-        if !self.alone || self.pool.open() < self.with_plan(|plan| plan.pool_size) {
+        // With the pool full and no server idle anywhere, one comes back by itself, or whoever
+        // closes it says so: nothing for the keeper to do.
+        let room = self.pool.open() < self.with_plan(|plan| plan.pool_size);
+        if room || self.pool.idle_shards(self.shard.index()).next().is_some() {
             self.alarm.notify_one();
         }
         Ok(())

@@ -57,16 +57,9 @@ impl Client {
             Poll::Pending => {}
         }
         // A client that gives up is not to be served; more of what it sends is welcome.
-        loop {
-            let shard = self.local.shard();
-            if self.stream.poll_read_ready(cx).is_pending() {
-                break;
-            }
-            let buffer = self.up.buffer(shard);
-            if buffer.is_full() {
-                break;
-            }
-            match self.stream.poll_read(cx, buffer) {
+        while !self.up.is_full() {
+            let buffers = self.local.shard().buffers();
+            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),

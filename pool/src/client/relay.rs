@@ -131,13 +131,8 @@ impl Client {
             if self.is_released(server, mode) {
                 return Ok(());
             }
-            match server.stream.poll_read_ready(cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Err(error)) => return Err(lost(server, error.into())),
-                Poll::Ready(Ok(())) => {}
-            }
-            let shard = self.local.shard();
-            match server.stream.poll_read(cx, self.down.buffer(shard)) {
+            let buffers = self.local.shard().buffers();
+            match server.stream.poll_read_pooled(cx, &mut self.down.buffer, buffers) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(lost(server, ServerError::Closed)),
                 Poll::Ready(Ok(_)) => {}
@@ -248,13 +243,8 @@ impl Client {
             if self.up.stalled {
                 return Ok(());
             }
-            match self.stream.poll_read_ready(cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Err(_)) => return Err(End::Gone.into()),
-                Poll::Ready(Ok(())) => {}
-            }
-            let shard = self.local.shard();
-            match self.stream.poll_read(cx, self.up.buffer(shard)) {
+            let buffers = self.local.shard().buffers();
+            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone.into()),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),

@@ -36,11 +36,8 @@ impl Client {
             if self.take_request()? {
                 return Ok(true);
             }
-            if self.stream.poll_read_ready(cx).map_err(|_| End::Gone)?.is_pending() {
-                return Ok(false);
-            }
-            let shard = self.local.shard();
-            match self.stream.poll_read(cx, self.up.buffer(shard)) {
+            let buffers = self.local.shard().buffers();
+            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),

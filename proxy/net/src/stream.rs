@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::Buffer;
+use crate::{Buffer, BufferPool};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +122,32 @@ impl Stream {
     /// # Errors
     /// As `read(2)`. The buffer must have room: a full one would read as the end.
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut Buffer) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, || into)
+    }
+
+    /// Likewise, with a buffer that is taken from `buffers` when there is something to read
+    /// and none yet.
+    ///
+    /// # Errors
+    /// As [`poll_read`](Self::poll_read).
+    pub fn poll_read_pooled(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut Option<Buffer>,
+        buffers: &Rc<BufferPool>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, || into.get_or_insert_with(|| buffers.take()))
+    }
+
+    fn poll_read_with<'a>(
+        &self,
+        cx: &mut Context<'_>,
+        into: impl FnOnce() -> &'a mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        let mut guard = ready!(self.0.poll_read_ready(cx))?;
+        let into = into();
         debug_assert!(!into.is_full(), "reading into a full buffer");
         loop {
-            let mut guard = ready!(self.0.poll_read_ready(cx))?;
             let room = into.spare();
             let wanted = room.len();
             // recv(2) and send(2) go straight to the socket; read(2) and write(2) get there
@@ -136,7 +160,10 @@ impl Stream {
                     into.commit(count);
                     return Poll::Ready(Ok(count));
                 }
-                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::AGAIN) => {
+                    guard.clear_ready();
+                    guard = ready!(self.0.poll_read_ready(cx))?;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
