@@ -23,7 +23,7 @@ run: ## build, then run a complete sample: proxy, pool, PostgreSQL, manager
 
 test: ## all tests of the workspace
 	@.ci/deps build run test
-	$(CARGO) nextest run --workspace
+	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
 # cargo-deny's `advisories` check is left out: it downloads a database from a
