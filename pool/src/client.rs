@@ -87,12 +87,7 @@ enum Phase {
 }
 
 impl Client {
-    /// Serves it until it leaves.
-    async fn run(mut self) {
-        let end = self.work().await;
-        self.part(end).await;
-    }
-
+    /// Serves it until there is a reason to end.
     async fn work(&mut self) -> End {
         loop {
             if let Err(end) = self.request().await {

@@ -30,9 +30,10 @@ use crate::{
 
 /// A connection was accepted.
 pub(crate) async fn serve(home: Rc<PoolShard>, connection: Connection) {
-    // Boxed, so that a client that has logged in no longer pays for it.
-    if let Some(client) = Box::pin(greet(home, connection)).await {
-        client.run().await;
+    // Boxed, so that a client at work pays neither for its login nor for its end.
+    if let Some(mut client) = Box::pin(greet(home, connection)).await {
+        let end = client.work().await;
+        Box::pin(client.part(end)).await;
     }
 }
 
@@ -98,7 +99,7 @@ struct Admission {
     asked: Asked,
 }
 
-async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Client> {
+async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client>> {
     let Connection { stream, peer, slot, open } = connection;
     let part = home.part();
     let timer = home.shard.timer();
@@ -121,7 +122,8 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Client> {
     let Greeting { home, stream, buffer, mut out, .. } = greeting;
     let Admission { permit, version, pool, asked } = admission;
     let local = home.local(&pool);
-    let mut client = Client {
+    // Boxed as well: a task keeps room for each place a value passes through.
+    let mut client = Box::new(Client {
         stream,
         timer,
         phase: Phase::Login,
@@ -136,7 +138,7 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Client> {
         _slot: slot,
         _open: open,
         local,
-    };
+    });
     if let Err(end) = client.welcome(asked, &mut out).await {
         client.part(end).await;
         return None;
