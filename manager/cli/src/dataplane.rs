@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use bs9_api::{AdminAddress, AdminServer, Process, endpoints::data_plane_router};
 use bs9_config::Config;
-use bs9_net::{Host, StartError};
+use bs9_net::{Host, PrepareError, StartError};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
@@ -177,14 +177,16 @@ fn admin_unavailable(error: bs9_api::BindError) -> Failure {
 
 fn not_started(error: StartError) -> Failure {
     let exit = match &error {
-        StartError::Bind(bind) => Exit::of_io(&bind.source),
-        StartError::Compile(_) | StartError::NoEngine { .. } => Exit::Config,
+        StartError::Prepare(PrepareError::Bind(bind)) => Exit::of_io(&bind.source),
+        StartError::Prepare(PrepareError::Compile(_) | PrepareError::NoEngine { .. }) => {
+            Exit::Config
+        }
         StartError::Shard(_) => Exit::System,
     };
     let failure = Failure::new(exit, error.to_string());
     match error {
-        StartError::Bind(bind) => failure.because(bind.source),
+        StartError::Prepare(PrepareError::Bind(bind)) => failure.because(bind.source),
         StartError::Shard(cause) => failure.because(cause),
-        StartError::Compile(_) | StartError::NoEngine { .. } => failure,
+        StartError::Prepare(PrepareError::Compile(_) | PrepareError::NoEngine { .. }) => failure,
     }
 }

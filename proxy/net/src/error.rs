@@ -22,9 +22,9 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Why the data plane did not start.
+/// Why a configuration cannot be put in force.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum PrepareError {
     /// An address is taken or not ours to take.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -39,6 +39,14 @@ pub enum StartError {
         /// The protocol it asks for.
         protocol: &'static str,
     },
+}
+
+/// Why the data plane did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its configuration cannot be put in force.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// A thread could not be started.
     #[error("a shard could not be started")]
     Shard(#[source] io::Error),
@@ -47,32 +55,10 @@ pub enum StartError {
 /// Why a reload was refused; nothing has changed.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// An address of a new listener is taken or not ours to take.
+    /// The new configuration cannot be put in force.
     #[error(transparent)]
-    Bind(#[from] BindError),
-    /// An engine cannot carry the configuration out.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// A listener's protocol has no engine in this program.
-    #[error("listener {listener}: no engine speaks {protocol}")]
-    NoEngine {
-        /// The listener's name.
-        listener: String,
-        /// The protocol it asks for.
-        protocol: &'static str,
-    },
+    Prepare(#[from] PrepareError),
     /// The data plane is about to end.
     #[error("the data plane is draining")]
     Draining,
-}
-
-impl From<StartError> for ReloadError {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Bind(error) => Self::Bind(error),
-            StartError::Compile(error) => Self::Compile(error),
-            StartError::NoEngine { listener, protocol } => Self::NoEngine { listener, protocol },
-            StartError::Shard(_) => Self::Draining,
-        }
-    }
 }

@@ -27,7 +27,7 @@ pub use buffer::{Buffer, BufferPool};
 pub use clock::{CoarseInstant, now, refresh as refresh_clock};
 pub use counter::{Counter, Gauge, PerShard};
 pub use engine::{CompileContext, CompileError, Connection, ControlContext, Engine, ShardEngine};
-pub use error::{BindError, ReloadError, StartError};
+pub use error::{BindError, PrepareError, ReloadError, StartError};
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
 pub use listener::{ConnectionSlot, Listener, ListenerId};
 pub use shard::{OpenGuard, Shard, ShardMail};

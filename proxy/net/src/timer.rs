@@ -265,17 +265,9 @@ impl Timer {
         .await
     }
 
-    /// Waits for `work` that a drain need not wait for, such as the next request
-    /// of a keep-alive connection.
-    ///
-    /// # Errors
-    /// Each [`Interrupted`].
-    pub async fn guard_idle<F: Future>(&self, work: F) -> Result<F::Output, Interrupted> {
-        self.guard_idle_while(work, || true).await
-    }
-
-    /// Likewise, for as long as `wanted` says so; it is asked again whenever
-    /// [`Shard::look_again`](crate::Shard::look_again) is called. When it no longer does,
+    /// Waits for `work` that a drain need not wait for, such as the next request of a
+    /// keep-alive connection, and for as long as `wanted` says so. `wanted` is asked again
+    /// whenever [`Shard::look_again`](crate::Shard::look_again) is called; when it says no,
     /// the wait ends like in a drain.
     ///
     /// # Errors
@@ -372,7 +364,7 @@ mod tests {
             let (idle, busy) = (Timer::new(&wheel), Timer::new(&wheel));
             let other = Rc::clone(&wheel);
             tokio::task::spawn_local(async move { other.enter(Phase::Draining) });
-            let ended = idle.guard_idle(std::future::pending::<()>()).await;
+            let ended = idle.guard_idle_while(std::future::pending::<()>(), || true).await;
             assert_eq!(ended, Err(Interrupted::Draining));
             tokio::task::spawn_local(async move { wheel.enter(Phase::Aborting) });
             let ended = busy.guard(std::future::pending::<()>()).await;

@@ -18,8 +18,8 @@ use std::{
 
 use bs9_config::{BindAddress, Config, ListenerProtocol};
 use bs9_net::{
-    CompileContext, CompileError, Connection, ControlContext, Engine, Host, Shard, ShardEngine,
-    Snapshot, StartError,
+    CompileContext, CompileError, Connection, ControlContext, Engine, Host, PrepareError, Shard,
+    ShardEngine, Snapshot, StartError,
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -99,7 +99,7 @@ impl ShardEngine for EchoShard {
             connection.stream.write_all(&number).await.ok()?;
             loop {
                 timer.set(PATIENCE);
-                let waited = timer.guard_idle(connection.stream.readable()).await;
+                let waited = timer.guard_idle_while(connection.stream.readable(), || true).await;
                 waited.ok()?.ok()?;
                 let mut buffer = shard.buffers().take();
                 if connection.stream.read(&mut buffer).await.ok()? == 0 {
@@ -244,12 +244,15 @@ fn a_taken_port_and_a_refusing_engine_keep_the_host_from_starting() {
         let wanted = config(1, &[("a", &taken.local_addr().unwrap().to_string())]);
         let engine = Arc::new(Echo::default());
         let begin = || Host::start(Arc::clone(&wanted), vec![Arc::clone(&engine) as _]);
-        assert!(matches!(begin().err(), Some(StartError::Bind(_))));
+        assert!(matches!(begin().err(), Some(StartError::Prepare(PrepareError::Bind(_)))));
         drop(taken);
         engine.refuses.store(true, SeqCst);
-        assert!(matches!(begin().err(), Some(StartError::Compile(_))));
+        assert!(matches!(begin().err(), Some(StartError::Prepare(PrepareError::Compile(_)))));
         let nobody = Host::start(Arc::clone(&wanted), Vec::new()).err();
-        assert!(matches!(nobody, Some(StartError::NoEngine { protocol: "http", .. })));
+        assert!(matches!(
+            nobody,
+            Some(StartError::Prepare(PrepareError::NoEngine { protocol: "http", .. }))
+        ));
         engine.refuses.store(false, SeqCst);
         begin().unwrap().drain(PATIENCE).await;
     });

@@ -2,7 +2,7 @@
 
 use bs9_api::types::ConfigError;
 use bs9_config::{Diagnostic, Report, Severity};
-use bs9_net::ReloadError;
+use bs9_net::{PrepareError, ReloadError};
 
 /// Every error of a report; warnings refuse nothing.
 pub(super) fn of_report(report: &Report) -> Vec<ConfigError> {
@@ -24,16 +24,18 @@ fn of_diagnostic(found: &Diagnostic) -> ConfigError {
 
 /// Why a valid configuration cannot be put in force.
 pub(super) fn of_refusal(error: &ReloadError) -> ConfigError {
-    let key = match error {
-        ReloadError::Bind(bind) => Some(format!("listeners.{}.bind", bind.listener)),
-        ReloadError::Compile(compile) => Some(compile.key.clone()),
-        ReloadError::NoEngine { listener, .. } => Some(format!("listeners.{listener}.protocol")),
-        ReloadError::Draining => None,
-    };
-    let message = match error {
-        ReloadError::Bind(bind) => format!("cannot listen on {}: {}", bind.address, bind.reason),
-        ReloadError::Compile(compile) => compile.message.clone(),
-        other => other.to_string(),
+    let (key, message) = match error {
+        ReloadError::Prepare(PrepareError::Bind(bind)) => (
+            Some(format!("listeners.{}.bind", bind.listener)),
+            format!("cannot listen on {}: {}", bind.address, bind.reason),
+        ),
+        ReloadError::Prepare(PrepareError::Compile(compile)) => {
+            (Some(compile.key.clone()), compile.message.clone())
+        }
+        ReloadError::Prepare(PrepareError::NoEngine { listener, .. }) => {
+            (Some(format!("listeners.{listener}.protocol")), error.to_string())
+        }
+        ReloadError::Draining => (None, error.to_string()),
     };
     ConfigError { file: None, line: None, column: None, key, message, hint: None }
 }

@@ -10,7 +10,7 @@ use bs9_config::{BindAddress, Config, Generation};
 
 use super::Held;
 use crate::{
-    CompileContext, Engine, Listener, ListenerId, PerShard, Snapshot, StartError,
+    CompileContext, Engine, Listener, ListenerId, PerShard, PrepareError, Snapshot,
     listener::ProcessLimit,
     socket::{self, BoundAddress},
 };
@@ -57,7 +57,7 @@ impl Preparation<'_> {
         mut self,
         config: &Arc<Config>,
         generation: Generation,
-    ) -> Result<Prepared, StartError> {
+    ) -> Result<Prepared, PrepareError> {
         let listeners = self.listeners(config)?;
         let ordered: Vec<_> = listeners.values().cloned().collect();
         let compile = |(number, engine): (usize, &Arc<dyn Engine>)| {
@@ -81,13 +81,13 @@ impl Preparation<'_> {
     fn listeners(
         &mut self,
         config: &Config,
-    ) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, StartError> {
+    ) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, PrepareError> {
         let mut listeners = BTreeMap::new();
         let mut renamed = Vec::new();
         for wanted in config.listeners.values() {
             let Some(engine) = self.engines.iter().position(|one| one.serves(&wanted.protocol))
             else {
-                return Err(StartError::NoEngine {
+                return Err(PrepareError::NoEngine {
                     listener: wanted.name.to_string(),
                     protocol: wanted.protocol.name(),
                 });
@@ -147,7 +147,7 @@ impl Preparation<'_> {
         &self,
         config: &Config,
         listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
-    ) -> Result<(Vec<Opened>, Vec<Adopted>), StartError> {
+    ) -> Result<(Vec<Opened>, Vec<Adopted>), PrepareError> {
         let (mut opened, mut adopted) = (Vec::new(), Vec::new());
         for wanted in config.listeners.values() {
             let listener = &listeners[&wanted.name];
