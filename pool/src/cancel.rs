@@ -111,7 +111,7 @@ impl Directory {
         }
         local.cell().cancels.increment();
         let (target, client) = (Arc::clone(target), Rc::clone(&client));
-        tokio::task::spawn_local(async move {
+        bs9_net::spawn(async move {
             target.cancel().await;
             client.cancelling.set(false);
             client.cancelled.notify_waiters();
@@ -180,9 +180,10 @@ impl CancelTarget {
             startup::cancel_request(&mut request, self.process_id, &self.secret);
             stream.write_all(&request).await?;
             // The server closes once the signal is sent.
-            stream.readable().await
+            stream.readable().await;
+            Ok::<_, std::io::Error>(())
         };
-        match tokio::time::timeout(self.timeout, work).await {
+        match bs9_net::time::timeout(self.timeout, work).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a cancel request could not be passed on"),
             Err(_) => tracing::warn!("a cancel request was not taken in time"),

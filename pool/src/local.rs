@@ -96,7 +96,7 @@ impl LocalPool {
             retired: StdCell::new(bs9_net::now()),
             alarm: Notify::new(),
         });
-        tokio::task::spawn_local(keeper::keep(Rc::clone(&local), Rc::downgrade(home)));
+        bs9_net::spawn(keeper::keep(Rc::clone(&local), Rc::downgrade(home)));
         local
     }
 

@@ -188,7 +188,7 @@ impl Server {
         limit: Duration,
     ) -> Result<Result<(), LoginFailure>, ServerError> {
         let conversation = self.exchange(requests);
-        match tokio::time::timeout(limit, conversation).await {
+        match bs9_net::time::timeout(limit, conversation).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ServerError::TimedOut),
         }

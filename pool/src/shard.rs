@@ -91,7 +91,7 @@ impl PoolShard {
 
 impl ShardEngine for PoolShardHandle {
     fn serve(&self, connection: Connection) {
-        tokio::task::spawn_local(client::serve(Rc::clone(&self.0), connection));
+        bs9_net::spawn(client::serve(Rc::clone(&self.0), connection));
     }
 
     fn snapshot_changed(&self) {

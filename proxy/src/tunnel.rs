@@ -74,7 +74,7 @@ impl Direction {
                 return Poll::Ready(Ok(()));
             }
             if self.buffer.is_none() {
-                ready!(from.poll_read_ready(cx))?;
+                ready!(from.poll_read_ready(cx));
             }
             let mut buffer = self.buffer.take().unwrap_or_else(|| pool.take());
             match from.poll_read(cx, &mut buffer) {

@@ -74,7 +74,7 @@ impl Worker {
             suppressed: Cell::new(0),
         });
         *worker.sites.borrow_mut() = worker.view().part.http.keys().copied().collect();
-        tokio::task::spawn_local(Self::sweep(Rc::clone(&worker)));
+        bs9_net::spawn(Self::sweep(Rc::clone(&worker)));
         worker
     }
 
@@ -124,7 +124,7 @@ impl Worker {
 
     async fn sweep(self: Rc<Self>) {
         loop {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
+            bs9_net::time::sleep(SWEEP_INTERVAL).await;
             self.view().clusters.iter().for_each(|cluster| cluster.sweep());
         }
     }
@@ -138,9 +138,9 @@ impl ShardEngine for ProxyShard {
         let worker = Rc::clone(&self.0);
         let listener = connection.slot.listener().id;
         if worker.view().part.tcp.contains_key(&listener) {
-            tokio::task::spawn_local(tcp::serve(worker, connection));
+            bs9_net::spawn(tcp::serve(worker, connection));
         } else {
-            tokio::task::spawn_local(http::serve(worker, connection));
+            bs9_net::spawn(http::serve(worker, connection));
         }
     }
 

@@ -108,7 +108,7 @@ impl Client {
 pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Registration>) {
     server.seat.move_to(Place::Used);
     let local = Rc::clone(server.seat.local());
-    tokio::task::spawn_local(async move {
+    bs9_net::spawn(async move {
         cancelling.cancel_settled().await;
         give_back_active(&local, server);
     });
@@ -124,7 +124,7 @@ pub(super) fn reset_and_give_back(mut server: Box<Server>, cancelling: Option<Rc
         return;
     }
     server.seat.move_to(Place::Tested);
-    tokio::task::spawn_local(async move {
+    bs9_net::spawn(async move {
         if let Some(cancelling) = cancelling {
             cancelling.cancel_settled().await;
         }
@@ -155,7 +155,7 @@ pub(super) fn abandon(server: Box<Server>) {
         local.close_dirty(*server);
         return;
     }
-    tokio::task::spawn_local(async move {
+    bs9_net::spawn(async move {
         server.state.target.cancel().await;
         local.close_dirty(*server);
     });

@@ -135,7 +135,7 @@ impl Client {
 /// Sends the last bytes, bounded in time, and closes the sending side behind them.
 pub(super) async fn say_goodbye(stream: &Stream, owed: &[u8], last: &[u8]) {
     let writing = stream.write_both(owed, last);
-    if let Ok(Ok(())) = tokio::time::timeout(FAREWELL_LIMIT, writing).await {
+    if let Ok(Ok(())) = bs9_net::time::timeout(FAREWELL_LIMIT, writing).await {
         let _peer_may_be_gone = stream.shutdown_write();
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
         tokio::select! {
             biased;
             () = local.alarm.notified() => {}
-            () = tokio::time::sleep(pause), if !resting => local.make_round(),
+            () = bs9_net::time::sleep(pause), if !resting => local.make_round(),
         }
         local.tend();
         unused = if local.is_unused() { unused + 1 } else { 0 };
@@ -75,7 +75,7 @@ impl LocalPool {
                 return;
             };
             let count = LoginCount::new(self);
-            tokio::task::spawn_local(establish(count, permit));
+            bs9_net::spawn(establish(count, permit));
         }
     }
 

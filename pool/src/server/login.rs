@@ -42,7 +42,7 @@ pub(crate) async fn log_in(
     // Behind the seat, so that on failure it is given back before the others are told.
     let permit = permit;
     let limit = plan.connect_timeout();
-    let attempt = tokio::time::timeout(limit, attempt(&local, &plan));
+    let attempt = bs9_net::time::timeout(limit, attempt(&local, &plan));
     let outcome = attempt.await.unwrap_or_else(|_| {
         let message = format!("server login timed out after {} s", limit.as_secs_f64());
         Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message))

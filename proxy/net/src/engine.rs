@@ -44,7 +44,7 @@ pub trait Engine: Send + Sync + 'static {
 /// An engine's half on one shard.
 pub trait ShardEngine {
     /// Takes over a connection that was just accepted; spawns a task for it on
-    /// the shard (`tokio::task::spawn_local`).
+    /// the shard ([`spawn`](crate::spawn)).
     fn serve(&self, connection: Connection);
 
     /// A snapshot was put in force: let go of what it no longer wants (idle

@@ -8,6 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bs9_config::{BindAddress, Config, Generation, Shards};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -113,6 +114,7 @@ impl Host {
                     snapshots: Arc::clone(&snapshots),
                     mail: mail.clone(),
                     engines: Arc::clone(&engines),
+                    control: Handle::current(),
                 })
             })
             .collect::<Result<Vec<_>, _>>()

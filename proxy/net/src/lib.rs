@@ -1,7 +1,7 @@
 //! The data-plane host: everything below a protocol.
 //!
 //! A [`Host`] runs [`Shard`]s. A shard is one OS thread with its own
-//! current-thread runtime, listening sockets, buffers, timers and counters; it
+//! runtime, listening sockets, buffers, timers and counters; it
 //! shares nothing with the others on the path of a byte. What is spoken on a
 //! connection is an [`Engine`]'s business: this crate knows no HTTP and no
 //! PostgreSQL.
@@ -16,11 +16,12 @@ mod engine;
 mod error;
 mod host;
 mod listener;
-mod poll;
+mod runtime;
 mod shard;
 mod snapshot;
 mod socket;
 mod stream;
+pub mod time;
 mod timer;
 
 pub use buffer::{Buffer, BufferPool};
@@ -30,6 +31,7 @@ pub use engine::{CompileContext, CompileError, Connection, ControlContext, Engin
 pub use error::{BindError, PrepareError, ReloadError, StartError};
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
 pub use listener::{ConnectionSlot, Listener, ListenerId};
+pub use runtime::{Runtime, spawn, yield_now};
 pub use shard::{OpenGuard, Shard, ShardMail};
 pub use snapshot::{Snapshot, SnapshotCell, SnapshotReader};
 pub use stream::{PeerAddress, Stream};

@@ -12,13 +12,12 @@ use std::{
 };
 
 use tokio::{
-    runtime::{Builder, LocalOptions},
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
 };
 
 use crate::{
-    BufferPool, Engine, Listener, ShardEngine, SnapshotCell, Timer, clock,
+    BufferPool, Engine, Listener, Runtime, ShardEngine, SnapshotCell, Timer, clock, runtime, time,
     timer::{Phase, Wheel},
 };
 
@@ -174,6 +173,7 @@ pub(crate) struct ShardPlan {
     pub(crate) snapshots: SnapshotCell,
     pub(crate) mail: ShardMail,
     pub(crate) engines: Arc<[Arc<dyn Engine>]>,
+    pub(crate) control: Handle,
 }
 
 pub(crate) fn spawn(plan: ShardPlan) -> io::Result<ShardHandle> {
@@ -199,23 +199,18 @@ fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
     if let Some(core) = plan.core {
         pin(core);
     }
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .on_thread_unpark(|| {
-            clock::refresh();
-        })
-        .build_local(LocalOptions::default())
-        .expect("a runtime needs an epoll descriptor; without one no shard can work");
+    // What blocks (names, key derivation) is done by the control thread's runtime.
+    let _reachable = plan.control.enter();
+    let runtime = Runtime::new().expect("without a poll, which is a descriptor, no shard can work");
     runtime.block_on(async move {
         let shard = Rc::new(Shard {
             index: plan.index,
             buffers: BufferPool::new(plan.buffer_bytes, MAX_FREE_BUFFERS),
-            wheel: Wheel::new(),
+            wheel: runtime::current_wheel(),
             snapshots: plan.snapshots,
             mail: plan.mail,
             open: Cell::new(0),
         });
-        tokio::task::spawn_local(Rc::clone(&shard.wheel).drive());
         let engines = plan
             .engines
             .iter()
@@ -236,7 +231,7 @@ struct Loop {
 struct Listening {
     owner: Rc<RefCell<accept::Owner>>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Loop {
@@ -266,8 +261,12 @@ impl Loop {
             let owner = Rc::new(RefCell::new(self.owner(listener)));
             let (stop, stopped) = oneshot::channel();
             let accepting = accept::run(Rc::clone(&self.shard), Rc::clone(&owner), socket, stopped);
-            let task = tokio::task::spawn_local(accepting);
-            self.listening.borrow_mut().insert(key, Listening { owner, stop, task });
+            let (ending, ended) = oneshot::channel();
+            runtime::spawn(async move {
+                accepting.await;
+                drop(ending);
+            });
+            self.listening.borrow_mut().insert(key, Listening { owner, stop, ended });
         }
     }
 
@@ -287,9 +286,9 @@ impl Loop {
     async fn unlisten(&self, keys: Vec<SocketKey>) {
         for key in keys {
             let found = self.listening.borrow_mut().remove(&key);
-            if let Some(Listening { stop, task, .. }) = found {
+            if let Some(Listening { stop, ended, .. }) = found {
                 let _ended_already = stop.send(());
-                let _panicked = task.await;
+                let _nothing_is_sent = ended.await;
             }
         }
     }
@@ -304,11 +303,11 @@ impl Loop {
         let until = clock::refresh().plus(deadline);
         while self.shard.open.get() > 0 && clock::refresh() < until {
             // Handovers go on: a client of this shard may wait for another one's server.
-            match tokio::time::timeout(DRAIN_POLL, inbox.recv()).await {
+            match time::timeout(DRAIN_POLL, inbox.recv()).await {
                 Ok(Some(Command::Mail { engine, message })) => self.engines[engine].mail(message),
                 Ok(Some(Command::SnapshotChanged(done))) => drop(done),
                 Ok(Some(_)) | Err(_) => {}
-                Ok(None) => tokio::time::sleep(DRAIN_POLL).await,
+                Ok(None) => time::sleep(DRAIN_POLL).await,
             }
         }
         let left = self.shard.open.get();
@@ -322,7 +321,7 @@ impl Loop {
             // Tasks see it when they are next polled; one turn each is enough to close.
             let until = clock::refresh().plus(Duration::from_secs(1));
             while self.shard.open.get() > 0 && clock::refresh() < until {
-                tokio::time::sleep(DRAIN_POLL).await;
+                time::sleep(DRAIN_POLL).await;
             }
         }
     }

@@ -11,13 +11,16 @@ use std::{
     time::Duration,
 };
 
+use mio::Interest;
 use rustix::{
     io::Errno,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt},
 };
-use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{Buffer, BufferPool};
+use crate::{
+    Buffer, BufferPool,
+    runtime::{self, Direction, Registered},
+};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +57,24 @@ impl fmt::Display for PeerAddress {
 /// that is taken in part, end the readiness: the next call waits for the kernel's
 /// event instead of asking again.
 #[derive(Debug)]
-pub struct Stream(AsyncFd<OwnedFd>);
+pub struct Stream {
+    /// Its only descriptor: closing it takes it out of the poll.
+    socket: OwnedFd,
+    registered: Registered,
+}
 
 impl Stream {
-    /// Registers a connected, non-blocking socket with the shard this runs on.
+    /// Registers a connected, non-blocking socket with the shard this runs on. There must be
+    /// no other descriptor of it.
     ///
     /// # Errors
-    /// When the runtime's poll does not take it.
+    /// When the shard's poll does not take it.
+    ///
+    /// # Panics
+    /// Outside of a shard.
     pub fn from_socket(socket: OwnedFd) -> io::Result<Self> {
-        crate::poll::register(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
+        let registered = Registered::new(&socket, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { socket, registered })
     }
 
     /// Connects to a TCP address; `TCP_NODELAY` is set.
@@ -93,7 +105,7 @@ impl Stream {
             Ok(()) => Self::from_socket(socket),
             Err(Errno::INPROGRESS) => {
                 let stream = Self::from_socket(socket)?;
-                stream.writable().await?;
+                stream.writable().await;
                 sockopt::socket_error(&stream)??;
                 Ok(stream)
             }
@@ -102,19 +114,13 @@ impl Stream {
     }
 
     /// Ready when a read may find something.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read_ready(cx).map_ok(drop)
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registered.poll_ready(cx, Direction::Read)
     }
 
     /// Ready when a write may be taken.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write_ready(cx).map_ok(drop)
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registered.poll_ready(cx, Direction::Write)
     }
 
     /// Reads into the buffer's free space; 0 is the end of the stream.
@@ -144,7 +150,8 @@ impl Stream {
         cx: &mut Context<'_>,
         into: impl FnOnce() -> &'a mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        let mut guard = ready!(self.0.poll_read_ready(cx))?;
+        ready!(self.poll_read_ready(cx));
+        ready!(runtime::spend(cx));
         let into = into();
         debug_assert!(!into.is_full(), "reading into a full buffer");
         loop {
@@ -152,17 +159,17 @@ impl Stream {
             let wanted = room.len();
             // recv(2) and send(2) go straight to the socket; read(2) and write(2) get there
             // through the file layer.
-            match rustix::net::recv(&self.0, room, RecvFlags::empty()) {
+            match rustix::net::recv(&self.socket, room, RecvFlags::empty()) {
                 Ok((count, _)) => {
                     if count > 0 && count < wanted {
-                        guard.clear_ready();
+                        self.registered.clear(Direction::Read);
                     }
                     into.commit(count);
                     return Poll::Ready(Ok(count));
                 }
                 Err(Errno::AGAIN) => {
-                    guard.clear_ready();
-                    guard = ready!(self.0.poll_read_ready(cx))?;
+                    self.registered.clear(Direction::Read);
+                    ready!(self.poll_read_ready(cx));
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -200,15 +207,15 @@ impl Stream {
         write: impl Fn(&OwnedFd) -> Result<usize, Errno>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            match write(self.0.get_ref()) {
+            ready!(self.poll_write_ready(cx));
+            match write(&self.socket) {
                 Ok(count) => {
                     if count < wanted {
-                        guard.clear_ready();
+                        self.registered.clear(Direction::Write);
                     }
                     return Poll::Ready(Ok(count));
                 }
-                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::AGAIN) => self.registered.clear(Direction::Write),
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -224,19 +231,13 @@ impl Stream {
     }
 
     /// Waits until a read may find something.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub async fn readable(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_read_ready(cx)).await
+    pub async fn readable(&self) {
+        std::future::poll_fn(|cx| self.poll_read_ready(cx)).await;
     }
 
     /// Waits until a write may be taken.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub async fn writable(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_write_ready(cx)).await
+    pub async fn writable(&self) {
+        std::future::poll_fn(|cx| self.poll_write_ready(cx)).await;
     }
 
     /// Writes all of `bytes`.
@@ -293,29 +294,35 @@ impl Stream {
     /// Whether an idle connection is still as it was left: open, and without a byte
     /// that nobody asked for. Costs no system call unless the socket reported something.
     pub fn is_quiet(&self) -> bool {
+        if !self.has_news() {
+            return true;
+        }
         let mut byte = [0];
-        let read = self
-            .0
-            .try_io(Interest::READABLE, |socket| Ok(rustix::io::read(socket, &mut byte[..])?));
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let quiet = rustix::net::recv(&self.socket, &mut byte[..], RecvFlags::PEEK)
+            .is_err_and(|error| error == Errno::AGAIN);
+        if quiet {
+            self.registered.clear(Direction::Read);
+        }
+        quiet
     }
 
     /// Whether the socket reported something to read, or its end, since a read last
     /// found it empty. Costs no system call and takes nothing.
     pub fn has_news(&self) -> bool {
-        self.0.try_io(Interest::READABLE, |_| Ok(())).is_ok()
+        self.registered.is_ready(Direction::Read)
     }
 
     /// Takes the socket off this shard, to be given to another one
     /// ([`from_socket`](Self::from_socket)).
     pub fn detach(self) -> OwnedFd {
-        self.0.into_inner()
+        self.registered.deregister(&self.socket);
+        self.socket
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

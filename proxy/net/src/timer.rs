@@ -8,18 +8,18 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
+    num::NonZeroU32,
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::sync::Notify;
-
 use crate::clock::{self, CoarseInstant};
 
 /// Width of a slot; a timeout fires at most this much late.
 const SLOT: Duration = Duration::from_millis(16);
+const SLOT_NANOSECONDS: u64 = SLOT.as_nanos() as u64;
 /// Slots of the wheel: with [`SLOT`], about 65 s until an entry is looked at again.
 const SLOTS: u64 = 4096;
 const UNARMED: u64 = u64::MAX;
@@ -38,16 +38,18 @@ pub enum Interrupted {
 /// A shard's timers.
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    slots: RefCell<Vec<Vec<Rc<Entry>>>>,
+    /// The first entry filed under each slot; the others follow it. Filing allocates nothing.
+    slots: Box<[Cell<Option<EntryKey>>]>,
     /// The slot number up to which everything has been looked at.
     current: Cell<u64>,
-    /// When the driver will look next, as a slot number.
+    /// The first slot with something in it, or an earlier one; [`UNARMED`] when all are empty.
     planned: Cell<u64>,
-    earlier: Notify,
-    /// All entries, to wake everybody at a drain.
     entries: RefCell<slab::Slab<Rc<Entry>>>,
     phase: Cell<Phase>,
 }
+
+/// An entry's place in [`Wheel::entries`], plus one, so that none of them takes no room.
+type EntryKey = NonZeroU32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -58,11 +60,13 @@ pub(crate) enum Phase {
 
 #[derive(Debug)]
 struct Entry {
+    key: EntryKey,
     deadline: Cell<CoarseInstant>,
     /// Slot number it is filed under, or [`UNARMED`].
     armed: Cell<u64>,
-    /// Its place in that slot, so that it can be taken out at once.
-    position: Cell<usize>,
+    /// Its neighbours in that slot.
+    before: Cell<Option<EntryKey>>,
+    after: Cell<Option<EntryKey>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -76,17 +80,16 @@ impl Entry {
 
 fn slot_of(instant: CoarseInstant) -> u64 {
     // Rounded up: an entry is never looked at before it is due.
-    instant.nanoseconds().div_ceil(SLOT.as_nanos() as u64)
+    instant.nanoseconds().div_ceil(SLOT_NANOSECONDS)
 }
 
 impl Wheel {
     pub(crate) fn new() -> Rc<Self> {
-        let current = clock::now().nanoseconds() / SLOT.as_nanos() as u64;
+        let current = clock::now().nanoseconds() / SLOT_NANOSECONDS;
         Rc::new(Self {
-            slots: RefCell::new((0..SLOTS).map(|_| Vec::new()).collect()),
+            slots: (0..SLOTS).map(|_| Cell::new(None)).collect(),
             current: Cell::new(current),
             planned: Cell::new(UNARMED),
-            earlier: Notify::new(),
             entries: RefCell::default(),
             phase: Cell::new(Phase::Serving),
         })
@@ -109,62 +112,75 @@ impl Wheel {
         }
     }
 
-    fn file(&self, entry: &Rc<Entry>) {
+    fn slot(&self, number: u64) -> &Cell<Option<EntryKey>> {
+        &self.slots[(number % SLOTS) as usize]
+    }
+
+    fn entry(&self, key: EntryKey) -> Rc<Entry> {
+        Rc::clone(&self.entries.borrow()[index_of(key)])
+    }
+
+    fn file(&self, entry: &Entry) {
         let due = slot_of(entry.deadline.get());
         let soonest = self.current.get() + 1;
-        let slot = due.clamp(soonest, self.current.get() + SLOTS - 1);
-        let mut slots = self.slots.borrow_mut();
-        let filed = &mut slots[(slot % SLOTS) as usize];
-        entry.armed.set(slot);
-        entry.position.set(filed.len());
-        filed.push(Rc::clone(entry));
-        drop(slots);
-        if slot < self.planned.get() {
-            self.earlier.notify_one();
+        let number = due.clamp(soonest, self.current.get() + SLOTS - 1);
+        let first = self.slot(number).replace(Some(entry.key));
+        entry.armed.set(number);
+        entry.before.set(None);
+        entry.after.set(first);
+        if let Some(first) = first {
+            self.entry(first).before.set(Some(entry.key));
         }
+        self.planned.set(self.planned.get().min(number));
     }
 
     fn unfile(&self, entry: &Entry) {
-        let slot = entry.armed.replace(UNARMED);
-        if slot == UNARMED {
+        let number = entry.armed.replace(UNARMED);
+        if number == UNARMED {
             return;
         }
-        let mut slots = self.slots.borrow_mut();
-        let filed = &mut slots[(slot % SLOTS) as usize];
-        let position = entry.position.get();
-        filed.swap_remove(position);
-        if let Some(moved) = filed.get(position) {
-            moved.position.set(position);
+        let (before, after) = (entry.before.take(), entry.after.take());
+        match before {
+            Some(before) => self.entry(before).after.set(after),
+            None => self.slot(number).set(after),
         }
+        if let Some(after) = after {
+            self.entry(after).before.set(before);
+        }
+    }
+
+    /// How long nothing is due; `None` when nothing ever is.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let planned = self.planned.get();
+        let at = (planned != UNARMED).then(|| Duration::from_nanos(planned * SLOT_NANOSECONDS))?;
+        Some(at.saturating_sub(Duration::from_nanos(clock::now().nanoseconds())))
     }
 
     /// Looks at everything up to now; wakes what is due.
-    fn turn(&self) {
-        let now = clock::refresh();
-        let target = now.nanoseconds() / SLOT.as_nanos() as u64;
-        let mut slot = self.current.get();
+    pub(crate) fn turn(&self) {
+        let now = clock::now();
+        let target = now.nanoseconds() / SLOT_NANOSECONDS;
+        if target < self.planned.get() {
+            // Nothing lies between.
+            self.current.set(target.max(self.current.get()));
+            return;
+        }
+        let mut slot = self.planned.get() - 1;
         while slot < target {
             slot += 1;
             self.current.set(slot);
-            let index = (slot % SLOTS) as usize;
-            if self.slots.borrow()[index].is_empty() {
-                continue;
-            }
-            let mut due = std::mem::take(&mut self.slots.borrow_mut()[index]);
-            for entry in due.drain(..) {
+            // An entry is filed again under a later slot, and waking runs no task.
+            while let Some(first) = self.slot(slot).get() {
+                let entry = self.entry(first);
+                self.unfile(&entry);
                 self.look_at(&entry, now);
             }
-            // The slot keeps its room, so that filing does not allocate.
-            let mut slots = self.slots.borrow_mut();
-            if slots[index].is_empty() {
-                slots[index] = due;
-            }
         }
+        self.planned.set(self.first_filed().unwrap_or(UNARMED));
     }
 
     /// `entry` was just taken out of its slot.
-    fn look_at(&self, entry: &Rc<Entry>, now: CoarseInstant) {
-        entry.armed.set(UNARMED);
+    fn look_at(&self, entry: &Entry, now: CoarseInstant) {
         let deadline = entry.deadline.get();
         if deadline <= now {
             entry.wake();
@@ -173,39 +189,14 @@ impl Wheel {
         }
     }
 
-    fn next_slot(&self) -> Option<u64> {
-        let slots = self.slots.borrow();
+    fn first_filed(&self) -> Option<u64> {
         let current = self.current.get();
-        (1..SLOTS)
-            .map(|ahead| current + ahead)
-            .find(|slot| !slots[(slot % SLOTS) as usize].is_empty())
+        (1..SLOTS).map(|ahead| current + ahead).find(|slot| self.slot(*slot).get().is_some())
     }
+}
 
-    /// Drives the wheel for the life of the shard.
-    pub(crate) async fn drive(self: Rc<Self>) {
-        loop {
-            let earlier = self.earlier.notified();
-            match self.next_slot() {
-                None => {
-                    self.planned.set(UNARMED);
-                    earlier.await;
-                    // The wheel stood still while it was empty.
-                    clock::refresh();
-                }
-                Some(slot) => {
-                    self.planned.set(slot);
-                    let at = Duration::from_nanos(slot * SLOT.as_nanos() as u64);
-                    let now = Duration::from_nanos(clock::refresh().nanoseconds());
-                    let sleep = tokio::time::sleep(at.saturating_sub(now));
-                    tokio::select! {
-                        () = sleep => {}
-                        () = earlier => {}
-                    }
-                }
-            }
-            self.turn();
-        }
-    }
+fn index_of(key: EntryKey) -> usize {
+    key.get() as usize - 1
 }
 
 /// A connection's timeout.
@@ -213,19 +204,24 @@ impl Wheel {
 pub struct Timer {
     wheel: Rc<Wheel>,
     entry: Rc<Entry>,
-    key: usize,
 }
 
 impl Timer {
     pub(crate) fn new(wheel: &Rc<Wheel>) -> Self {
+        let mut entries = wheel.entries.borrow_mut();
+        let place = entries.vacant_entry();
+        let key = u32::try_from(place.key() + 1).ok().and_then(EntryKey::new);
         let entry = Rc::new(Entry {
+            key: key.expect("a shard holds fewer than 4 billion timers"),
             deadline: Cell::new(CoarseInstant::NEVER),
             armed: Cell::new(UNARMED),
-            position: Cell::new(0),
+            before: Cell::new(None),
+            after: Cell::new(None),
             waker: RefCell::new(None),
         });
-        let key = wheel.entries.borrow_mut().insert(Rc::clone(&entry));
-        Self { wheel: Rc::clone(wheel), entry, key }
+        place.insert(Rc::clone(&entry));
+        drop(entries);
+        Self { wheel: Rc::clone(wheel), entry }
     }
 
     /// Falls due `after` from now, instead of when it would have before.
@@ -300,8 +296,13 @@ impl Timer {
             }
             Phase::Serving | Phase::Draining => {}
         }
+        self.poll_elapsed(cx).map(|()| Interrupted::Elapsed)
+    }
+
+    /// Ready when the deadline has passed; otherwise the task is woken when it does.
+    pub(crate) fn poll_elapsed(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.entry.deadline.get() <= clock::now() {
-            return Poll::Ready(Interrupted::Elapsed);
+            return Poll::Ready(());
         }
         let mut waker = self.entry.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -315,24 +316,18 @@ impl Drop for Timer {
     fn drop(&mut self) {
         self.wheel.unfile(&self.entry);
         self.entry.waker.borrow_mut().take();
-        self.wheel.entries.borrow_mut().remove(self.key);
+        self.wheel.entries.borrow_mut().remove(index_of(self.entry.key));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Runtime, runtime};
 
     fn on_a_shard<F: Future>(work: impl FnOnce(Rc<Wheel>) -> F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
-        let wheel = Wheel::new();
-        runtime.block_on(async {
-            tokio::task::spawn_local(Rc::clone(&wheel).drive());
-            work(wheel).await
-        })
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async { work(runtime::current_wheel()).await })
     }
 
     #[test]
@@ -363,10 +358,10 @@ mod tests {
         on_a_shard(|wheel| async move {
             let (idle, busy) = (Timer::new(&wheel), Timer::new(&wheel));
             let other = Rc::clone(&wheel);
-            tokio::task::spawn_local(async move { other.enter(Phase::Draining) });
+            runtime::spawn(async move { other.enter(Phase::Draining) });
             let ended = idle.guard_idle_while(std::future::pending::<()>(), || true).await;
             assert_eq!(ended, Err(Interrupted::Draining));
-            tokio::task::spawn_local(async move { wheel.enter(Phase::Aborting) });
+            runtime::spawn(async move { wheel.enter(Phase::Aborting) });
             let ended = busy.guard(std::future::pending::<()>()).await;
             assert_eq!(ended, Err(Interrupted::Aborted));
         });
@@ -393,7 +388,7 @@ mod tests {
             timer.set(Duration::from_secs(30));
         }
         drop(timers);
-        assert!(wheel.slots.borrow().iter().all(Vec::is_empty));
+        assert!(wheel.slots.iter().all(|slot| slot.get().is_none()));
         assert!(wheel.entries.borrow().is_empty());
     }
 }

@@ -91,22 +91,8 @@ impl ShardEngine for EchoShard {
         let other = (shard.index() + 1) % shard.mail().shards();
         let letter = Box::new(format!("from {}", shard.index()));
         assert!(shard.mail().send(other, self.engine, letter).is_ok());
-        tokio::task::spawn_local(async move {
-            // All of it: a block captures only the fields it names.
-            let connection = connection;
-            let timer = shard.timer();
-            let number = [b'0' + shard.index() as u8];
-            connection.stream.write_all(&number).await.ok()?;
-            loop {
-                timer.set(PATIENCE);
-                let waited = timer.guard_idle_while(connection.stream.readable(), || true).await;
-                waited.ok()?.ok()?;
-                let mut buffer = shard.buffers().take();
-                if connection.stream.read(&mut buffer).await.ok()? == 0 {
-                    return Some(());
-                }
-                connection.stream.write_all(buffer.filled()).await.ok()?;
-            }
+        bs9_net::spawn(async move {
+            let _either_side_ended_it = echo(shard, connection).await;
         });
     }
 
@@ -119,6 +105,22 @@ impl ShardEngine for EchoShard {
     fn mail(&self, message: Box<dyn Any + Send>) {
         let letter = message.downcast::<String>().unwrap();
         self.mail.lock().unwrap().push((self.shard.index(), *letter));
+    }
+}
+
+/// Tells its shard's number, then sends back what comes.
+async fn echo(shard: Rc<Shard>, connection: Connection) -> Option<()> {
+    let timer = shard.timer();
+    let number = [b'0' + shard.index() as u8];
+    connection.stream.write_all(&number).await.ok()?;
+    loop {
+        timer.set(PATIENCE);
+        timer.guard_idle_while(connection.stream.readable(), || true).await.ok()?;
+        let mut buffer = shard.buffers().take();
+        if connection.stream.read(&mut buffer).await.ok()? == 0 {
+            return Some(());
+        }
+        connection.stream.write_all(buffer.filled()).await.ok()?;
     }
 }
 

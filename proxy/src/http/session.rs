@@ -71,14 +71,14 @@ impl Session {
         let removals = self.worker.removals();
         let wanted = || removals == self.worker.removals() || self.is_served();
         match timer.guard_idle_while(self.client.stream.readable(), wanted).await {
-            Ok(ready) => ready.ok()?,
+            Ok(()) => {}
             // Its listener is gone from the configuration.
             Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return None,
             Err(Interrupted::Draining) => {
                 // The next request may be under way already: answer it, and say that it
                 // was the last one, instead of resetting it.
                 timer.set(DRAIN_GRACE);
-                timer.guard(self.client.stream.readable()).await.ok()?.ok()?;
+                timer.guard(self.client.stream.readable()).await.ok()?;
             }
             Err(Interrupted::Elapsed | Interrupted::Aborted) => return None,
         }

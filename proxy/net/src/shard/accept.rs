@@ -2,11 +2,16 @@
 
 use std::{cell::RefCell, io, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
 
+use mio::Interest;
 use rustix::{io::Errno, net::SocketFlags};
-use tokio::{io::Interest, sync::oneshot};
+use tokio::sync::oneshot;
 
 use super::Shard;
-use crate::{Connection, Listener, PeerAddress, ShardEngine, Stream};
+use crate::{
+    Connection, Listener, PeerAddress, ShardEngine, Stream,
+    runtime::{self, Direction, Registered},
+    time,
+};
 
 /// Connections accepted in one go before others get their turn.
 const ACCEPT_BURST: usize = 64;
@@ -28,8 +33,8 @@ pub(super) async fn run(
     socket: OwnedFd,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let socket = match crate::poll::register(socket, Interest::READABLE) {
-        Ok(socket) => socket,
+    let registered = match Registered::new(&socket, Interest::READABLE) {
+        Ok(registered) => registered,
         Err(error) => {
             let listener = &*owner.borrow().listener.name;
             tracing::error!(listener, %error, "a listening socket could not be polled");
@@ -38,20 +43,20 @@ pub(super) async fn run(
     };
     let acceptor = Acceptor { shard, owner };
     loop {
+        let readable = std::future::poll_fn(|cx| registered.poll_ready(cx, Direction::Read));
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            ready = socket.readable() => {
-                let Ok(mut guard) = ready else { return };
-                match acceptor.accept_some(socket.get_ref()) {
-                    Round::Emptied => guard.clear_ready(),
-                    Round::More => tokio::task::yield_now().await,
-                    Round::Exhausted => tokio::time::sleep(EXHAUSTED_PAUSE).await,
-                }
+            () = readable => match acceptor.accept_some(&socket) {
+                Round::Emptied => registered.clear(Direction::Read),
+                Round::More => runtime::yield_now().await,
+                Round::Exhausted => time::sleep(EXHAUSTED_PAUSE).await,
             }
         }
     }
-    while let Round::More = acceptor.accept_some(socket.get_ref()) {}
+    while let Round::More = acceptor.accept_some(&socket) {}
+    // The host has a descriptor of this socket too.
+    registered.deregister(&socket);
 }
 
 enum Round {
