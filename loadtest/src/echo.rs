@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     failure::Failure,
-    protocol::{Complete, Login, Protocol, Receipt, Reuse},
+    protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
 };
 
 /// Payloads begin at one of so many places of the pattern, a different one each time: an echo
@@ -62,16 +62,22 @@ impl Protocol for Echo {
         Ok(Login::Done)
     }
 
-    fn begin(&mut self, session: &mut Session) {
+    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
         *session = Session { window: self.next_window, returned: 0 };
         self.next_window = (self.next_window + 1) % WINDOWS;
+        Ok(())
     }
 
     fn request<'a>(&'a self, session: &'a Session) -> &'a [u8] {
         self.window(session)
     }
 
-    fn receive(&mut self, session: &mut Session, input: &[u8]) -> Result<Receipt, Failure> {
+    fn receive(
+        &mut self,
+        session: &mut Session,
+        input: &[u8],
+        _: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
         let expected = &self.window(session)[session.returned..];
         if input.len() > expected.len() {
             return Err(Failure::Body("more came back than was sent"));
@@ -84,14 +90,14 @@ impl Protocol for Echo {
             return Ok(Receipt::More);
         }
         let reuse = Reuse::Keep;
-        Ok(Receipt::Complete(Complete { outcome: Ok(()), status: None, reuse }))
+        Ok(Receipt::Complete(Complete { lane: 0, outcome: Ok(()), status: None, reuse }))
     }
 
     fn ended(&mut self, _: &mut Session) -> Result<Complete, Failure> {
         Err(Failure::Closed)
     }
 
-    fn idle(&mut self, _: &mut Session, _: &[u8]) -> Reuse {
+    fn idle(&mut self, _: &mut Session, _: &[u8], _: &mut Vec<u8>) -> Reuse {
         Reuse::Close
     }
 }
@@ -106,7 +112,7 @@ mod tests {
         let mut session = echo.session();
         let mut seen = std::collections::HashSet::new();
         for _ in 0..WINDOWS {
-            echo.begin(&mut session);
+            echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
             assert!(seen.insert(echo.request(&session).to_vec()));
         }
     }
@@ -115,16 +121,16 @@ mod tests {
     fn only_the_echo_will_do() {
         let mut echo = Echo::new(16);
         let mut session = echo.session();
-        echo.begin(&mut session);
+        echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
         let payload = echo.request(&session).to_vec();
-        assert!(matches!(echo.receive(&mut session, &payload[..7]), Ok(Receipt::More)));
-        let rest = echo.receive(&mut session, &payload[7..]);
+        assert!(matches!(echo.receive(&mut session, &payload[..7], &mut Vec::new()), Ok(Receipt::More)));
+        let rest = echo.receive(&mut session, &payload[7..], &mut Vec::new());
         assert!(matches!(rest, Ok(Receipt::Complete(Complete { outcome: Ok(()), .. }))));
         // The same once more is late: another payload is under way.
-        echo.begin(&mut session);
-        assert!(matches!(echo.receive(&mut session, &payload), Err(Failure::Body(_))));
-        echo.begin(&mut session);
+        echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
+        assert!(matches!(echo.receive(&mut session, &payload, &mut Vec::new()), Err(Failure::Body(_))));
+        echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
         let longer = [echo.request(&session), b"!"].concat();
-        assert!(matches!(echo.receive(&mut session, &longer), Err(Failure::Body(_))));
+        assert!(matches!(echo.receive(&mut session, &longer, &mut Vec::new()), Err(Failure::Body(_))));
     }
 }

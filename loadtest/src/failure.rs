@@ -29,6 +29,8 @@ pub enum FailureKind {
     Protocol,
     /// The response has another status than expected.
     Status,
+    /// A header field of the response is another one than expected, or missing.
+    Header,
     /// The response has another body than expected.
     Body,
     /// PostgreSQL answered the query with an error.
@@ -72,6 +74,12 @@ pub enum Failure {
     /// An unexpected status.
     #[error("unexpected status {0}")]
     Status(u16),
+    /// An unexpected header field, or none.
+    #[error("the header `{name}` is not as expected")]
+    Header {
+        /// Its name.
+        name: String,
+    },
     /// An unexpected body.
     #[error("unexpected body: {0}")]
     Body(&'static str),
@@ -97,10 +105,16 @@ pub struct FailureCount {
     pub example: String,
 }
 
+/// How many kinds there are.
+pub(crate) const FAILURE_KINDS: usize = FailureKind::ALL.len();
+
+/// How often each kind occurred, in the order of [`FailureKind::ALL`].
+pub(crate) type FailureCounts = [u64; FAILURE_KINDS];
+
 /// Errors counted by kind, with the first of each in words.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FailureLog {
-    entries: [Entry; FailureKind::ALL.len()],
+    entries: [Entry; FAILURE_KINDS],
 }
 
 #[derive(Debug, Clone, Default)]
@@ -113,7 +127,7 @@ struct Entry {
 
 impl FailureKind {
     /// Every kind, in the order of a request's life.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unreachable,
         Self::Refused,
         Self::ConnectTimeout,
@@ -124,6 +138,7 @@ impl FailureKind {
         Self::Closed,
         Self::Protocol,
         Self::Status,
+        Self::Header,
         Self::Body,
         Self::Query,
         Self::Unsent,
@@ -143,6 +158,7 @@ impl FailureKind {
             Self::Closed => "closed too early",
             Self::Protocol => "protocol violated",
             Self::Status => "wrong status",
+            Self::Header => "wrong header",
             Self::Body => "wrong body",
             Self::Query => "query failed",
             Self::Unsent => "never sent",
@@ -167,6 +183,7 @@ impl Failure {
             Self::Closed => FailureKind::Closed,
             Self::Protocol(_) => FailureKind::Protocol,
             Self::Status(_) => FailureKind::Status,
+            Self::Header { .. } => FailureKind::Header,
             Self::Body(_) => FailureKind::Body,
             Self::Query(_) => FailureKind::Query,
             Self::Unsent => FailureKind::Unsent,
@@ -236,6 +253,11 @@ impl FailureLog {
     /// All of them.
     pub(crate) fn total(&self) -> u64 {
         self.entries.iter().map(|entry| entry.count).sum()
+    }
+
+    /// Every kind, whether it occurred or not.
+    pub(crate) fn totals(&self) -> FailureCounts {
+        std::array::from_fn(|kind| self.entries[kind].count)
     }
 
     /// The kinds that occurred.

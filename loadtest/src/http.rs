@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     failure::Failure,
-    protocol::{Complete, Login, Protocol, Receipt, Reuse},
+    protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
 };
 
 mod body;
@@ -104,7 +104,7 @@ impl Http {
             Ok(())
         };
         let reuse = if self.request.asks_to_close() { Reuse::Close } else { reuse };
-        Complete { outcome, status: Some(status), reuse }
+        Complete { lane: 0, outcome, status: Some(status), reuse }
     }
 }
 
@@ -124,10 +124,11 @@ impl Protocol for Http {
         Ok(Login::Done)
     }
 
-    fn begin(&mut self, session: &mut Session) {
+    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
         session.stage = Stage::Head;
         session.cut_head.clear();
         (session.interim, session.matched) = (0, 0);
+        Ok(())
     }
 
     #[inline]
@@ -135,7 +136,12 @@ impl Protocol for Http {
         self.request.bytes()
     }
 
-    fn receive(&mut self, session: &mut Session, mut input: &[u8]) -> Result<Receipt, Failure> {
+    fn receive(
+        &mut self,
+        session: &mut Session,
+        mut input: &[u8],
+        _: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
         loop {
             match &mut session.stage {
                 Stage::Head => {
@@ -184,7 +190,7 @@ impl Protocol for Http {
     }
 
     /// Whatever a server says unasked (408 before it closes, mostly), it is nobody's response.
-    fn idle(&mut self, _: &mut Session, _: &[u8]) -> Reuse {
+    fn idle(&mut self, _: &mut Session, _: &[u8], _: &mut Vec<u8>) -> Reuse {
         Reuse::Close
     }
 }

@@ -24,10 +24,14 @@
 //! - [`report`]: what came of it.
 
 mod address;
+mod coarse;
+mod course;
 mod echo;
 pub mod failure;
 mod http;
 mod measure;
+mod mix;
+mod over_time;
 pub mod plan;
 mod postgres;
 pub mod progress;

@@ -1,11 +1,13 @@
 //! What is asked for, and the same checked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     address::Reach,
+    course::Course,
     echo::Echo,
     http::{Http, Request, RequestError, StatusSet},
+    mix::Mix,
     postgres::{Identity, Postgres, QueryMode},
     rate::Rate,
     target::{Service, Target},
@@ -119,13 +121,31 @@ pub struct Plan {
     pub(crate) threads: usize,
     pub(crate) duration: Option<Duration>,
     pub(crate) requests: Option<u64>,
-    pub(crate) rate: Option<Rate>,
+    pub(crate) load: Load,
+    pub(crate) stages: Arc<[Stage]>,
+    pub(crate) mix: Mix,
     pub(crate) warm_up: Duration,
     pub(crate) keep_alive: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) reach: Reach,
     pub(crate) thresholds: Vec<Threshold>,
+}
+
+/// Who sets the pace, and how much of it there is over time, warm-up not counted.
+#[derive(Debug, Clone)]
+pub(crate) enum Load {
+    /// Connections, each of which sends its next request when the one before has ended.
+    Closed(Course),
+    /// Requests a second, whatever the server does.
+    Open(Course),
+}
+
+/// A part of a run with figures of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) duration: Duration,
 }
 
 /// What is spoken, ready to be spoken.
@@ -254,6 +274,19 @@ fn within_duration(what: &'static str, value: Duration, least: Duration) -> Resu
     Err(PlanError::Range { what, least: format!("{least:?}"), most: "a week".to_owned() })
 }
 
+// === impl Load ===
+
+impl Load {
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        let (Self::Closed(course) | Self::Open(course)) = self;
+        course
+    }
+}
+
 // === impl Plan ===
 
 impl Plan {
@@ -284,7 +317,12 @@ impl Plan {
             threads,
             duration,
             requests: options.requests,
-            rate: options.rate,
+            load: match options.rate {
+                Some(rate) => Load::Open(rate.course(duration)),
+                None => Load::Closed(Course::constant(options.connections as f64)),
+            },
+            stages: Arc::new([]),
+            mix: Mix::lone(),
             warm_up: options.warm_up,
             keep_alive: options.keep_alive,
             request_timeout: options.request_timeout,

@@ -13,7 +13,7 @@ use bs9_wire::{
 
 use crate::{
     failure::Failure,
-    protocol::{Complete, Login, Protocol, Receipt, Reuse},
+    protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
 };
 
 mod login;
@@ -123,8 +123,9 @@ impl Protocol for Postgres {
         session.login.receive(&mut self.identity, &self.preparation, input, out)
     }
 
-    fn begin(&mut self, session: &mut Session) {
+    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
         session.reply = Reply::default();
+        Ok(())
     }
 
     #[inline]
@@ -132,7 +133,12 @@ impl Protocol for Postgres {
         &self.request
     }
 
-    fn receive(&mut self, session: &mut Session, input: &[u8]) -> Result<Receipt, Failure> {
+    fn receive(
+        &mut self,
+        session: &mut Session,
+        input: &[u8],
+        _: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
         session.walk(input)?;
         if !session.reply.ready {
             return Ok(Receipt::More);
@@ -143,7 +149,7 @@ impl Protocol for Postgres {
             None if completed => Ok(()),
             None => return Err(Failure::Protocol("the server is ready without having answered")),
         };
-        Ok(Receipt::Complete(Complete { outcome, status: None, reuse: Reuse::Keep }))
+        Ok(Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep }))
     }
 
     /// An error may be the server's last word (FATAL); it says more than that it closed.
@@ -153,7 +159,7 @@ impl Protocol for Postgres {
 
     /// Notices, notifications and changed parameters come at any time; anything else means the
     /// end of the connection.
-    fn idle(&mut self, session: &mut Session, input: &[u8]) -> Reuse {
+    fn idle(&mut self, session: &mut Session, input: &[u8], _: &mut Vec<u8>) -> Reuse {
         // As if a reply had just ended: what may follow one may come now.
         session.reply = Reply { ready: true, ..Reply::default() };
         match session.walk(input) {
@@ -162,8 +168,8 @@ impl Protocol for Postgres {
         }
     }
 
-    fn farewell(&self) -> &'static [u8] {
-        &[FrontendTag::Terminate as u8, 0, 0, 0, 4]
+    fn farewell(&mut self, _: &mut Session, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[FrontendTag::Terminate as u8, 0, 0, 0, 4]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::plan::Plan;
+use crate::{plan::Plan, tally::Count};
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,11 +21,36 @@ pub struct Progress {
     pub succeeded_per_second: f64,
 }
 
+/// How fast it was in the last second.
+#[derive(Debug, Default)]
+pub(crate) struct Speed {
+    at: Duration,
+    count: Count,
+    per_second: f64,
+}
+
 /// Shows progress on standard error, when that is a terminal; is silent otherwise.
 #[derive(Debug)]
 pub struct ProgressLine {
     bar: ProgressBar,
     by_requests: bool,
+}
+
+impl Speed {
+    /// The count stood at `count` then.
+    pub(crate) fn look(&mut self, at: Duration, count: Count) {
+        let since = at.saturating_sub(self.at);
+        if since >= Duration::from_secs(1) {
+            let succeeded = count.since(self.count).succeeded;
+            self.per_second = succeeded as f64 / since.as_secs_f64();
+            (self.at, self.count) = (at, count);
+        }
+    }
+
+    /// Requests answered as expected a second; zero in the first one.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.per_second
+    }
 }
 
 impl ProgressLine {
@@ -64,4 +89,20 @@ impl ProgressLine {
 /// A duration as a position of the bar.
 fn steps(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_is_of_the_last_second() {
+        let mut speed = Speed::default();
+        let mut look = |ms, succeeded| {
+            speed.look(Duration::from_millis(ms), Count { succeeded, ..Count::default() });
+            speed.per_second()
+        };
+        let seen = [look(100, 5), look(2_000, 5), look(2_900, 90), look(3_000, 105)];
+        assert_eq!(seen, [0.0, 2.5, 2.5, 100.0]);
+    }
 }

@@ -1,6 +1,8 @@
 //! Open loop: how often, and when each request is due.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use crate::course::{Course, Stretch};
 
 /// Requests a second: constant, or from one rate evenly to another over the whole run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +14,9 @@ pub struct Rate {
 /// The slowest and the fastest rate there is, per second.
 const RANGE: std::ops::RangeInclusive<f64> = 0.001..=10_000_000.0;
 
+/// What is due then is never sent: a century. A clock can still add it.
+const NEVER: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
+
 /// No rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a rate; write requests per second such as 1000, or 100..1000 for a ramp")]
@@ -19,14 +24,18 @@ pub struct RateError {
     text: String,
 }
 
-/// When each request of a run is due, counted from the start: during warm-up at the rate the
-/// measurement begins with, then constantly or along the ramp.
-#[derive(Debug, Clone, Copy)]
+/// When each request of a run is due, counted from the start.
+#[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    rate: Rate,
-    warm_up: f64,
-    /// How long the ramp takes; behind it the last rate holds.
-    ramp: f64,
+    pieces: Arc<[Piece]>,
+}
+
+/// A stretch of the course, and how many requests are due before and in it.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    stretch: Stretch,
+    before: f64,
+    within: f64,
 }
 
 /// One thread's share of a schedule: every so manieth request.
@@ -56,12 +65,9 @@ impl Rate {
         self.from != self.to
     }
 
-    pub(crate) fn from(self) -> f64 {
-        self.from
-    }
-
-    pub(crate) fn to(self) -> f64 {
-        self.to
+    /// Over a run this long; a constant rate needs to know nothing of it.
+    pub(crate) fn course(self, duration: Option<Duration>) -> Course {
+        Course::new([(duration.unwrap_or_default(), self.from, self.to)])
     }
 }
 
@@ -88,48 +94,70 @@ impl fmt::Display for Rate {
     }
 }
 
+// === impl Piece ===
+
+impl Piece {
+    /// When request `index` of the stretch is due, in seconds.
+    fn due(&self, index: f64) -> f64 {
+        let Stretch { begins, from, .. } = self.stretch;
+        if index <= 0.0 {
+            return begins;
+        }
+        // Requests up to t are from·t + slope·t²/2; this is the root that stays exact when the
+        // slope is next to nothing.
+        let root = (from * from + 2.0 * self.stretch.slope() * index).max(0.0).sqrt();
+        begins + 2.0 * index / (from + root)
+    }
+
+    /// How many requests are due until then, in this piece and those before it.
+    fn count(&self, seconds: f64) -> f64 {
+        let Stretch { begins, from, .. } = self.stretch;
+        let since = (seconds - begins).max(0.0);
+        self.before + since * (from + self.stretch.slope() * since / 2.0)
+    }
+}
+
 // === impl Schedule ===
 
 impl Schedule {
-    /// `ramp` is how long the measurement takes; a constant rate needs none.
-    pub(crate) fn new(rate: Rate, warm_up: Duration, ramp: Option<Duration>) -> Self {
-        let ramp = ramp.unwrap_or_default().as_secs_f64();
-        Self { rate, warm_up: warm_up.as_secs_f64(), ramp }
+    /// `course` is requests a second, from the start on.
+    pub(crate) fn new(course: &Course) -> Self {
+        let mut before = 0.0;
+        let mut pieces: Vec<_> = course
+            .stretches()
+            .iter()
+            .map(|&stretch| {
+                let within = stretch.seconds * (stretch.from + stretch.to) / 2.0;
+                let piece = Piece { stretch, before, within };
+                before += within;
+                piece
+            })
+            .collect();
+        // Behind the last stretch its end holds.
+        if let Some(Piece { stretch: last, .. }) = pieces.last().copied() {
+            let begins = last.begins + last.seconds;
+            let stretch =
+                Stretch { begins, seconds: f64::INFINITY, from: last.to, to: last.to };
+            let within = if last.to > 0.0 { f64::INFINITY } else { 0.0 };
+            pieces.push(Piece { stretch, before, within });
+        }
+        Self { pieces: pieces.into() }
     }
 
     /// When request `index` is due.
     fn due(&self, index: u64) -> Duration {
-        let Rate { from, to } = self.rate;
-        let before = from * self.warm_up;
         let index = index as f64;
-        let seconds = if index < before {
-            index / from
-        } else {
-            let index = index - before;
-            let in_ramp = self.ramp * (from + to) / 2.0;
-            let since = if index < in_ramp {
-                // Requests up to t are from·t + slope·t²/2; this is the root that stays exact
-                // when the slope is next to nothing.
-                let slope = (to - from) / self.ramp;
-                2.0 * index / (from + (from * from + 2.0 * slope * index).max(0.0).sqrt())
-            } else {
-                self.ramp + (index - in_ramp) / to
-            };
-            self.warm_up + since
-        };
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        let piece = self.pieces.iter().find(|piece| index < piece.before + piece.within);
+        let seconds = piece.map(|piece| piece.due(index - piece.before));
+        let due = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        due.map_or(NEVER, |due| due.min(NEVER))
     }
 
     /// How many requests are due before `end`.
     fn count_before(&self, end: Duration) -> u64 {
-        let Rate { from, to } = self.rate;
         let seconds = end.as_secs_f64();
-        let in_warm_up = seconds.min(self.warm_up) * from;
-        let since = (seconds - self.warm_up).max(0.0);
-        let in_ramp = since.min(self.ramp);
-        let slope = if self.ramp > 0.0 { (to - from) / self.ramp } else { 0.0 };
-        let behind = (since - self.ramp).max(0.0) * to;
-        let estimate = in_warm_up + in_ramp * (from + slope * in_ramp / 2.0) + behind;
+        let piece = self.pieces.iter().rev().find(|piece| piece.stretch.begins <= seconds);
+        let estimate = piece.map_or(0.0, |piece| piece.count(seconds));
         // The estimate may be off by one where a request is due just then.
         let mut count = (estimate.ceil() as u64).saturating_sub(2);
         while self.due(count) < end {
@@ -145,7 +173,8 @@ impl Arrivals {
     /// The share of thread `index` of `threads`.
     pub(crate) fn new(schedule: Schedule, index: usize, threads: usize) -> Self {
         let next = index as u64;
-        Self { schedule, next, step: threads as u64, next_due: schedule.due(next) }
+        let next_due = schedule.due(next);
+        Self { schedule, next, step: threads as u64, next_due }
     }
 
     /// When the next request is due, counted from the start.
@@ -187,9 +216,13 @@ mod tests {
         }
     }
 
+    fn schedule(rate: Rate, warm_up: Duration, duration: Option<Duration>) -> Schedule {
+        Schedule::new(&rate.course(duration).after(warm_up))
+    }
+
     #[test]
     fn a_constant_rate_is_even() {
-        let schedule = Schedule::new(Rate::constant(100.0).unwrap(), Duration::ZERO, None);
+        let schedule = schedule(Rate::constant(100.0).unwrap(), Duration::ZERO, None);
         assert_eq!(schedule.due(0), Duration::ZERO);
         assert_eq!(schedule.due(250), Duration::from_millis(2_500));
         assert_eq!(schedule.count_before(Duration::from_secs(1)), 100);
@@ -200,7 +233,7 @@ mod tests {
         let (from, to) = (100.0, 1_000.0);
         let ten = Duration::from_secs(10);
         let schedule =
-            Schedule::new(Rate::ramp(from, to).unwrap(), Duration::from_secs(2), Some(ten));
+            schedule(Rate::ramp(from, to).unwrap(), Duration::from_secs(2), Some(ten));
         // 200 in two seconds of warm-up, then the mean of both rates for ten.
         assert_eq!(schedule.count_before(Duration::from_secs(2)), 200);
         assert_eq!(schedule.count_before(Duration::from_secs(12)), 200 + 5_500);
@@ -210,11 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn stages_follow_each_other() {
+        let second = Duration::from_secs(1);
+        let course = Course::new([
+            (second, 0.0, 100.0),
+            (second, 0.0, 0.0),
+            (2 * second, 10.0, 10.0),
+        ]);
+        let schedule = Schedule::new(&course);
+        let counts = [0, 1_000, 2_000, 2_001, 3_000, 5_000]
+            .map(|ms| schedule.count_before(Duration::from_millis(ms)));
+        assert_eq!(counts, [0, 50, 50, 51, 60, 80]);
+        assert_eq!(schedule.due(0), Duration::ZERO);
+        // Half of a ramp's requests are due in the last 29 % of its time.
+        assert!((schedule.due(25).as_secs_f64() - 0.5f64.sqrt()).abs() < 1e-9);
+        let silence = Schedule::new(&Course::constant(0.0));
+        assert_eq!((silence.due(0), silence.count_before(second)), (NEVER, 0));
+    }
+
+    #[test]
     fn shares_make_up_the_whole() {
-        let schedule = Schedule::new(Rate::constant(97.0).unwrap(), Duration::ZERO, None);
+        let schedule = schedule(Rate::constant(97.0).unwrap(), Duration::ZERO, None);
         let (second, end) = (Duration::from_secs(1), Duration::from_secs(3));
         let shares =
-            (0..3).map(|index| Arrivals::new(schedule, index, 3).left_between(second, end));
+            (0..3).map(|index| Arrivals::new(schedule.clone(), index, 3).left_between(second, end));
         assert_eq!(shares.sum::<u64>(), 2 * 97);
         let mut share = Arrivals::new(schedule, 1, 3);
         let mut taken = 0;
@@ -232,7 +284,7 @@ mod tests {
             from in 0.01..5_000.0, to in 0.01..5_000.0, warm_up in 0.0..5.0, ramp in 0.01..20.0, index in 0u64..20_000,
         ) {
             let duration = Duration::from_secs_f64;
-            let schedule = Schedule::new(Rate::ramp(from, to).unwrap(), duration(warm_up), Some(duration(ramp)));
+            let schedule = schedule(Rate::ramp(from, to).unwrap(), duration(warm_up), Some(duration(ramp)));
             let due = schedule.due(index);
             prop_assert!(due <= schedule.due(index + 1));
             let count = schedule.count_before(due + Duration::from_nanos(1));

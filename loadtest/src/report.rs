@@ -3,30 +3,34 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 mod csv;
+pub mod distribution;
+pub mod generator;
+pub mod parts;
 pub mod series;
 mod text;
 
-use series::{Second, Series};
+use distribution::{Bin, CurvePoint, Distribution};
+use generator::Generator;
+use parts::{RequestReport, StageReport};
+use series::Second;
 
 use crate::{
     failure::{FailureCount, FailureKind, FailureLog},
-    measure::{Finished, Latencies, Measurements},
+    measure::{Finished, Latencies, Measurements, Outcomes},
+    over_time::{Interval, StageTotals},
     plan::{Plan, Workload},
     threshold::{Figures, Verdict},
 };
 
 /// Version of the report's shape in JSON.
 pub const SCHEMA: u32 = 1;
-/// A thread that needed a core for more than this part of the time was the bottleneck, not what
-/// it measured.
-pub const SATURATED: f64 = 0.9;
 
 /// What came of a run. As JSON it has the units in its names; absent is what does not apply.
 #[derive(Debug, Clone, Serialize)]
@@ -72,6 +76,18 @@ pub struct Report {
     /// From connecting until the first request could be sent, login included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_seconds: Option<Distribution>,
+    /// The latency behind the figures above, point by point.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency_curve: Vec<CurvePoint>,
+    /// How many requests took how long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency_bins: Vec<Bin>,
+    /// Scenarios: each request of the mix.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mix: Vec<RequestReport>,
+    /// Scenarios with several stages: each of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageReport>,
     /// HTTP: responses by status.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub statuses: BTreeMap<u16, u64>,
@@ -118,65 +134,12 @@ pub struct Bytes {
     pub received_bytes_per_second: f64,
 }
 
-/// A distribution of durations, in seconds.
-#[derive(Debug, Clone, Serialize)]
-pub struct Distribution {
-    /// How many there are.
-    pub count: u64,
-    /// The shortest.
-    pub min: f64,
-    /// Their mean.
-    pub mean: f64,
-    /// Their standard deviation.
-    pub standard_deviation: f64,
-    /// The median.
-    pub p50: f64,
-    /// Three quarters are shorter.
-    pub p75: f64,
-    /// 90 % are shorter.
-    pub p90: f64,
-    /// 95 % are shorter.
-    pub p95: f64,
-    /// 99 % are shorter.
-    pub p99: f64,
-    /// 99.9 % are shorter.
-    pub p99_9: f64,
-    /// 99.99 % are shorter.
-    pub p99_99: f64,
-    /// The longest.
-    pub max: f64,
-}
-
-/// What the load generator itself cost.
-#[derive(Debug, Clone, Serialize)]
-pub struct Generator {
-    /// Time on a core, of all threads, during the measurement.
-    pub cpu_seconds: f64,
-    /// The same for each request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_seconds_per_request: Option<f64>,
-    /// Each thread.
-    pub threads: Vec<ThreadShare>,
-    /// Whether a thread needed a core for more than nine tenths of the time.
-    pub saturated: bool,
-}
-
-/// What a thread did with its time.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct ThreadShare {
-    /// The part of the time it was on a core.
-    pub cpu_ratio: f64,
-    /// The part of the time it would have been, but every core was taken.
-    pub waiting_ratio: f64,
-}
-
 /// What a report is made from, beside the measurements.
 #[derive(Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) address: SocketAddr,
     pub(crate) start: Instant,
-    pub(crate) series: Series,
     pub(crate) failures: FailureLog,
 }
 
@@ -184,20 +147,17 @@ pub(crate) struct Evidence<'a> {
 
 impl Report {
     pub(crate) fn new(evidence: Evidence<'_>, finished: Vec<Finished>) -> Self {
-        let Evidence { plan, address, start, series, failures } = evidence;
+        let Evidence { plan, address, start, failures } = evidence;
         let measure_from = start + plan.warm_up;
         let ended_at = finished.iter().map(|finished| finished.ended_at).max();
         let elapsed = ended_at.unwrap_or(measure_from).saturating_duration_since(measure_from);
         let warm_up = finished.iter().map(|finished| finished.warmed_up).sum();
         let interrupted = finished.iter().any(|finished| finished.interrupted);
         let generator = Generator::of(&finished);
-        let mut connect = Latencies::new();
-        let mut measured = Measurements::new();
-        for thread in finished {
-            connect.merge(&thread.connect);
-            measured.merge(thread.measured);
-        }
+        let Together { measured, connect, intervals, stages } = Together::of(plan, finished);
+        let latency = measured.latency();
         let requests = Requests::of(&measured, elapsed, warm_up);
+        let series = series::seconds(intervals, &plan.load, elapsed);
         let mut report = Self {
             schema: SCHEMA,
             target: plan.target.to_string(),
@@ -207,8 +167,8 @@ impl Report {
                 Workload::Echo(_) => "tcp",
                 Workload::Postgres(_) => "postgresql",
             },
-            pacing: if plan.rate.is_some() { "open" } else { "closed" },
-            asked_per_second: plan.rate.map(|rate| [rate.from(), rate.to()]),
+            pacing: if plan.load.is_open() { "open" } else { "closed" },
+            asked_per_second: asked(plan),
             connections: plan.connections,
             threads: plan.threads,
             keep_alive: plan.keep_alive,
@@ -216,17 +176,21 @@ impl Report {
             warm_up_seconds: plan.warm_up.as_secs_f64(),
             interrupted,
             bytes: Bytes::of(&measured, elapsed),
-            latency_seconds: Distribution::of(measured.latency.nanoseconds()),
+            latency_seconds: Distribution::of(latency.nanoseconds()),
+            latency_curve: distribution::curve(latency.nanoseconds()),
+            latency_bins: distribution::bins(latency.nanoseconds()),
+            mix: parts::requests(plan.mix.entries(), &measured.outcomes, elapsed),
+            stages: parts::stages(&plan.stages, stages, &plan.load, elapsed),
             service_seconds: Distribution::of(measured.service.nanoseconds()),
             connect_seconds: Distribution::of(connect.nanoseconds()),
             statuses: measured.statuses().collect(),
             errors: measured.failures.counts(),
             opening_errors: failures.counts(),
-            generator: generator.per_request(&requests),
-            thresholds: judge(plan, &measured, &requests),
+            generator: generator.over(requests.total, &series),
+            thresholds: judge(plan, &measured, &latency, &requests),
             passed: false,
             warnings: Vec::new(),
-            series: series.into_seconds(),
+            series,
             requests,
         };
         let kept = report.thresholds.iter().all(|verdict| verdict.passed);
@@ -237,12 +201,19 @@ impl Report {
 
     fn find_doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
-        if self.generator.saturated {
+        let generator = &self.generator;
+        if generator.saturated {
             doubts.push(
                 "the load generator itself was short of CPU time: these are its limits, not the \
                  server's; use more threads, less load or another machine"
                     .to_owned(),
             );
+        } else if generator.saturated_seconds > 0.0 {
+            doubts.push(format!(
+                "the load generator itself was short of CPU time for {:.0} s of the run: what \
+                 happened then are its limits, not the server's",
+                generator.saturated_seconds
+            ));
         }
         let unsent = self.errors.iter().find(|error| error.kind == FailureKind::Unsent);
         if let Some(FailureCount { count, .. }) = unsent {
@@ -266,14 +237,76 @@ impl Report {
     }
 }
 
-fn judge(plan: &Plan, measured: &Measurements, requests: &Requests) -> Vec<Verdict> {
+/// What the threads measured together.
+struct Together {
+    measured: Measurements,
+    connect: Latencies,
+    /// Each thread's, and how long one spans.
+    intervals: Vec<(Vec<Interval>, Duration)>,
+    stages: Vec<StageTotals>,
+}
+
+impl Together {
+    fn of(plan: &Plan, finished: Vec<Finished>) -> Self {
+        let mut together = Self {
+            measured: Measurements::new(plan.mix.entries().len(), Arc::new([])),
+            connect: Latencies::new(),
+            intervals: Vec::with_capacity(finished.len()),
+            stages: Vec::new(),
+        };
+        for Finished { mut measured, connect, .. } in finished {
+            together.connect.merge(&connect);
+            let (intervals, span, stages) = measured.take_over_time().into_parts();
+            together.intervals.push((intervals, span));
+            if together.stages.is_empty() {
+                together.stages = stages;
+            } else {
+                for (own, other) in together.stages.iter_mut().zip(&stages) {
+                    own.add(other);
+                }
+            }
+            together.measured.merge(measured);
+        }
+        together
+    }
+}
+
+/// The rates an open loop begins and ends with.
+fn asked(plan: &Plan) -> Option<[f64; 2]> {
+    let stretches = plan.load.course().stretches();
+    let (first, last) = (stretches.first()?, stretches.last()?);
+    plan.load.is_open().then_some([first.from, last.to])
+}
+
+fn judge(
+    plan: &Plan,
+    measured: &Measurements,
+    latency: &Latencies,
+    requests: &Requests,
+) -> Vec<Verdict> {
     let figures = Figures {
-        latency: measured.latency.nanoseconds(),
+        latency: latency.nanoseconds(),
         succeeded: requests.succeeded,
         failed: requests.failed,
         succeeded_per_second: requests.succeeded_per_second,
     };
-    plan.thresholds.iter().map(|threshold| threshold.judge(&figures)).collect()
+    let share = |outcomes: &Outcomes| match requests.succeeded {
+        0 => 0.0,
+        all => outcomes.succeeded as f64 / all as f64,
+    };
+    let mut verdicts: Vec<_> =
+        plan.thresholds.iter().map(|threshold| threshold.judge(&figures)).collect();
+    for (entry, outcomes) in plan.mix.entries().iter().zip(&measured.outcomes) {
+        let figures = Figures {
+            latency: outcomes.latency.nanoseconds(),
+            succeeded: outcomes.succeeded,
+            failed: outcomes.failures.total(),
+            succeeded_per_second: requests.succeeded_per_second * share(outcomes),
+        };
+        let own = entry.thresholds.iter().map(|threshold| threshold.judge(&figures));
+        verdicts.extend(own.map(|verdict| Verdict { request: entry.name.clone(), ..verdict }));
+    }
+    verdicts
 }
 
 fn per_second(count: u64, elapsed: Duration) -> f64 {
@@ -302,64 +335,5 @@ impl Bytes {
         let Measurements { sent_bytes, received_bytes, .. } = *measured;
         let received_bytes_per_second = per_second(received_bytes, elapsed);
         Self { sent_bytes, received_bytes, received_bytes_per_second }
-    }
-}
-
-// === impl Distribution ===
-
-impl Distribution {
-    /// `None` when there is nothing.
-    fn of(nanoseconds: &Histogram<u64>) -> Option<Self> {
-        if nanoseconds.is_empty() {
-            return None;
-        }
-        // The highest value of a bucket may lie beyond the longest one measured.
-        let longest = nanoseconds.max();
-        let at = |quantile| nanoseconds.value_at_quantile(quantile).min(longest) as f64 / 1e9;
-        Some(Self {
-            count: nanoseconds.len(),
-            min: nanoseconds.min() as f64 / 1e9,
-            mean: nanoseconds.mean() / 1e9,
-            standard_deviation: nanoseconds.stdev() / 1e9,
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: longest as f64 / 1e9,
-        })
-    }
-}
-
-// === impl Generator ===
-
-impl Generator {
-    fn of(finished: &[Finished]) -> Self {
-        let share = |finished: &Finished| {
-            let wall = finished.wall.as_secs_f64().max(1e-9);
-            ThreadShare {
-                cpu_ratio: finished.time.cpu.as_secs_f64() / wall,
-                waiting_ratio: finished.time.waiting.as_secs_f64() / wall,
-            }
-        };
-        let threads: Vec<_> = finished.iter().map(share).collect();
-        // Too short a run says nothing about its threads.
-        let long_enough =
-            finished.iter().any(|finished| finished.wall >= Duration::from_millis(500));
-        let busy = |thread: &ThreadShare| thread.cpu_ratio + thread.waiting_ratio > SATURATED;
-        Self {
-            cpu_seconds: finished.iter().map(|finished| finished.time.cpu.as_secs_f64()).sum(),
-            cpu_seconds_per_request: None,
-            saturated: long_enough && threads.iter().any(busy),
-            threads,
-        }
-    }
-
-    fn per_request(mut self, requests: &Requests) -> Self {
-        let cpu = self.cpu_seconds;
-        self.cpu_seconds_per_request = (requests.total > 0).then(|| cpu / requests.total as f64);
-        self
     }
 }

@@ -16,13 +16,13 @@ use crate::{
     address,
     failure::{Failure, FailureCount, FailureLog},
     measure::Finished,
-    plan::{Plan, Workload},
-    progress::Progress,
+    plan::{Load, Plan, Workload},
+    progress::{Progress, Speed},
     protocol::Protocol,
     rate::{Arrivals, Schedule},
-    report::{Evidence, Report, series::Series},
+    report::{Evidence, Report},
     tally::{Count, Tally},
-    worker::{Opened, Order, Worker},
+    worker::{Members, Opened, Order, Share, Worker},
 };
 
 /// Between telling the threads when to start and the start, so that all of them know in time.
@@ -141,10 +141,9 @@ impl<'a> Site<'a> {
                 // Whoever is not there to hear it has failed, and says so when it is joined.
                 let _gone = crew.start.send(start);
             }
-            let series = self.watch(&crews, &opened, start, watch);
+            self.watch(&crews, &opened, start, watch);
             let finished = dismiss(crews)?;
-            let evidence =
-                Evidence { plan: self.plan, address: self.address, start, series, failures };
+            let evidence = Evidence { plan: self.plan, address: self.address, start, failures };
             Ok(Report::new(evidence, finished))
         })
     }
@@ -187,21 +186,42 @@ impl<'a> Site<'a> {
             let (each, rest) = (requests / threads as u64, requests % threads as u64);
             each + u64::from((index as u64) < rest)
         });
-        let arrivals = plan.rate.map(|rate| {
-            let schedule = Schedule::new(rate, plan.warm_up, plan.duration);
-            Arrivals::new(schedule, index, threads)
-        });
+        let course = plan.load.course().after(plan.warm_up);
+        let (share, members) = match plan.load {
+            Load::Open(_) => {
+                (Share::Open(Arrivals::new(Schedule::new(&course), index, threads)), connections)
+            }
+            Load::Closed(_) => {
+                let members = Members::new(course, index, threads);
+                let at_start = members.at_start(connections);
+                (Share::Closed(members), at_start)
+            }
+        };
         Order {
+            index,
+            threads,
             address: self.address,
             connections,
+            open_at_start: if plan.keep_alive { members } else { 0 },
             keep_alive: plan.keep_alive,
             request_timeout: plan.request_timeout,
             connect_timeout: plan.connect_timeout,
             warm_up: plan.warm_up,
             duration: plan.duration,
             requests,
-            arrivals,
+            share,
+            mix: plan.mix.clone(),
+            stage_ends: self.stage_ends(),
         }
+    }
+
+    /// When each stage ends, counted from the end of the warm-up.
+    fn stage_ends(self) -> Arc<[Duration]> {
+        let ends = self.plan.stages.iter().scan(Duration::ZERO, |end, stage| {
+            *end += stage.duration;
+            Some(*end)
+        });
+        ends.collect()
     }
 
     /// Waits until every thread has tried to open its connections.
@@ -221,7 +241,7 @@ impl<'a> Site<'a> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);
         }
-        if ready == 0 {
+        if ready == 0 && failures.total() > 0 {
             return Err(RunError::NotReady { failures: failures.counts() });
         }
         Ok(failures)
@@ -234,9 +254,9 @@ impl<'a> Site<'a> {
         threads: &Receiver<Opened>,
         start: Instant,
         watch: &mut dyn FnMut(&Progress),
-    ) -> Series {
+    ) {
         let measure_from = start + self.plan.warm_up;
-        let mut series = Series::default();
+        let mut speed = Speed::default();
         loop {
             let ended = matches!(threads.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected));
             let count: Count = crews.iter().map(|crew| crew.tally.read()).sum();
@@ -244,18 +264,17 @@ impl<'a> Site<'a> {
             let elapsed = now.saturating_duration_since(measure_from);
             let warming_up = now < measure_from;
             if !warming_up {
-                series.look(elapsed, count);
+                speed.look(elapsed, count);
             }
             watch(&Progress {
                 elapsed: now.saturating_duration_since(start),
                 warming_up,
                 succeeded: count.succeeded,
                 failed: count.failed,
-                succeeded_per_second: series.recent_per_second(),
+                succeeded_per_second: speed.per_second(),
             });
             if ended {
-                series.close(elapsed, count);
-                return series;
+                return;
             }
         }
     }

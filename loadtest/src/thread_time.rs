@@ -30,6 +30,14 @@ impl ThreadTime {
     }
 }
 
+impl std::ops::Add for ThreadTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { cpu: self.cpu + other.cpu, waiting: self.waiting + other.waiting }
+    }
+}
+
 /// The second number of schedstat: nanoseconds on the run queue (kernel documentation,
 /// "Scheduler Statistics"). Kernels built without it have no such file.
 fn waiting() -> Option<Duration> {

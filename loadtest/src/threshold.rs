@@ -19,6 +19,9 @@ pub struct Threshold {
 /// Whether a threshold was kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
+    /// The request of the mix it is about; absent when it is about all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// The threshold, as it was written.
     pub threshold: String,
     /// What was measured, in seconds, a ratio, a count, or per second; absent when there was
@@ -103,7 +106,7 @@ impl Threshold {
         let actual = self.metric.of(figures);
         let passed = actual.is_some_and(|actual| self.relation.holds(actual, self.limit));
         let shown = actual.map_or_else(|| "nothing measured".to_owned(), |a| self.metric.show(a));
-        Verdict { threshold: self.text.clone(), actual, shown, passed }
+        Verdict { request: None, threshold: self.text.clone(), actual, shown, passed }
     }
 }
 

@@ -11,6 +11,7 @@
 use std::{
     io,
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,22 +23,27 @@ use mio::{Events, Poll, Token, event::Event};
 
 mod account;
 mod connection;
+mod crowd;
 mod deadlines;
+mod lane;
 mod opening;
 mod pace;
 mod precise_timer;
 mod transfer;
 
 use connection::{Connection, Stage};
+use lane::{Lane, LaneState};
 use pace::Pace;
 
+pub(crate) use crowd::Members;
 pub(crate) use opening::Opened;
+pub(crate) use pace::Share;
 
 use crate::{
     failure::FailureLog,
     measure::{Finished, Latencies, Measurements},
+    mix::{Mix, Picker},
     protocol::Protocol,
-    rate::Arrivals,
     tally::Tally,
     thread_time::ThreadTime,
 };
@@ -58,9 +64,15 @@ const TIMER: Token = Token(usize::MAX);
 /// What a thread is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
+    /// The thread's number.
+    pub(crate) index: usize,
+    /// All threads.
+    pub(crate) threads: usize,
     pub(crate) address: SocketAddr,
     /// Connections of this thread, at least one.
     pub(crate) connections: usize,
+    /// As many of them are opened before the start.
+    pub(crate) open_at_start: usize,
     pub(crate) keep_alive: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -69,8 +81,10 @@ pub(crate) struct Order {
     pub(crate) duration: Option<Duration>,
     /// How many requests this thread sends, warm-up not counted.
     pub(crate) requests: Option<u64>,
-    /// Open loop: this thread's share.
-    pub(crate) arrivals: Option<Arrivals>,
+    pub(crate) share: Share,
+    pub(crate) mix: Mix,
+    /// When each stage ends, counted from the end of the warm-up.
+    pub(crate) stage_ends: Arc<[Duration]>,
 }
 
 /// An event loop and its connections.
@@ -79,8 +93,14 @@ pub(crate) struct Worker<'a, P: Protocol> {
     protocol: P,
     poll: Poll,
     connections: Vec<Connection<P::Session>>,
+    /// Those of the first connection, those of the second, and so on.
+    lanes: Vec<Lane>,
+    lanes_each: usize,
+    /// Connections in line to be flushed.
+    unflushed: Vec<usize>,
     buffer: Box<[u8]>,
     pace: Pace,
+    picker: Picker,
     clock: Option<Clock>,
     /// Connections that are being opened before the start.
     opening: usize,
@@ -107,6 +127,8 @@ struct Clock {
     end: Option<Instant>,
     /// What the thread had cost when the measurement began; `None` during warm-up.
     measuring: Option<(Instant, ThreadTime)>,
+    /// When intervals and stages are to be looked at next.
+    next_cut: Instant,
     /// When it was noticed that the run is to stop.
     stopped_at: Option<Instant>,
 }
@@ -118,17 +140,25 @@ impl<'a, P: Protocol> Worker<'a, P> {
     /// When the system gives no event loop.
     pub(crate) fn new(
         order: Order,
-        protocol: P,
+        mut protocol: P,
         stop: &'a AtomicBool,
         tally: Arc<Tally>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let now = Instant::now();
+        protocol.settle(order.index, order.threads);
         let connections = (0..order.connections).map(|_| Connection::new(protocol.session(), now));
+        let lanes_each = protocol.lanes();
+        let lanes = vec![Lane::new(now); order.connections * lanes_each];
         Ok(Self {
             connections: connections.collect(),
-            pace: Pace::new(order.arrivals.clone(), order.connections, poll.registry())?,
+            pace: Pace::new(order.share.clone(), lanes.len(), poll.registry())?,
+            picker: Picker::new(order.mix.clone(), order.index),
+            measured: Measurements::new(order.mix.entries().len(), Arc::clone(&order.stage_ends)),
             budget: order.requests,
+            lanes,
+            lanes_each,
+            unflushed: Vec::new(),
             order,
             protocol,
             poll,
@@ -138,7 +168,6 @@ impl<'a, P: Protocol> Worker<'a, P> {
             opening_failures: FailureLog::default(),
             under_way: 0,
             next_sweep: now,
-            measured: Measurements::new(),
             connect: Latencies::new(),
             warmed_up: 0,
             last_end: now,
@@ -160,13 +189,17 @@ impl<'a, P: Protocol> Worker<'a, P> {
             measure_from,
             end: self.order.duration.map(|duration| measure_from + duration),
             measuring: None,
+            next_cut: measure_from,
             stopped_at: None,
         });
         std::thread::sleep(start.saturating_duration_since(Instant::now()));
         let now = Instant::now();
         self.tick(now);
-        for slot in 0..self.connections.len() {
-            self.release(slot, now);
+        // One lane of each connection, then another one of each.
+        for own in 0..self.lanes_each {
+            for slot in 0..self.connections.len() {
+                self.release(self.lane(slot, own), now);
+            }
         }
         self.dispatch(now);
         while !self.is_done(Instant::now()) {
@@ -178,6 +211,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
 
     /// Waits for something to happen, and handles it.
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        self.flush_queued();
         let timeout = self.wait(Instant::now())?;
         match self.poll.poll(events, Some(timeout)) {
             Ok(()) => {}
@@ -217,17 +251,40 @@ impl<'a, P: Protocol> Worker<'a, P> {
             }
             Stage::Connecting if event.is_writable() => self.connected(slot),
             Stage::Connecting => return,
-            Stage::LoggingIn | Stage::Sending if event.is_writable() => self.flush(slot),
-            Stage::LoggingIn | Stage::Sending | Stage::Receiving | Stage::Idle => {}
-        }
-        if event.is_readable() || closing {
-            match self.connections[slot].stage {
-                // It failed just now; perhaps it is on its way again.
-                Stage::Closed | Stage::Waiting | Stage::Connecting => {}
-                Stage::LoggingIn | Stage::Sending | Stage::Receiving => self.read(slot, closing),
-                Stage::Idle => self.read_idle(slot),
+            Stage::LoggingIn | Stage::Open => {
+                if self.connections[slot].blocked && event.is_writable() {
+                    self.flush(slot);
+                }
             }
         }
+        if event.is_readable() || closing {
+            let connection = &self.connections[slot];
+            match connection.stage {
+                // It failed just now; perhaps it is on its way again.
+                Stage::Closed | Stage::Waiting | Stage::Connecting => {}
+                Stage::Open if connection.under_way == 0 => self.read_idle(slot),
+                Stage::LoggingIn | Stage::Open => self.read(slot, closing),
+            }
+        }
+    }
+
+    /// The connection of a lane.
+    #[inline]
+    fn slot(&self, lane: usize) -> usize {
+        if P::MULTIPLEXED { lane / self.lanes_each } else { lane }
+    }
+
+    /// A lane of a connection.
+    #[inline]
+    fn lane(&self, slot: usize, own: usize) -> usize {
+        if P::MULTIPLEXED { slot * self.lanes_each + own } else { slot }
+    }
+
+    /// The lanes of a connection.
+    #[inline]
+    fn lanes_of(&self, slot: usize) -> Range<usize> {
+        let first = self.lane(slot, 0);
+        first..first + self.lanes_each
     }
 
     /// What time alone brings about.
@@ -237,11 +294,20 @@ impl<'a, P: Protocol> Worker<'a, P> {
         if stop && clock.stopped_at.is_none() {
             clock.stopped_at = Some(now);
         }
-        if clock.measuring.is_none() && now >= clock.measure_from {
-            clock.measuring = Some((now, ThreadTime::now()));
+        if now < clock.next_cut {
+            return;
+        }
+        let time = ThreadTime::now();
+        if clock.measuring.is_none() {
+            clock.measuring = Some((now, time));
             // Everything else is only counted from here on; bytes were all along.
             (self.measured.sent_bytes, self.measured.received_bytes) = (0, 0);
+            self.measured.over_time.begin(self.measured.standing(time));
+        } else {
+            let standing = self.measured.standing(time);
+            self.measured.over_time.cut(now - clock.measure_from, standing);
         }
+        clock.next_cut = clock.measure_from + self.measured.over_time.next_cut();
     }
 
     /// Whether no request may be claimed any more.
@@ -269,7 +335,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
         let interrupted = clock.stopped_at.is_some();
         if let (Some(end), false) = (clock.end, interrupted || self.budget == Some(0)) {
             let unsent = self.pace.left_between(clock.start, clock.measure_from, end);
-            self.note_unsent(unsent.min(self.budget.unwrap_or(u64::MAX)));
+            self.measured.leave_unsent(unsent.min(self.budget.unwrap_or(u64::MAX)));
         }
         let ended_at = match clock.end {
             _ if interrupted => now,
@@ -277,14 +343,17 @@ impl<'a, P: Protocol> Worker<'a, P> {
             _ => self.last_end,
         };
         self.tally.publish(self.measured.count());
-        let (began, before) = clock.measuring.unwrap_or((now, ThreadTime::now()));
+        let time = ThreadTime::now();
+        let (began, before) = clock.measuring.unwrap_or((now, time));
+        let standing = self.measured.standing(time);
+        self.measured.over_time.cut(now.saturating_duration_since(clock.measure_from), standing);
         Finished {
             measured: self.measured,
             connect: self.connect,
             warmed_up: self.warmed_up,
             ended_at,
             wall: now.saturating_duration_since(began),
-            time: ThreadTime::now().since(before),
+            time: time.since(before),
             interrupted,
         }
     }

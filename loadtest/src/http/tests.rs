@@ -32,9 +32,9 @@ fn end_of(complete: Complete) -> End {
 fn feed<'a>(http: &mut Http, pieces: impl IntoIterator<Item = &'a [u8]>) -> (End, Session) {
     let mut session = http.session();
     http.connected(&mut session, &mut Vec::new());
-    http.begin(&mut session);
+    http.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
     for piece in pieces {
-        match http.receive(&mut session, piece) {
+        match http.receive(&mut session, piece, &mut Vec::new()) {
             Ok(Receipt::More) => {}
             Ok(Receipt::Complete(complete)) => return (end_of(complete), session),
             Err(failure) => return (End::Broken(failure.kind()), session),
@@ -136,9 +136,9 @@ fn a_connection_goes_on_after_a_response() {
     let mut http = http("GET", None);
     let mut session = http.session();
     for response in ["Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
-        http.begin(&mut session);
+        http.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
         let response = format!("HTTP/1.1 200 OK\r\n{response}");
-        let receipt = http.receive(&mut session, response.as_bytes()).unwrap();
+        let receipt = http.receive(&mut session, response.as_bytes(), &mut Vec::new()).unwrap();
         assert!(matches!(receipt, Receipt::Complete(_)), "{response}");
     }
 }

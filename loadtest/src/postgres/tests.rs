@@ -39,7 +39,10 @@ fn each_mode_sends_well_formed_messages() {
         assert_eq!(tags(&postgres.request), request, "{mode}");
         assert_eq!(mode.to_string().parse(), Ok(mode));
     }
-    assert_eq!(tags(postgres(QueryMode::Simple).farewell()), "X");
+    let mut postgres = postgres(QueryMode::Simple);
+    let mut out = Vec::new();
+    postgres.farewell(&mut postgres.session(), &mut out);
+    assert_eq!(tags(&out), "X");
 }
 
 fn reply() -> Vec<u8> {
@@ -56,9 +59,9 @@ fn reply() -> Vec<u8> {
 fn feed(bytes: &[u8], size: usize) -> Result<Option<Result<(), Failure>>, Failure> {
     let mut postgres = postgres(QueryMode::Simple);
     let mut session = postgres.session();
-    postgres.begin(&mut session);
+    postgres.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
     for piece in bytes.chunks(size) {
-        if let Receipt::Complete(complete) = postgres.receive(&mut session, piece)? {
+        if let Receipt::Complete(complete) = postgres.receive(&mut session, piece, &mut Vec::new())? {
             return Ok(Some(complete.outcome));
         }
     }
@@ -92,9 +95,9 @@ fn only_asynchronous_messages_come_unasked() {
     let mut postgres = postgres(QueryMode::Simple);
     let mut session = postgres.session();
     let parameter = message(b'S', b"TimeZone\0UTC\0");
-    assert_eq!(postgres.idle(&mut session, &parameter), Reuse::Keep);
+    assert_eq!(postgres.idle(&mut session, &parameter, &mut Vec::new()), Reuse::Keep);
     let fatal = message(b'E', b"SFATAL\0C57P01\0Mterminating\0\0");
-    assert_eq!(postgres.idle(&mut session, &fatal), Reuse::Close);
+    assert_eq!(postgres.idle(&mut session, &fatal, &mut Vec::new()), Reuse::Close);
 }
 
 #[test]
@@ -137,8 +140,8 @@ proptest! {
             postgres.connected(&mut session, &mut out);
             let _either_way = postgres.login(&mut session, &noise, &mut out);
         } else {
-            postgres.begin(&mut session);
-            let _either_way = postgres.receive(&mut session, &noise);
+            postgres.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
+            let _either_way = postgres.receive(&mut session, &noise, &mut Vec::new());
         }
     }
 }

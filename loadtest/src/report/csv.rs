@@ -2,16 +2,39 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, series::Second};
+use super::{Report, series::Latency};
+
+const NAMES: &str = "at_seconds,seconds,asked_per_second,connections,succeeded,failed,\
+    received_bytes,p50_seconds,p90_seconds,p99_seconds,max_seconds,generator_busy_ratio\n";
 
 impl Report {
-    /// Second by second, with a line of names first.
+    /// Second by second, with a line of names first. What does not apply is empty.
     pub fn to_csv(&self) -> String {
-        let mut out = "at_seconds,succeeded,failed,received_bytes\n".to_owned();
-        for Second { at_seconds, succeeded, failed, received_bytes } in &self.series {
-            let _infallible =
-                writeln!(out, "{at_seconds:.3},{succeeded},{failed},{received_bytes}");
+        let mut out = NAMES.to_owned();
+        for second in &self.series {
+            let latency = second.latency_seconds;
+            let latency = |of: fn(Latency) -> f64| shown(latency.map(of), 9);
+            let _infallible = writeln!(
+                out,
+                "{:.3},{:.3},{},{},{},{},{},{},{},{},{},{:.3}",
+                second.at_seconds,
+                second.seconds,
+                shown(second.asked_per_second, 3),
+                shown(second.connections, 1),
+                second.succeeded,
+                second.failed,
+                second.received_bytes,
+                latency(|latency| latency.p50),
+                latency(|latency| latency.p90),
+                latency(|latency| latency.p99),
+                latency(|latency| latency.max),
+                second.generator_busy_ratio,
+            );
         }
         out
     }
+}
+
+fn shown(value: Option<f64>, decimals: usize) -> String {
+    value.map(|value| format!("{value:.decimals$}")).unwrap_or_default()
 }

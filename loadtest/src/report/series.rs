@@ -4,125 +4,190 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::tally::Count;
+use crate::{
+    failure::FailureKind,
+    over_time::{Interval, joined},
+    plan::Load,
+};
 
-/// Most entries kept. When there are more, neighbours are joined.
-const MAX_ENTRIES: usize = 3_600;
+/// Least part of an interval that the last one has to have to stand for itself.
+const LAST_PART: f64 = 0.5;
 
 /// What happened until a moment, since the entry before.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Second {
     /// Since the measurement began.
     pub at_seconds: f64,
+    /// How long it was.
+    pub seconds: f64,
+    /// Open loop: the rate that was asked for in its middle, per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_per_second: Option<f64>,
+    /// Closed loop: how many connections were to take part in its middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<f64>,
     /// Requests answered as expected.
     pub succeeded: u64,
     /// Requests that failed.
     pub failed: u64,
     /// Bytes received.
     pub received_bytes: u64,
+    /// Latency of the successful ones, to a part in thirty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_seconds: Option<Latency>,
+    /// Failed requests by kind.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<KindCount>,
+    /// The part of the time the busiest thread of the load generator needed a core for.
+    pub generator_busy_ratio: f64,
 }
 
-/// Entries of one length, which grows when the run does.
-#[derive(Debug)]
-pub(crate) struct Series {
-    entries: Vec<Second>,
-    /// What one entry spans.
-    span: Duration,
-    last_at: Duration,
-    last: Count,
-    recent_per_second: f64,
+/// Latency in a second, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// 90 % are shorter.
+    pub p90: f64,
+    /// 99 % are shorter.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
 }
 
-impl Default for Series {
-    fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            span: Duration::from_secs(1),
-            last_at: Duration::ZERO,
-            last: Count::default(),
-            recent_per_second: 0.0,
-        }
-    }
+/// How often one kind of error occurred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct KindCount {
+    /// The kind.
+    pub kind: FailureKind,
+    /// How often.
+    pub count: u64,
 }
 
-impl Series {
-    /// The count stood at `count` then. Makes an entry when it is time for one.
-    pub(crate) fn look(&mut self, at: Duration, count: Count) {
-        if at >= self.last_at + self.span {
-            self.push(at, count);
+/// All threads' intervals together; `elapsed` is how long the measurement took.
+pub(super) fn seconds(
+    threads: Vec<(Vec<Interval>, Duration)>,
+    load: &Load,
+    elapsed: Duration,
+) -> Vec<Second> {
+    // Threads join neighbours at the same time, but for those that just did not.
+    let span = threads.iter().map(|(_, span)| *span).max().unwrap_or_default();
+    let threads: Vec<Vec<Interval>> = threads
+        .into_iter()
+        .map(|(mut intervals, mut own)| {
+            while own < span {
+                own *= 2;
+                intervals = joined(&intervals);
+            }
+            intervals
+        })
+        .collect();
+    let count = threads.iter().map(Vec::len).max().unwrap_or_default();
+    let (span, elapsed) = (span.as_secs_f64(), elapsed.as_secs_f64());
+    let mut sums = Vec::with_capacity(count);
+    for index in 0..count {
+        let parts = threads.iter().filter_map(|intervals| intervals.get(index));
+        let mut sum = Sum { all: Interval::empty(), busy: 0.0, span };
+        parts.for_each(|part| sum.add(part));
+        sums.push(sum);
+    }
+    // What came in while the last requests ended is part of the last whole interval.
+    let last = elapsed - span * count.saturating_sub(1) as f64;
+    if count > 1 && last < span * LAST_PART {
+        let tail = sums.pop().map(|sum| sum.all);
+        if let (Some(tail), Some(sum)) = (tail, sums.last_mut()) {
+            sum.all.add(&tail);
         }
     }
+    let count = sums.len();
+    let entries = sums.into_iter().enumerate().map(|(index, sum)| {
+        let begins = span * index as f64;
+        let ends = if index + 1 == count { elapsed.max(begins) } else { begins + span };
+        sum.into_second(begins, ends, load)
+    });
+    entries.collect()
+}
 
-    /// The last look: what is left makes an entry, however short.
-    pub(crate) fn close(&mut self, at: Duration, count: Count) {
-        if count != self.last {
-            self.push(at, count);
-        }
+/// What all threads did in one interval.
+struct Sum {
+    all: Interval,
+    /// The busiest of them.
+    busy: f64,
+    span: f64,
+}
+
+impl Sum {
+    fn add(&mut self, part: &Interval) {
+        let busy = (part.time.cpu + part.time.waiting).as_secs_f64() / self.span;
+        self.busy = self.busy.max(busy.min(1.0));
+        self.all.add(part);
     }
 
-    /// Successful requests a second, in the newest entry.
-    pub(crate) fn recent_per_second(&self) -> f64 {
-        self.recent_per_second
-    }
-
-    pub(crate) fn into_seconds(self) -> Vec<Second> {
-        self.entries
-    }
-
-    fn push(&mut self, at: Duration, count: Count) {
-        let Count { succeeded, failed, received_bytes } = count.since(self.last);
-        let seconds = at.saturating_sub(self.last_at).as_secs_f64();
-        self.recent_per_second = if seconds > 0.0 { succeeded as f64 / seconds } else { 0.0 };
-        let at_seconds = at.as_secs_f64();
-        self.entries.push(Second { at_seconds, succeeded, failed, received_bytes });
-        (self.last_at, self.last) = (at, count);
-        if self.entries.len() > MAX_ENTRIES {
-            self.join_neighbours();
-        }
-    }
-
-    fn join_neighbours(&mut self) {
-        self.span *= 2;
-        self.entries = self
-            .entries
-            .chunks(2)
-            .map(|pair| Second {
-                at_seconds: pair[pair.len() - 1].at_seconds,
-                succeeded: pair.iter().map(|entry| entry.succeeded).sum(),
-                failed: pair.iter().map(|entry| entry.failed).sum(),
-                received_bytes: pair.iter().map(|entry| entry.received_bytes).sum(),
+    fn into_second(self, begins: f64, ends: f64, load: &Load) -> Second {
+        let Self { all, busy, .. } = self;
+        let middle = Duration::try_from_secs_f64((begins + ends) / 2.0).unwrap_or_default();
+        let level = load.course().level(middle);
+        let quantile = |quantile| all.latency.quantile(quantile);
+        let latency_seconds = (|| {
+            Some(Latency {
+                p50: quantile(0.5)?,
+                p90: quantile(0.9)?,
+                p99: quantile(0.99)?,
+                max: all.latency.longest()?,
             })
-            .collect();
+        })();
+        let kinds = FailureKind::ALL.into_iter().zip(all.failures);
+        Second {
+            at_seconds: ends,
+            seconds: ends - begins,
+            asked_per_second: load.is_open().then_some(level),
+            connections: (!load.is_open()).then_some(level),
+            succeeded: all.succeeded,
+            failed: all.failed(),
+            received_bytes: all.received_bytes,
+            latency_seconds,
+            errors: kinds
+                .filter(|(_, count)| *count > 0)
+                .map(|(kind, count)| KindCount { kind, count })
+                .collect(),
+            generator_busy_ratio: busy,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Course;
 
-    #[test]
-    fn however_long_it_takes_nothing_is_lost() {
-        let mut series = Series::default();
-        for second in 1..=10_000u64 {
-            let count = Count { succeeded: second * 3, failed: second, received_bytes: second * 7 };
-            series.look(Duration::from_secs(second), count);
-        }
-        let last = Count { succeeded: 30_001, failed: 10_000, received_bytes: 70_000 };
-        series.close(Duration::from_millis(10_000_500), last);
-        let entries = series.into_seconds();
-        assert!(entries.len() <= MAX_ENTRIES, "{}", entries.len());
-        assert_eq!(entries.iter().map(|entry| entry.succeeded).sum::<u64>(), 30_001);
-        assert_eq!(entries.iter().map(|entry| entry.received_bytes).sum::<u64>(), 70_000);
-        assert!(entries.is_sorted_by(|a, b| a.at_seconds < b.at_seconds));
+    fn intervals(counts: &[u64]) -> Vec<Interval> {
+        let interval = |&succeeded: &u64| Interval { succeeded, ..Interval::empty() };
+        counts.iter().map(interval).collect()
+    }
+
+    fn of(threads: Vec<(Vec<Interval>, Duration)>, elapsed: f64) -> Vec<(f64, u64)> {
+        let load = Load::Closed(Course::constant(2.0));
+        let seconds = seconds(threads, &load, Duration::from_secs_f64(elapsed));
+        assert!(seconds.iter().all(|second| second.connections == Some(2.0)));
+        seconds.into_iter().map(|second| (second.at_seconds, second.succeeded)).collect()
     }
 
     #[test]
-    fn looks_in_between_make_no_entry() {
-        let mut series = Series::default();
-        let count = Count { succeeded: 5, ..Count::default() };
-        series.look(Duration::from_millis(100), count);
-        assert!(series.entries.is_empty());
-        series.look(Duration::from_millis(2_000), count);
-        assert_eq!(series.recent_per_second(), 2.5);
+    fn threads_are_added_up() {
+        let second = Duration::from_secs(1);
+        let threads = vec![(intervals(&[1, 2, 3]), second), (intervals(&[10, 20]), second)];
+        assert_eq!(of(threads.clone(), 2.7), [(1.0, 11), (2.0, 22), (2.7, 3)]);
+        assert_eq!(of(threads, 2.1), [(1.0, 11), (2.1, 25)]);
+        assert_eq!(of(vec![(intervals(&[7]), second)], 0.2), [(0.2, 7)]);
+        assert_eq!(of(vec![(Vec::new(), second)], 5.0), []);
+    }
+
+    #[test]
+    fn a_thread_that_joined_earlier_fits_the_others() {
+        let threads = vec![
+            (intervals(&[1, 2, 3]), Duration::from_secs(1)),
+            (intervals(&[10, 20]), Duration::from_secs(2)),
+        ];
+        assert_eq!(of(threads, 4.0), [(2.0, 13), (4.0, 23)]);
     }
 }

@@ -3,13 +3,17 @@
 use std::fmt::{self, Display};
 
 use super::{Distribution, Report};
-use crate::quantity::{show_bytes, show_seconds};
+use crate::{
+    quantity::{show_bytes, show_seconds},
+    threshold::Verdict,
+};
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.heading(f)?;
         self.throughput(f)?;
         self.latencies(f)?;
+        self.parts(f)?;
         self.errors(f)?;
         self.generator(f)?;
         self.verdicts(f)?;
@@ -20,13 +24,46 @@ impl Display for Report {
     }
 }
 
+/// A line of a table of parts.
+struct Part<'a> {
+    name: String,
+    succeeded: u64,
+    failed: u64,
+    per_second: f64,
+    latency: Option<&'a Distribution>,
+}
+
+fn table(f: &mut fmt::Formatter<'_>, kind: &str, parts: &[Part<'_>]) -> fmt::Result {
+    let Some(widest) = parts.iter().map(|part| part.name.chars().count()).max() else {
+        return Ok(());
+    };
+    let width = widest.max(kind.len());
+    write!(f, "\n{kind:<width$}")?;
+    for column in ["ok", "failed", "per s", "p50", "p90", "p99", "max"] {
+        write!(f, " {column:>9}")?;
+    }
+    for Part { name, succeeded, failed, per_second, latency } in parts {
+        write!(f, "\n{name:<width$} {succeeded:>9} {failed:>9} {per_second:>9.1}")?;
+        let Some(latency) = latency else { continue };
+        for value in [latency.p50, latency.p90, latency.p99, latency.max] {
+            write!(f, " {:>9}", show_seconds(value))?;
+        }
+    }
+    writeln!(f)
+}
+
+/// A level at the beginning and at the end.
+fn show_levels([from, to]: [f64; 2]) -> String {
+    if from == to { format!("{from}") } else { format!("{from}..{to}") }
+}
+
 impl Report {
     fn heading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, protocol, connections, threads, pacing, .. } = self;
         write!(f, "{target}   {protocol}, {pacing} loop")?;
         match self.asked_per_second {
-            Some([from, to]) if from == to => write!(f, " at {from}/s")?,
-            Some([from, to]) => write!(f, " at {from}..{to}/s")?,
+            _ if !self.stages.is_empty() => write!(f, ", {} stages", self.stages.len())?,
+            Some(rates) => write!(f, " at {}/s", show_levels(rates))?,
             None => {}
         }
         let reuse = if self.keep_alive { "" } else { ", a new one for each request" };
@@ -75,6 +112,26 @@ impl Report {
         writeln!(f)
     }
 
+    /// Each request of the mix and each stage, a line each.
+    fn parts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = self.mix.iter().map(|request| Part {
+            name: request.name.clone(),
+            succeeded: request.succeeded,
+            failed: request.failed,
+            per_second: request.succeeded_per_second,
+            latency: request.latency_seconds.as_ref(),
+        });
+        table(f, "request", &requests.collect::<Vec<_>>())?;
+        let stages = self.stages.iter().map(|stage| Part {
+            name: stage.name.clone(),
+            succeeded: stage.succeeded,
+            failed: stage.failed,
+            per_second: stage.succeeded_per_second,
+            latency: stage.latency_seconds.as_ref(),
+        });
+        table(f, "stage", &stages.collect::<Vec<_>>())
+    }
+
     fn errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let statuses: Vec<_> =
             self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
@@ -105,13 +162,23 @@ impl Report {
     }
 
     fn verdicts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.thresholds.iter().map(|v| v.threshold.chars().count()).max();
-        let Some(width) = width else { return Ok(()) };
+        let lines: Vec<_> = self.thresholds.iter().map(|v| (v, shown_threshold(v))).collect();
+        let Some(width) = lines.iter().map(|(_, text)| text.chars().count()).max() else {
+            return Ok(());
+        };
         writeln!(f)?;
-        for verdict in &self.thresholds {
+        for (verdict, text) in lines {
             let word = if verdict.passed { "pass" } else { "FAIL" };
-            write!(f, "\n{word}  {:<width$}  {}", verdict.threshold, verdict.shown)?;
+            write!(f, "\n{word}  {text:<width$}  {}", verdict.shown)?;
         }
         Ok(())
+    }
+}
+
+/// What had to be kept, and by whom.
+pub(super) fn shown_threshold(verdict: &Verdict) -> String {
+    match &verdict.request {
+        Some(request) => format!("{request}: {}", verdict.threshold),
+        None => verdict.threshold.clone(),
     }
 }

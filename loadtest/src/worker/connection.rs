@@ -1,4 +1,4 @@
-//! A connection: its socket, where it is, and the request it has claimed.
+//! A connection: its socket, where it is, and what is to be sent on it.
 
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,8 @@ pub(super) enum Stage {
     Connecting,
     /// The login is under way.
     LoggingIn,
-    /// It waits for a request.
-    Idle,
-    /// The request is being sent.
-    Sending,
-    /// The response is being received.
-    Receiving,
+    /// Requests may be sent.
+    Open,
 }
 
 /// A connection that comes and goes.
@@ -34,15 +30,22 @@ pub(super) struct Connection<S> {
     pub(super) stream: Option<TcpStream>,
     pub(super) stage: Stage,
     pub(super) session: S,
-    /// What is to be sent during login.
-    pub(super) login: Vec<u8>,
-    /// Bytes sent of the login or the request.
+    /// What the protocol wants sent, and how much of it was.
+    pub(super) out: Vec<u8>,
     pub(super) written: usize,
-    /// The request it has claimed: when latency began to count.
-    pub(super) claimed: Option<Instant>,
-    /// When the request was really sent, or connecting began.
+    /// How much of the request was sent that lies with the protocol.
+    pub(super) sent: usize,
+    /// Whether not all could be sent: the socket says when there is room again.
+    pub(super) blocked: bool,
+    /// Whether it is in line to be flushed.
+    pub(super) queued: bool,
+    /// Whether no further request may begin on it.
+    pub(super) draining: bool,
+    /// Lanes whose request is under way.
+    pub(super) under_way: usize,
+    /// When connecting began.
     pub(super) began: Instant,
-    /// When what is under way has taken too long, or the pause is over.
+    /// When opening it has taken too long, or the pause is over.
     pub(super) deadline: Instant,
     failures_in_a_row: u32,
 }
@@ -53,19 +56,38 @@ impl<S> Connection<S> {
             stream: None,
             stage: Stage::Closed,
             session,
-            login: Vec::new(),
+            out: Vec::new(),
             written: 0,
-            claimed: None,
+            sent: 0,
+            blocked: false,
+            queued: false,
+            draining: false,
+            under_way: 0,
             began: now,
             deadline: now,
             failures_in_a_row: 0,
         }
     }
 
-    /// Closes the socket, if there is one.
+    /// Closes the socket, if there is one. What was to be sent is not.
     pub(super) fn close(&mut self) {
         self.stream = None;
         self.stage = Stage::Closed;
+        self.under_way = 0;
+        self.draining = false;
+        self.blocked = false;
+        self.out.clear();
+        (self.written, self.sent) = (0, 0);
+    }
+
+    /// Whether a request may begin on it.
+    pub(super) fn takes_requests(&self) -> bool {
+        self.stage == Stage::Open && !self.draining
+    }
+
+    /// Whether it is open, and no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Open && self.under_way == 0
     }
 
     /// It could not be opened: the pause before the next attempt.

@@ -27,8 +27,8 @@ impl<P: Protocol> Worker<'_, P> {
     /// # Errors
     /// When the event loop fails; connections that fail are counted instead.
     pub(crate) fn open(&mut self) -> io::Result<Opened> {
-        let total = self.connections.len();
-        if self.order.keep_alive {
+        let total = self.order.open_at_start;
+        if total > 0 {
             let mut events = Events::with_capacity(EVENTS);
             let mut next = 0;
             loop {

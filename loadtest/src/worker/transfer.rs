@@ -7,10 +7,10 @@ use std::{
 
 use mio::{Interest, Token, net::TcpStream};
 
-use super::{Stage, Worker};
+use super::{LaneState, Stage, Worker};
 use crate::{
     failure::Failure,
-    protocol::{Login, Protocol, Receipt, Reuse},
+    protocol::{Beginning, Login, Protocol, Receipt, Reuse},
 };
 
 /// What reading led to.
@@ -19,8 +19,6 @@ enum Next {
     Read,
     /// The connection may send requests.
     Ready,
-    /// An answer of the login waits to be sent.
-    Flush,
     /// A response is complete.
     Complete(crate::protocol::Complete),
     /// It is over.
@@ -54,9 +52,7 @@ impl<P: Protocol> Worker<'_, P> {
     /// The handshake is done.
     pub(super) fn connected(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
-        connection.login.clear();
-        connection.written = 0;
-        match self.protocol.connected(&mut connection.session, &mut connection.login) {
+        match self.protocol.connected(&mut connection.session, &mut connection.out) {
             Login::Done => self.ready(slot),
             Login::Pending => {
                 connection.stage = Stage::LoggingIn;
@@ -70,56 +66,100 @@ impl<P: Protocol> Worker<'_, P> {
         let now = Instant::now();
         let connection = &mut self.connections[slot];
         connection.forgive();
+        connection.stage = Stage::Open;
         self.connect.record(now - connection.began);
-        if connection.claimed.is_some() {
-            self.send(slot, now);
-        } else {
-            connection.stage = Stage::Idle;
+        if self.clock.is_none() {
             self.opening -= 1;
+        }
+        for lane in self.lanes_of(slot) {
+            if !self.connections[slot].takes_requests() {
+                break;
+            }
+            if self.lanes[lane].state == LaneState::Claimed {
+                self.send(lane, now);
+            }
+        }
+        // The last of a login may wait behind no request.
+        if !self.connections[slot].out.is_empty() {
+            self.flush(slot);
         }
     }
 
     /// Begins a request.
-    pub(super) fn send(&mut self, slot: usize, now: Instant) {
+    pub(super) fn send(&mut self, lane: usize, now: Instant) {
+        let slot = self.slot(lane);
+        let carried = &mut self.lanes[lane];
+        (carried.state, carried.began) = (LaneState::Begun, now);
+        let request = carried.request;
+        self.set_request_deadline(lane, now + self.order.request_timeout);
+        let beginning = Beginning { lane: lane - self.lanes_of(slot).start, request };
         let connection = &mut self.connections[slot];
-        connection.stage = Stage::Sending;
-        connection.written = 0;
-        connection.began = now;
-        self.protocol.begin(&mut connection.session);
-        self.set_deadline(slot, now + self.order.request_timeout);
-        self.flush(slot);
+        connection.under_way += 1;
+        connection.sent = 0;
+        match self.protocol.begin(&mut connection.session, beginning, &mut connection.out) {
+            Err(failure) => self.fail(slot, &failure),
+            // Others may begin on it too before there is time to send anything.
+            Ok(()) if P::MULTIPLEXED => self.queue_flush(slot),
+            Ok(()) => self.flush(slot),
+        }
     }
 
-    /// Sends what is left of the login or the request.
+    /// Puts a connection in line to be flushed.
+    pub(super) fn queue_flush(&mut self, slot: usize) {
+        if !std::mem::replace(&mut self.connections[slot].queued, true) {
+            self.unflushed.push(slot);
+        }
+    }
+
+    /// Flushes the connections that are in line.
+    pub(super) fn flush_queued(&mut self) {
+        while let Some(slot) = self.unflushed.pop() {
+            self.connections[slot].queued = false;
+            self.flush(slot);
+        }
+    }
+
+    /// Sends what is left to be sent.
     pub(super) fn flush(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         let Some(stream) = &mut connection.stream else { return };
-        let logging_in = connection.stage == Stage::LoggingIn;
-        let bytes = match logging_in {
-            true => connection.login.as_slice(),
-            false => self.protocol.request(&connection.session),
+        let request = match connection.under_way {
+            0 => &[],
+            _ => self.protocol.request(&connection.session),
         };
         let error = loop {
-            let rest = &bytes[connection.written..];
+            let unsent = &connection.out[connection.written..];
+            let from_out = !unsent.is_empty();
+            let rest = if from_out { unsent } else { &request[connection.sent..] };
             if rest.is_empty() {
-                if !logging_in {
-                    connection.stage = Stage::Receiving;
-                }
+                connection.out.clear();
+                connection.written = 0;
+                connection.blocked = false;
                 return;
             }
             match stream.write(rest) {
                 Ok(count) => {
-                    connection.written += count;
+                    let done = match from_out {
+                        true => &mut connection.written,
+                        false => &mut connection.sent,
+                    };
+                    *done += count;
                     self.measured.sent_bytes += count as u64;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    connection.blocked = true;
+                    return;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break error,
             }
         };
         // A server may answer before it has read everything, and close: the answer counts.
+        connection.blocked = true;
         self.read(slot, true);
-        if matches!(self.connections[slot].stage, Stage::Sending | Stage::LoggingIn) {
+        let connection = &self.connections[slot];
+        // Unless it was closed meanwhile, and perhaps opened again.
+        if connection.blocked {
             self.fail(slot, &Failure::of_transfer(error));
         }
     }
@@ -140,15 +180,23 @@ impl<P: Protocol> Worker<'_, P> {
             match self.take(slot, count) {
                 Next::Read => {}
                 Next::Ready => return self.ready(slot),
-                Next::Flush => self.flush(slot),
                 Next::Complete(mut complete) => {
-                    let sending = self.connections[slot].stage == Stage::Sending;
-                    if closing || sending {
+                    if closing || self.connections[slot].blocked {
                         complete.reuse = Reuse::Close;
                     }
                     return self.succeed(slot, complete);
                 }
                 Next::Fail(failure) => return self.fail(slot, &failure),
+            }
+            if P::MULTIPLEXED && self.take_completed(slot) == Reuse::Close {
+                return;
+            }
+            let connection = &self.connections[slot];
+            if !connection.out.is_empty() && !connection.blocked {
+                match P::MULTIPLEXED {
+                    true => self.queue_flush(slot),
+                    false => self.flush(slot),
+                }
             }
             // The buffer was not filled, so there was no more; if more comes, so does an event.
             if count < self.buffer.len() && !closing {
@@ -157,24 +205,41 @@ impl<P: Protocol> Worker<'_, P> {
         }
     }
 
+    /// Ends the requests that were answered. Says whether the connection is still there.
+    fn take_completed(&mut self, slot: usize) -> Reuse {
+        loop {
+            let connection = &mut self.connections[slot];
+            if connection.stage == Stage::LoggingIn {
+                return Reuse::Keep;
+            }
+            if connection.stage != Stage::Open {
+                return Reuse::Close;
+            }
+            connection.draining |= self.protocol.is_draining(&connection.session);
+            let Some(complete) = self.protocol.completed(&mut connection.session) else {
+                self.part_if_drained(slot);
+                self.open_if_wanted(slot, Instant::now());
+                let open = self.connections[slot].stage == Stage::Open;
+                return if open { Reuse::Keep } else { Reuse::Close };
+            };
+            self.succeed(slot, complete);
+        }
+    }
+
     /// Gives the first `count` bytes of the buffer to the protocol.
     fn take(&mut self, slot: usize, count: usize) -> Next {
         let connection = &mut self.connections[slot];
-        let (session, input) = (&mut connection.session, &self.buffer[..count]);
+        let (session, out) = (&mut connection.session, &mut connection.out);
+        let input = &self.buffer[..count];
         if connection.stage != Stage::LoggingIn {
-            return match self.protocol.receive(session, input) {
+            return match self.protocol.receive(session, input, out) {
                 Ok(Receipt::More) => Next::Read,
                 Ok(Receipt::Complete(complete)) => Next::Complete(complete),
                 Err(failure) => Next::Fail(failure),
             };
         }
-        if connection.written == connection.login.len() {
-            connection.login.clear();
-            connection.written = 0;
-        }
-        match self.protocol.login(session, input, &mut connection.login) {
+        match self.protocol.login(session, input, out) {
             Ok(Login::Done) => Next::Ready,
-            Ok(Login::Pending) if connection.written < connection.login.len() => Next::Flush,
             Ok(Login::Pending) => Next::Read,
             Err(failure) => Next::Fail(failure),
         }
@@ -184,7 +249,7 @@ impl<P: Protocol> Worker<'_, P> {
     fn ended(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         let ended = match connection.stage {
-            Stage::Sending | Stage::Receiving => self.protocol.ended(&mut connection.session),
+            Stage::Open => self.protocol.ended(&mut connection.session),
             _ => Err(Failure::Closed),
         };
         match ended {
@@ -195,13 +260,16 @@ impl<P: Protocol> Worker<'_, P> {
 
     /// Something came while nothing was asked: the end, mostly.
     pub(super) fn read_idle(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        let Some(stream) = &mut connection.stream else { return };
         loop {
+            let connection = &mut self.connections[slot];
+            let Some(stream) = &mut connection.stream else { return };
             let reuse = match stream.read(&mut self.buffer) {
                 Ok(0) => Reuse::Close,
-                Ok(count) => self.protocol.idle(&mut connection.session, &self.buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(count) => {
+                    let input = &self.buffer[..count];
+                    self.protocol.idle(&mut connection.session, input, &mut connection.out)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => Reuse::Keep,
                 Err(_) => Reuse::Close,
             };
@@ -209,6 +277,9 @@ impl<P: Protocol> Worker<'_, P> {
                 // No request was on it, so nothing failed; the next one opens it again.
                 return connection.close();
             }
+        }
+        if !self.connections[slot].out.is_empty() {
+            self.queue_flush(slot);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 /// A text, and for each of its prefixes the longest one it also ends with: what is still matched
 /// when the next byte does not fit (Knuth, Morris, Pratt 1977). No byte of the body is kept.
-#[derive(Debug)]
-pub(super) struct Needle {
+#[derive(Debug, Clone)]
+pub(crate) struct Needle {
     text: Box<[u8]>,
     fallback: Box<[usize]>,
 }
