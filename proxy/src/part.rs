@@ -59,7 +59,7 @@ pub(crate) enum Action {
 
 /// What a TCP listener does.
 pub(crate) struct TcpSite {
-    pub(crate) cluster: usize,
+    pub(crate) cluster: Option<usize>,
     pub(crate) idle_timeout: Duration,
     pub(crate) connect_attempts: u32,
 }
@@ -96,7 +96,11 @@ impl ProxyPart {
                 ListenerProtocol::Tcp(tcp) => {
                     let key = || format!("listeners.{}.cluster", listener.name);
                     let site = TcpSite {
-                        cluster: part.index_of(&tcp.cluster, key)?,
+                        cluster: tcp
+                            .cluster
+                            .as_ref()
+                            .map(|cluster| part.index_of(cluster, key))
+                            .transpose()?,
                         idle_timeout: tcp.idle_timeout,
                         connect_attempts: tcp.connect_attempts,
                     };

@@ -47,7 +47,7 @@ async fn connect(
     connection: &Connection,
     timer: &Timer,
 ) -> Option<(Lease, Stream)> {
-    let cluster: &Rc<ShardCluster> = &view.clusters[site.cluster];
+    let cluster: &Rc<ShardCluster> = &view.clusters[site.cluster?];
     let name = &*cluster.cluster.config.name;
     let mut tried = Tried::default();
     for _ in 0..=site.connect_attempts {

@@ -11,6 +11,7 @@ pub mod edit;
 pub mod model;
 
 mod address;
+mod certificate;
 mod change;
 mod definition;
 mod difference;

@@ -18,16 +18,21 @@ mod http;
 mod manager;
 mod postgres;
 mod tcp;
+mod tls;
 
 pub use http::{
-    HeaderMatch, HostMatch, HttpListener, PathMatch, QueryMatch, Retries, Route, RouteAction,
-    RouteMatch, WeightedCluster,
+    HeaderMatch, HostMatch, HttpListener, HttpsRedirect, PathMatch, QueryMatch, Retries, Route,
+    RouteAction, RouteMatch, WeightedCluster,
 };
 pub use manager::{DataPlaneLink, History, ManagerConfig};
 pub use postgres::{
     Database, PoolMode, Postgres, PostgresAuth, PostgresUser, ServerAddress, UserSecret,
 };
-pub use tcp::TcpListener;
+pub use tcp::{SniRoute, TcpListener};
+pub use tls::{
+    ClientAuth, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate, ServerName,
+    TlsVersions, Trust, Verify,
+};
 
 /// Everything `bs9 serve` runs on.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +147,8 @@ pub struct Listener {
     pub max_connections: Option<usize>,
     /// Accept queue length handed to `listen(2)`. Default 4,096.
     pub backlog: u32,
+    /// TLS towards clients; `None`: plaintext.
+    pub tls: Option<Arc<ListenerTls>>,
     /// What is spoken on it, with that protocol's settings.
     pub protocol: ListenerProtocol,
 }
@@ -205,6 +212,8 @@ pub struct Cluster {
     pub max_idle_connections: usize,
     /// Upstream connections per endpoint at once, over all shards; `None`: no limit.
     pub max_connections: Option<usize>,
+    /// TLS towards the endpoints; `None`: plaintext.
+    pub tls: Option<Arc<ClusterTls>>,
 }
 
 /// `balance`. Only what this version carries out; other words of the contract

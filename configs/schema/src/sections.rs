@@ -13,6 +13,7 @@ mod postgres;
 mod route;
 mod route_match;
 mod runtime;
+mod tls;
 
 pub(crate) use config::{config, sections as config_sections};
 pub(crate) use manager::manager;

@@ -57,6 +57,7 @@ impl Pooler {
             bind: vec![BindAddress::Tcp(any)],
             max_connections: None,
             backlog: 1024,
+            tls: None,
             protocol: ListenerProtocol::Postgres,
         };
         Config {

@@ -164,6 +164,7 @@ mod tests {
             bind: vec![address.clone()],
             max_connections: None,
             backlog: 16,
+            tls: None,
             protocol: bs9_config::ListenerProtocol::Postgres,
         };
         super::bind(&listener, address, shards)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 /// The HTTP part of `[listeners.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpListener {
-    /// In file order.
+    /// In file order; empty only with `https_redirect`.
     pub routes: Vec<Route>,
     /// Bytes of a request or response head, request line included. Default
     /// 16 KiB, at most `runtime.buffer_size`.
@@ -26,6 +26,17 @@ pub struct HttpListener {
     /// Keep the `X-Forwarded-*` fields a client sent and append to them, instead
     /// of replacing them. Default false: a client cannot spoof them.
     pub trust_forwarded: bool,
+    /// What no route takes is sent to the same place by https.
+    pub https_redirect: Option<HttpsRedirect>,
+}
+
+/// `https_redirect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpsRedirect {
+    /// Where https is served. Default 443.
+    pub port: u16,
+    /// 301, 302, 307 or 308. Default 308.
+    pub status: u16,
 }
 
 /// `[[listeners.NAME.routes]]`.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{DAY, HOUR, MILLISECOND, MINUTE};
+use super::{DAY, HOUR, MILLISECOND, MINUTE, tls::cluster_tls};
 use crate::{
     address,
     model::{Balance, Cluster, Endpoint, EndpointAddress, HealthCheck, Probe},
@@ -78,8 +78,14 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
         ),
         integer(1..=10_000_000),
     );
+    let tls = t.optional(
+        Key::new("tls", "TLS towards the endpoints, health checks included: `true`, or a table. Absent: plaintext."),
+        cluster_tls(),
+    );
+    // What was meant to be encrypted must not go out in the clear.
+    let misread = t.has("tls") && tls.is_none();
     unique(t, &endpoints);
-    Some(Cluster {
+    (!misread).then_some(Cluster {
         name,
         balance,
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.value).collect(),
@@ -88,6 +94,7 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
         idle_timeout,
         max_idle_connections,
         max_connections,
+        tls: tls.flatten().map(Arc::new),
     })
 }
 

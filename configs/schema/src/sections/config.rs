@@ -201,7 +201,8 @@ fn used_clusters<'l>(listeners: impl Iterator<Item = &'l Listener>) -> BTreeSet<
     for listener in listeners {
         match &listener.protocol {
             ListenerProtocol::Tcp(tcp) => {
-                used.insert(&tcp.cluster);
+                used.extend(&tcp.cluster);
+                used.extend(tcp.sni.iter().map(|route| &route.cluster));
             }
             ListenerProtocol::Http(http) => {
                 for route in &http.routes {

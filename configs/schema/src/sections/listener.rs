@@ -1,17 +1,23 @@
 //! `[listeners.NAME]`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, name::unknown_cluster, route::route};
+use super::{
+    DAY, HOUR, MILLISECOND, MINUTE, SECOND, name::unknown_cluster, route::route, tls::listener_tls,
+};
 use crate::{
-    address,
+    address, certificate,
     model::{
-        BindAddress, HttpListener, Listener, ListenerProtocol, Route, RouteMatch, TcpListener,
+        BindAddress, HttpListener, HttpsRedirect, Listener, ListenerProtocol, ListenerTls, Route,
+        RouteMatch, SniRoute, TcpListener,
     },
     raw::Coverage,
     read::{
-        Fault, Format, Key, Located, Scope, Word, boolean, duration, integer, list, located, size,
-        table, text, words,
+        Fault, Format, Key, Located, Scope, Word, boolean, duration, either, integer, list,
+        located, numbers, size, table, text, words,
     },
     report::Finding,
 };
@@ -82,7 +88,13 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
     }
     let (http, max_head) = http(t, protocol, idle_timeout);
     let tcp = tcp(t, protocol, idle_timeout);
-    t.unsupported(Key::new("tls", "TLS towards clients: `certificates = [{ certificate = \"site.pem\", key = \"site.key\" }]`."));
+    let tls = t.optional(
+        Key::new("tls", "TLS towards clients: `certificates = [{ certificate = \"site.pem\", key = \"site.key\" }]`. Absent: plaintext."),
+        table(listener_tls),
+    );
+    // What was meant to be encrypted must not be served in the clear.
+    let misread = t.has("tls") && tls.is_none();
+    let tls = tls.map(|tls| check_tls(t, protocol, http.as_ref(), tls));
 
     let protocol = match protocol? {
         Protocol::Http => ListenerProtocol::Http(http?),
@@ -91,8 +103,50 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
     };
     let binds = binds?;
     let bind = binds.iter().map(|bind| bind.value.clone()).collect();
-    let listener = Listener { name, bind, max_connections, backlog, protocol };
-    Some(ReadListener { listener, binds, max_head, place: t.locate(()) })
+    let tls = tls.map(Arc::new);
+    let listener = Listener { name, bind, max_connections, backlog, tls, protocol };
+    (!misread).then(|| ReadListener { listener, binds, max_head, place: t.locate(()) })
+}
+
+/// What of `tls` goes with which protocol.
+fn check_tls(
+    t: &Scope<'_>,
+    protocol: Option<Protocol>,
+    http: Option<&HttpListener>,
+    mut tls: ListenerTls,
+) -> ListenerTls {
+    let Some(spot) = t.key_spot("tls") else { return tls };
+    let refuse = |message: &str, hint: &str| {
+        t.reader().push(Finding::error(message).at(spot, &t.path_of("tls")).hint(hint));
+    };
+    match protocol {
+        Some(Protocol::Http) => {
+            if tls.alpn.is_empty() {
+                tls.alpn.push("http/1.1".into());
+            }
+            if let Some(other) = tls.alpn.iter().find(|name| &***name != "http/1.1") {
+                refuse(
+                    &format!("\"{other}\" in `alpn` is not supported by this version"),
+                    "an http listener speaks \"http/1.1\"",
+                );
+            }
+            if http.is_some_and(|http| http.https_redirect.is_some()) {
+                refuse(
+                    "`https_redirect` would lead back to this listener, which speaks https",
+                    "put it on a listener without `tls`",
+                );
+            }
+        }
+        Some(Protocol::Tcp) if tls.hsts.is_some() => {
+            refuse("`hsts` has no meaning for protocol = \"tcp\"", "remove it");
+        }
+        Some(Protocol::Postgres) => refuse(
+            "`tls` is not supported for protocol = \"postgres\" by this version",
+            "remove it; it is refused because it would have no effect",
+        ),
+        _ => {}
+    }
+    tls
 }
 
 fn tcp(
@@ -102,7 +156,7 @@ fn tcp(
 ) -> Option<TcpListener> {
     let key = Key::new(
         "cluster",
-        "The cluster that connections are passed to; every tcp listener has one.",
+        "The cluster that connections are passed to. With `sni`, those whose name it does not have; absent then, they are closed.",
     )
     .only("tcp");
     let format =
@@ -118,13 +172,77 @@ fn tcp(
         integer(0..=10),
         2,
     );
-    if protocol == Some(Protocol::Tcp) && !t.has("cluster") {
+    let sni = t.optional(
+        Key::new("sni", "Clusters by the name that the client asks for in its first TLS message: `[{ names = [\"a.example.com\", \"*.example.org\"], cluster = \"a\" }]`. Without `tls` the connection is passed on as it is, without being decrypted.").only("tcp"),
+        list(table(sni_route)).not_empty(),
+    );
+    if protocol == Some(Protocol::Tcp) && !t.has("cluster") && !t.has("sni") {
         t.require(key, &kind);
     }
-    let cluster = cluster?;
-    check_cluster(t, &cluster);
+    if (t.has("cluster") && cluster.is_none()) || (t.has("sni") && sni.is_none()) {
+        return None;
+    }
+    if let Some(cluster) = &cluster {
+        check_cluster(t, cluster);
+    }
+    let cluster = cluster.map(|cluster| cluster.value);
+    let sni = sni.unwrap_or_default();
+    check_same_names(t, &sni);
     let idle_timeout = idle_timeout.unwrap_or(HOUR);
-    Some(TcpListener { cluster: cluster.value, idle_timeout, connect_attempts })
+    (cluster.is_some() || !sni.is_empty()).then_some(TcpListener {
+        cluster,
+        sni,
+        idle_timeout,
+        connect_attempts,
+    })
+}
+
+fn sni_route(t: &mut Scope<'_>) -> Option<SniRoute> {
+    let names = t.required(
+        Key::new("names", "Names, such as `\"example.com\"` or `\"*.example.com\"` for every name one label below it."),
+        list(text("a name such as \"example.com\" or \"*.example.com\"", Some(r"^(\*\.)?[A-Za-z0-9_.-]+$"), certificate::server_name)).not_empty(),
+    );
+    let cluster = t.required(
+        Key::new("cluster", "The cluster that these connections are passed to."),
+        located(text("the name of a cluster", None, |name: &str, _| {
+            Ok::<Arc<str>, Fault>(name.into())
+        })),
+    )?;
+    check_cluster(t, &cluster);
+    Some(SniRoute { names: names?, cluster: cluster.value })
+}
+
+/// A name that leads to two clusters.
+fn check_same_names(t: &Scope<'_>, routes: &[SniRoute]) {
+    let Some(spot) = t.key_spot("sni") else { return };
+    let mut seen = HashSet::new();
+    for name in routes.iter().flat_map(|route| &route.names) {
+        if !seen.insert(name) {
+            t.reader().push(
+                Finding::error(format!("the name `{name}` is given twice"))
+                    .at(spot, &t.path_of("sni"))
+                    .hint("a name leads to one cluster"),
+            );
+        }
+    }
+}
+
+fn https_redirect() -> impl Format<Output = Option<HttpsRedirect>> {
+    let switch = boolean().map(|on| on.then_some(HttpsRedirect { port: 443, status: 308 }));
+    let spelled = table(|t: &mut Scope<'_>| {
+        let port = t.or(
+            Key::new("port", "Where https is served, as clients see it."),
+            integer(1..=65_535),
+            443,
+        );
+        let status = t.or(
+            Key::new("status", "Status of the answer; 308 keeps the method."),
+            numbers(&[301, 302, 307, 308]),
+            308,
+        );
+        Some(HttpsRedirect { port, status: status as u16 })
+    });
+    either(switch, spelled.map(Some))
 }
 
 /// Reports a reference to a cluster that does not exist.
@@ -141,7 +259,7 @@ fn http(
     protocol: Option<Protocol>,
     idle_timeout: Option<std::time::Duration>,
 ) -> (Option<HttpListener>, Option<Located<usize>>) {
-    let routes_key = Key::new("routes", "Which request goes where; at least one. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
+    let routes_key = Key::new("routes", "Which request goes where; at least one, unless there is `https_redirect`. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
     let format = list(table(route)).not_empty();
     let kind = format.kind();
     let routes = t.optional(routes_key, format);
@@ -194,10 +312,19 @@ fn http(
         boolean(),
         false,
     );
-    if protocol == Some(Protocol::Http) && !t.has("routes") {
+    let https_redirect = t.optional(
+        Key::new("https_redirect", "Sends every request that no route takes to the same host and path by https: `true`, or `{ port = 8443, status = 301 }`.").only("http"),
+        https_redirect(),
+    );
+    let https_redirect = https_redirect.flatten();
+    if protocol == Some(Protocol::Http) && !t.has("routes") && https_redirect.is_none() {
         t.require(routes_key, &kind);
     }
-    let Some(routes) = routes else { return (None, max_head) };
+    let routes = match routes {
+        Some(routes) => routes,
+        None if https_redirect.is_some() && !t.has("routes") => Vec::new(),
+        None => return (None, max_head),
+    };
     check_same(t, &routes);
     let http = HttpListener {
         routes: routes.into_iter().map(|route| route.value).collect(),
@@ -209,6 +336,7 @@ fn http(
         idle_timeout: idle_timeout.unwrap_or(MINUTE),
         tunnel_timeout,
         trust_forwarded,
+        https_redirect,
     };
     (Some(http), max_head)
 }
