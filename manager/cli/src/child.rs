@@ -11,6 +11,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Command, time::timeout};
 
+use crate::tether;
+
 /// What is read of a log's end.
 const TAIL_BYTES: u64 = 16 * 1024;
 
@@ -22,8 +24,8 @@ pub(crate) fn bs9<const N: usize>(
     arguments: [&str; N],
     path: Option<&Path>,
 ) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments).args(path).arg("--exit-with-parent");
+    let mut command = tether::command(std::env::current_exe()?, Signal::TERM, None)?;
+    command.args(arguments).args(path);
     Ok(command)
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     check, completions, dbpool, loadbalancer, loadtest, logging::LogFormat, manager, quickstart,
-    sample_endpoint, serve, status,
+    sample_endpoint, serve, status, tether,
 };
 
 const EXAMPLES: &str = "\
@@ -49,9 +49,6 @@ pub(crate) struct Global {
     /// How it is logged.
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// End when the process that started this one ends, however it ends.
-    #[arg(long, global = true, hide = true)]
-    pub(crate) exit_with_parent: bool,
 }
 
 /// What bs9 can do.
@@ -80,4 +77,7 @@ pub(crate) enum Verb {
     /// A small HTTP server that says who it is; what `quickstart` balances over.
     #[command(hide = true)]
     SampleEndpoint(sample_endpoint::Arguments),
+    /// Become another program that ends when the process that started this one does.
+    #[command(hide = true)]
+    Tethered(tether::Arguments),
 }

@@ -22,6 +22,7 @@ mod sample_endpoint;
 mod serve;
 mod status;
 mod terminal;
+mod tether;
 
 use std::process::ExitCode;
 
@@ -50,9 +51,6 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
-    if global.exit_with_parent {
-        runtime::exit_with_parent()?;
-    }
     match cli.verb {
         Verb::Serve(arguments) => serve::run(arguments, global),
         Verb::Manager(arguments) => manager::run(arguments, global),
@@ -64,6 +62,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Loadtest(arguments) => loadtest::run(*arguments, global),
         Verb::Completions(arguments) => completions::run(arguments),
         Verb::SampleEndpoint(arguments) => sample_endpoint::run(arguments, global),
+        Verb::Tethered(arguments) => tether::run(arguments),
     }
 }
 

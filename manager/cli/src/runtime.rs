@@ -1,14 +1,11 @@
 //! Runtimes and signals, for verbs that ask somebody or stay running.
 
-use std::io;
-
-use rustix::process::Signal;
 use tokio::{
     runtime::{Builder, LocalOptions},
     signal::unix::{self, SignalKind},
 };
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 
 /// Drives `future` on a runtime of this thread. Its tasks may stay on the thread
 /// (`spawn_local`).
@@ -51,16 +48,4 @@ impl Stop {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
-}
-
-/// Has the kernel send SIGTERM when the thread that started this process ends
-/// (`PR_SET_PDEATHSIG`, prctl(2)).
-pub(crate) fn exit_with_parent() -> Result<(), Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .map_err(|error| Failure::io("cannot follow the parent process", io::Error::from(error)))?;
-    // The parent may have ended before this was in place.
-    if rustix::process::getppid().is_none_or(rustix::process::Pid::is_init) {
-        return Err(Failure::new(Exit::Error, "the process that started this one has ended"));
-    }
-    Ok(())
 }

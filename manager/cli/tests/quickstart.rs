@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use std::{net::TcpListener, process::Command};
+use std::{collections::HashSet, fs, net::TcpListener, path::PathBuf, process::Command};
 
 use fixture::{
     Outcome, bs9, eventually,
@@ -55,11 +55,24 @@ fn what_it_prints_works_and_nothing_stays() {
 
 #[test]
 fn taken_ports_are_replaced_and_the_folder_may_stay() {
+    const USUAL: [u16; 4] = [8080, 6380, 6432, 9901];
     // Taken by this test, or by somebody else: either way quickstart cannot have it.
-    let _taken = TcpListener::bind("127.0.0.1:8080");
+    let _taken = USUAL.map(|port| TcpListener::bind(("127.0.0.1", port)));
     let mut sample = Quickstart::start(&["--keep"]);
-    assert!(sample.running.log().contains("port 8080 is taken"), "{}", sample.running.log());
+    let others: HashSet<u16> = USUAL
+        .iter()
+        .map(|port| {
+            let said = sample.line(&format!("port {port} is taken; "));
+            said.split_whitespace().rev().nth(1).unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(others.len(), USUAL.len(), "each has another one: {others:?}");
+    assert!(others.is_disjoint(&USUAL.into()), "{others:?}");
     shell(&format!("{} -sS --fail", sample.line("curl "))).ok();
+    shell(&sample.line("psql ")).ok();
+    run("curl", &["-sS", "--fail", &format!("http://{}/", sample.word("tcp"))]).ok();
+    run("curl", &["-sS", "--fail", &sample.word("metrics")]).ok();
+    shell(&sample.log_line_with(" status --socket ")).ok();
     sample.running.signal(Signal::TERM);
     assert_eq!(sample.running.ended().code(), Some(0));
     for file in ["bs9.toml", "manager.toml", "dataplane.log", "password", "postgres"] {
@@ -88,23 +101,63 @@ fn a_child_that_dies_ends_it_with_its_last_words() {
 }
 
 #[test]
-fn a_killed_quickstart_takes_its_programs_with_it() {
-    let mut sample = Quickstart::start(&[]);
-    let status = sample.running.ask(&["status", "--json"]).json();
-    let pids = [&status["manager"]["pid"], &status["data_plane"]["status"]["pid"]];
-    let pids = pids.map(|pid| u32::try_from(pid.as_u64().unwrap()).unwrap());
-    let all = sample.children();
+fn a_killed_quickstart_takes_its_programs_with_it_and_the_next_one_its_folder() {
+    let place = Quickstart::place();
+    let kept = place.path().join("bs9-somebody-elses");
+    fs::create_dir(&kept).unwrap();
+    let first = killed(Quickstart::start_in(&place, &[]));
+    assert!(first.exists());
+    let mut second = Quickstart::start_in(&place, &[]);
+    let said = second.line("removed ");
+    assert!(said.contains(first.to_str().unwrap()), "{said}");
+    assert!(!first.exists() && kept.exists());
+    // What lives is left alone.
+    let mut third = Quickstart::start_in(&place, &[]);
+    assert!(!third.running.log().contains("removed /"), "{}", third.running.log());
+    shell(&second.line("psql ")).ok();
+    for sample in [&mut third, &mut second] {
+        sample.running.signal(Signal::HUP);
+        assert_eq!(sample.running.ended().code(), Some(0));
+        assert!(!sample.home.exists());
+    }
+}
+
+#[test]
+fn a_folder_left_by_a_killed_quickstart_is_used_again_unless_it_was_to_stay() {
+    let place = Quickstart::place();
+    let home = place.path().join("home");
+    let folder = ["--folder", home.to_str().unwrap()];
+    killed(Quickstart::start_in(&place, &folder));
+    let again = Quickstart::start_in(&place, &[&folder[..], &["--keep"]].concat());
+    shell(&again.line("psql ")).ok();
+    killed(again);
+    bs9(["quickstart"].into_iter().chain(folder)).fails(2);
+    assert!(home.join("postgres").exists());
+}
+
+/// Kills it as nobody can prevent, and waits for the end of everything it started;
+/// returns its folder.
+fn killed(mut sample: Quickstart) -> PathBuf {
+    let children = sample.children();
+    assert_eq!(children.len(), 3, "PostgreSQL, the data plane and the manager");
     sample.running.signal(Signal::KILL);
     sample.running.ended();
-    for pid in pids {
+    for pid in children {
         eventually("it ends with its parent", || (!runs(pid)).then_some(()));
     }
-    // PostgreSQL drops privileges, so the kernel does not tie it to its parent: end it here.
-    for pid in all.into_iter().filter(|pid| !pids.contains(pid) && runs(*pid)) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, Signal::INT).unwrap();
-        eventually("PostgreSQL ends", || {
-            (!runs(u32::try_from(pid.as_raw_nonzero().get()).unwrap())).then_some(())
-        });
-    }
+    sample.home
+}
+
+#[test]
+fn a_tether_holds_only_between_parent_and_child() {
+    let own = std::process::id();
+    let tethered = |parent: u32| {
+        let parent = parent.to_string();
+        bs9(["tethered", "--parent", &parent, "--signal", "15", "--", "sh", "-c", "echo here"])
+    };
+    assert_eq!(tethered(own).ok(), "here\n");
+    let said = tethered(own + 1).fails(1);
+    assert!(said.contains("the process that started this one has ended"), "{said}");
+    bs9(["tethered", "--parent", &own.to_string(), "--signal", "15", "--", "/no/such/program"])
+        .fails(3);
 }

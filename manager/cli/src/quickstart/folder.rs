@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::leftover::{self, Mark, PREFIX};
 use crate::exit::{Exit, Failure};
 
 /// Sockets live in the folder, and a socket's path has at most 107 bytes (unix(7)).
@@ -17,6 +18,8 @@ const LONGEST_BYTES: usize = 70;
 pub(super) struct Folder {
     path: PathBuf,
     keep: bool,
+    /// There unless the folder is to be kept: then nobody may ever remove it.
+    mark: Option<Mark>,
 }
 
 impl Folder {
@@ -26,13 +29,13 @@ impl Folder {
         let path = match wanted {
             Some(path) => Self::claim(&path)?,
             None => tempfile::Builder::new()
-                .prefix("bs9-")
+                .prefix(PREFIX)
                 .tempdir()
                 .map_err(|error| Failure::io("cannot make a folder for temporary files", error))?
                 .keep(),
         };
-        let folder = Self { path, keep };
-        fs::set_permissions(&folder.path, Permissions::from_mode(0o711)).map_err(|error| {
+        let mut folder = Self { path, keep, mark: None };
+        folder.prepare().map_err(|error| {
             Failure::io(format!("cannot prepare {}", folder.path.display()), error)
         })?;
         if folder.path.as_os_str().len() > LONGEST_BYTES {
@@ -45,12 +48,14 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes a folder a person named: a new one, or an empty one.
+    /// Takes a folder a person named: a new one, an empty one, or what a quickstart that
+    /// was killed left there.
     fn claim(path: &Path) -> Result<PathBuf, Failure> {
         let failed =
             |error: io::Error| Failure::io(format!("cannot use {}", path.display()), error);
         DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(failed)?;
         let path = fs::canonicalize(path).map_err(failed)?;
+        leftover::empty(&path).map_err(failed)?;
         if fs::read_dir(&path).map_err(failed)?.next().is_some() {
             return Err(Failure::new(Exit::Usage, format!("{} is not empty", path.display()))
                 .hint(
@@ -58,6 +63,13 @@ impl Folder {
                 ));
         }
         Ok(path)
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        if !self.keep {
+            self.mark = Some(Mark::set(&self.path)?);
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(0o711))
     }
 
     pub(super) fn path(&self) -> &Path {

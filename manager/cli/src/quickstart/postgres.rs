@@ -20,12 +20,15 @@ use super::{PATIENCE, folder::Folder, port::Port};
 use crate::{
     child::Child,
     exit::{Exit, Failure},
+    tether::{self, Account},
 };
 
 /// Where Debian and its kin keep the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who may run the server when this process is root, best first; it refuses root.
 const ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
+/// PostgreSQL's fast shutdown: it does not wait for clients.
+const STOP: Signal = Signal::INT;
 const PASSWORD_FILE: &str = "password";
 const SUPERUSER: &str = "postgres";
 
@@ -60,14 +63,21 @@ impl Programs {
         folders.into_iter().find(complete).map(Self)
     }
 
-    fn command(&self, name: &str, account: Option<Account>, folder: &Path) -> Command {
-        let mut command = Command::new(self.0.join(name));
+    /// Ends when this process does.
+    fn command(
+        &self,
+        name: &str,
+        account: Option<Account>,
+        folder: &Path,
+    ) -> Result<Command, Failure> {
+        let mut command = tether::command(self.0.join(name), STOP, account)
+            .map_err(|error| Failure::io(format!("cannot run {name}"), error))?;
         // The folder this process is in may be closed to the other user.
         command.current_dir(folder).env("LC_ALL", "C").kill_on_drop(true);
-        if let Some(account) = account {
-            command.uid(account.uid).gid(account.gid).env("HOME", folder);
+        if account.is_some() {
+            command.env("HOME", folder);
         }
-        command
+        Ok(command)
     }
 }
 
@@ -81,38 +91,29 @@ fn installed(versions: &Path) -> impl Iterator<Item = PathBuf> {
     found.into_iter().map(|(_, path)| path.join("bin"))
 }
 
-/// Another user of this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Account {
-    uid: u32,
-    gid: u32,
+/// Who runs the server; `None`: this user.
+fn account() -> Result<Option<Account>, Failure> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd")
+        .map_err(|error| Failure::io("cannot read /etc/passwd", error))?;
+    let found = ACCOUNTS.iter().find_map(|name| account_called(name, &users));
+    let none = || {
+        Failure::new(
+            Exit::Dependency,
+            "PostgreSQL refuses to run as root, and there is no other user for it",
+        )
+        .hint("run `bs9 quickstart` as an ordinary user")
+    };
+    found.map(Some).ok_or_else(none)
 }
 
-impl Account {
-    /// Who runs the server; `None`: this user.
-    fn needed() -> Result<Option<Self>, Failure> {
-        if !geteuid().is_root() {
-            return Ok(None);
-        }
-        let users = fs::read_to_string("/etc/passwd")
-            .map_err(|error| Failure::io("cannot read /etc/passwd", error))?;
-        let found = ACCOUNTS.iter().find_map(|name| Self::of(&users, name));
-        let none = || {
-            Failure::new(
-                Exit::Dependency,
-                "PostgreSQL refuses to run as root, and there is no other user for it",
-            )
-            .hint("run `bs9 quickstart` as an ordinary user")
-        };
-        found.map(Some).ok_or_else(none)
-    }
-
-    /// From the text of passwd(5).
-    fn of(users: &str, name: &str) -> Option<Self> {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some(Self { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
-    }
+/// From the text of passwd(5).
+fn account_called(name: &str, users: &str) -> Option<Account> {
+    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    Some(Account { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
 /// Makes the server's files and starts it; `keep` holds on to the process as soon as
@@ -125,7 +126,7 @@ pub(super) async fn start(
     folder: &Folder,
     keep: &mut Vec<Child>,
 ) -> Result<Login, Failure> {
-    let account = Account::needed()?;
+    let account = account()?;
     let home = folder.join("postgres");
     fs::create_dir(&home)
         .map_err(|error| Failure::io("cannot make a folder for PostgreSQL", error))?;
@@ -142,15 +143,14 @@ pub(super) async fn start(
         .map_err(|error| Failure::io("there is no free port", error))?
         .address
         .port();
-    let mut command = programs.command("postgres", account, &home);
+    let mut command = programs.command("postgres", account, &home)?;
     command
         .args(["-D", "data", "-h", "127.0.0.1", "-k"])
         .arg(&home)
         .args(["-p", &port.to_string()])
         // A sample is thrown away: it need not survive a power cut, and should start at once.
         .args(["-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=50"]);
-    // SIGINT is PostgreSQL's fast shutdown.
-    let child = Child::start("PostgreSQL", command, &folder.join("postgres.log"), Signal::INT)
+    let child = Child::start("PostgreSQL", command, &folder.join("postgres.log"), STOP)
         .map_err(|error| Failure::io("cannot start PostgreSQL", error))?;
     keep.push(child);
     let server = keep.last_mut().expect("it was just put there");
@@ -174,7 +174,7 @@ async fn initialize(
     account: Option<Account>,
     home: &Path,
 ) -> Result<(), Failure> {
-    let mut command = programs.command("initdb", account, home);
+    let mut command = programs.command("initdb", account, home)?;
     command
         .args(["-D", "data", "-U", SUPERUSER, "--auth=scram-sha-256", "--pwfile=password"])
         .args(["--encoding=UTF8", "--no-locale", "--no-sync"])
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn accounts_are_found_by_their_whole_name() {
         let users = "root:x:0:0::/root:/bin/sh\npostgresql:x:7:8::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\n";
-        assert_eq!(Account::of(users, "postgres"), Some(Account { uid: 101, gid: 104 }));
-        assert_eq!(Account::of(users, "nobody"), None);
+        assert_eq!(account_called("postgres", users), Some(Account { uid: 101, gid: 104 }));
+        assert_eq!(account_called("nobody", users), None);
     }
 
     #[test]
