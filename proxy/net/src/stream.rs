@@ -20,6 +20,7 @@ use rustix::{
 use crate::{
     Buffer, BufferPool,
     runtime::{self, Direction, Registered},
+    socket,
 };
 
 /// Who is at the other end.
@@ -85,6 +86,9 @@ impl Stream {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = new_socket(family)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
+        if address.ip().is_loopback() {
+            socket::lighten(&socket);
+        }
         let connected = rustix::net::connect(&socket, &address);
         Self::finish_connect(socket, connected).await
     }
