@@ -156,6 +156,9 @@ impl Client {
                 }
                 continue;
             }
+            let rows = server.state.ledger.leading_rows(unread);
+            self.down.approved += rows;
+            let unread = &unread[rows..];
             let header = Header::<BackendTag>::parse(unread);
             let Some(header) = header.map_err(|error| lost(server, error.into()))? else {
                 return Ok(());

@@ -2,7 +2,10 @@
 
 use super::{Copying, Entry, Ledger, Origin, Progress, Request};
 use crate::message::backend::TransactionStatus;
-use crate::tag::BackendTag;
+use crate::{
+    frame::HEADER_LEN,
+    tag::{BackendTag, Tag as _},
+};
 
 /// Where a message from the server goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,6 +121,34 @@ impl Ledger {
             self.pop();
         }
         Ok(Observed { verdict: Verdict::of(front.origin), closed: closes.then_some(front) })
+    }
+
+    /// Bytes of the whole rows and row descriptions that `input`, received from the server,
+    /// starts with, as far as they reply to the client's query. Each of them
+    /// [`observe`](Self::observe) would forward, and nothing here would change by it.
+    #[inline]
+    pub fn leading_rows(&self, input: &[u8]) -> usize {
+        let Some(front) = self.queue.front() else { return 0 };
+        let failed = self.progress == Progress::Failed;
+        if self.skipping || failed || self.copy != Copying::No || front.origin != Origin::Client {
+            return 0;
+        }
+        let described = match front.request {
+            Request::Query => true,
+            Request::Execute => false,
+            _ => return 0,
+        };
+        let (row, description) = (BackendTag::DataRow.byte(), BackendTag::RowDescription.byte());
+        let mut rest = input;
+        while let Some(&[tag, a, b, c, d]) = rest.first_chunk::<HEADER_LEN>() {
+            let len = u32::from_be_bytes([a, b, c, d]) as usize;
+            let fits = (4..rest.len()).contains(&len);
+            if !fits || !(tag == row || described && tag == description) {
+                break;
+            }
+            rest = &rest[1 + len..];
+        }
+        input.len() - rest.len()
     }
 
     /// Checks off a ReadyForQuery.
