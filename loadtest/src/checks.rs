@@ -214,8 +214,13 @@ mod tests {
         ];
         let checks = Checks { headers, ..Checks::default() };
         let mut seen = Seen::default();
-        let all =
-            [("content-type", "application/json"), ("x-a", "a"), ("X-A", "b"), ("x-b", ""), ("x-c", "12")];
+        let all = [
+            ("content-type", "application/json"),
+            ("x-a", "a"),
+            ("X-A", "b"),
+            ("x-b", ""),
+            ("x-c", "12"),
+        ];
         assert_eq!(outcome(&checks, &mut seen, &all, &[]), None);
         for left_out in [0, 2, 3, 4] {
             let mut fields = all.to_vec();

@@ -54,15 +54,20 @@ impl Protocol for Echo {
         Session { window: 0, returned: 0 }
     }
 
-    fn connected(&mut self, _: &mut Session, _: &mut Vec<u8>) -> Login {
-        Login::Done
+    fn connected(&mut self, _: &mut Session, _: &mut Vec<u8>) -> Result<Login, Failure> {
+        Ok(Login::Done)
     }
 
     fn login(&mut self, _: &mut Session, _: &[u8], _: &mut Vec<u8>) -> Result<Login, Failure> {
         Ok(Login::Done)
     }
 
-    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        session: &mut Session,
+        _: Beginning,
+        _: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         *session = Session { window: self.next_window, returned: 0 };
         self.next_window = (self.next_window + 1) % WINDOWS;
         Ok(())
@@ -123,14 +128,23 @@ mod tests {
         let mut session = echo.session();
         echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
         let payload = echo.request(&session).to_vec();
-        assert!(matches!(echo.receive(&mut session, &payload[..7], &mut Vec::new()), Ok(Receipt::More)));
+        assert!(matches!(
+            echo.receive(&mut session, &payload[..7], &mut Vec::new()),
+            Ok(Receipt::More)
+        ));
         let rest = echo.receive(&mut session, &payload[7..], &mut Vec::new());
         assert!(matches!(rest, Ok(Receipt::Complete(Complete { outcome: Ok(()), .. }))));
         // The same once more is late: another payload is under way.
         echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
-        assert!(matches!(echo.receive(&mut session, &payload, &mut Vec::new()), Err(Failure::Body(_))));
+        assert!(matches!(
+            echo.receive(&mut session, &payload, &mut Vec::new()),
+            Err(Failure::Body(_))
+        ));
         echo.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
         let longer = [echo.request(&session), b"!"].concat();
-        assert!(matches!(echo.receive(&mut session, &longer, &mut Vec::new()), Err(Failure::Body(_))));
+        assert!(matches!(
+            echo.receive(&mut session, &longer, &mut Vec::new()),
+            Err(Failure::Body(_))
+        ));
     }
 }

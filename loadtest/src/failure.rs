@@ -17,6 +17,10 @@ pub enum FailureKind {
     ConnectTimeout,
     /// This machine has no more descriptors, local ports or memory for sockets.
     LocalLimit,
+    /// TLS could not be agreed on, or broke.
+    Tls,
+    /// The server's certificate is not to be trusted.
+    Certificate,
     /// The server refused the login.
     Login,
     /// The response was not complete in time.
@@ -25,6 +29,10 @@ pub enum FailureKind {
     Reset,
     /// The server closed the connection before the response was complete.
     Closed,
+    /// HTTP/2: the server reset the stream of the request.
+    StreamReset,
+    /// HTTP/2: the server went away without answering the request.
+    GoAway,
     /// The response breaks the protocol.
     Protocol,
     /// The response has another status than expected.
@@ -35,6 +43,8 @@ pub enum FailureKind {
     Body,
     /// PostgreSQL answered the query with an error.
     Query,
+    /// The next statement of a script could not be made.
+    Script,
     /// Open loop: due, but no connection was free to send it until the end.
     Unsent,
     /// Anything else the operating system reports.
@@ -56,6 +66,12 @@ pub enum Failure {
     /// This machine is at a limit of its own.
     #[error("this machine has no more sockets to give: {0}")]
     LocalLimit(io::Error),
+    /// TLS could not be agreed on, or broke.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The certificate is not to be trusted.
+    #[error("certificate refused: {0}")]
+    Certificate(String),
     /// The server refused the login, or asked for one that is not spoken here.
     #[error("login failed: {0}")]
     Login(String),
@@ -68,6 +84,12 @@ pub enum Failure {
     /// The server closed the connection too early.
     #[error("connection closed before the response was complete")]
     Closed,
+    /// The server reset the stream.
+    #[error("stream reset by the server: {0}")]
+    StreamReset(&'static str),
+    /// The server went away.
+    #[error("the server went away before the request was answered: {0}")]
+    GoAway(&'static str),
     /// The response breaks the protocol.
     #[error("protocol violated: {0}")]
     Protocol(&'static str),
@@ -86,6 +108,9 @@ pub enum Failure {
     /// The query failed.
     #[error("query failed: {0}")]
     Query(String),
+    /// A statement that could not be made.
+    #[error("the script cannot go on: {0}")]
+    Script(String),
     /// Never sent.
     #[error("due, but no connection was free to send it")]
     Unsent,
@@ -127,20 +152,25 @@ struct Entry {
 
 impl FailureKind {
     /// Every kind, in the order of a request's life.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Unreachable,
         Self::Refused,
         Self::ConnectTimeout,
         Self::LocalLimit,
+        Self::Tls,
+        Self::Certificate,
         Self::Login,
         Self::RequestTimeout,
         Self::Reset,
         Self::Closed,
+        Self::StreamReset,
+        Self::GoAway,
         Self::Protocol,
         Self::Status,
         Self::Header,
         Self::Body,
         Self::Query,
+        Self::Script,
         Self::Unsent,
         Self::Other,
     ];
@@ -152,15 +182,20 @@ impl FailureKind {
             Self::Refused => "connection refused",
             Self::ConnectTimeout => "connect timeout",
             Self::LocalLimit => "limit of this machine",
+            Self::Tls => "TLS failed",
+            Self::Certificate => "certificate refused",
             Self::Login => "login refused",
             Self::RequestTimeout => "request timeout",
             Self::Reset => "connection reset",
             Self::Closed => "closed too early",
+            Self::StreamReset => "stream reset",
+            Self::GoAway => "server went away",
             Self::Protocol => "protocol violated",
             Self::Status => "wrong status",
             Self::Header => "wrong header",
             Self::Body => "wrong body",
             Self::Query => "query failed",
+            Self::Script => "script failed",
             Self::Unsent => "never sent",
             Self::Other => "other",
         }
@@ -177,15 +212,20 @@ impl Failure {
             Self::Refused => FailureKind::Refused,
             Self::ConnectTimeout => FailureKind::ConnectTimeout,
             Self::LocalLimit(_) => FailureKind::LocalLimit,
+            Self::Tls(_) => FailureKind::Tls,
+            Self::Certificate(_) => FailureKind::Certificate,
             Self::Login(_) => FailureKind::Login,
             Self::RequestTimeout => FailureKind::RequestTimeout,
             Self::Reset => FailureKind::Reset,
             Self::Closed => FailureKind::Closed,
+            Self::StreamReset(_) => FailureKind::StreamReset,
+            Self::GoAway(_) => FailureKind::GoAway,
             Self::Protocol(_) => FailureKind::Protocol,
             Self::Status(_) => FailureKind::Status,
             Self::Header { .. } => FailureKind::Header,
             Self::Body(_) => FailureKind::Body,
             Self::Query(_) => FailureKind::Query,
+            Self::Script(_) => FailureKind::Script,
             Self::Unsent => FailureKind::Unsent,
             Self::Other(_) => FailureKind::Other,
         }

@@ -286,10 +286,10 @@ mod tests {
         let text = "{\"id\": 1, \"name\": \"ann\"}\n\n{\"name\": null, \"id\": [2]}\n";
         let json = feed(text, FeedFormat::JsonLines).unwrap();
         assert_eq!(json.columns().collect::<Vec<_>>(), ["id", "name"]);
-        assert_eq!((column(&json, 0), column(&json, 1)), (
-            vec!["1".to_owned(), "[2]".to_owned()],
-            vec!["ann".to_owned(), "null".to_owned()],
-        ));
+        assert_eq!(
+            (column(&json, 0), column(&json, 1)),
+            (vec!["1".to_owned(), "[2]".to_owned()], vec!["ann".to_owned(), "null".to_owned()],)
+        );
     }
 
     #[test]

@@ -1,37 +1,41 @@
-//! HTTP/1.1, a client's side: one request over and over, and what must come back.
+//! HTTP/1.1, a client's side: requests of a mix, and what must come back.
 
 use std::sync::Arc;
 
 use crate::{
+    checks::{Checks, Seen},
     failure::Failure,
+    feed::{Feed, Feeder, Rows},
     protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
 };
 
 mod body;
 mod head;
-mod needle;
-mod request;
-mod status;
+pub(crate) mod request;
 
 use body::{Body, Taken};
 use head::Head;
-use needle::Needle;
 
 pub(crate) use request::Request;
 pub use request::RequestError;
-pub use status::{StatusError, StatusSet};
 
 /// Longest head of a response, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Interim responses (1xx) before the one that counts.
 const MAX_INTERIM: u8 = 8;
 
-/// Sends one request and checks what comes back.
+/// Sends requests and checks what comes back.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    request: Request,
-    expect_status: StatusSet,
-    expect_body: Option<Arc<Needle>>,
+    calls: Arc<[Call]>,
+    feeder: Feeder,
+}
+
+/// A request of the mix, and what has to come back.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) checks: Checks,
 }
 
 /// Where a connection is in its response.
@@ -41,8 +45,10 @@ pub(crate) struct Session {
     /// A head of which only the beginning is here.
     cut_head: Vec<u8>,
     interim: u8,
-    /// How much of the needle was just matched.
-    matched: usize,
+    /// The request that is under way.
+    call: usize,
+    rows: Rows,
+    seen: Seen,
 }
 
 #[derive(Debug)]
@@ -54,15 +60,9 @@ enum Stage {
 // === impl Http ===
 
 impl Http {
-    /// `expect_body` is looked for in every body; empty is the same as none.
-    pub(crate) fn new(
-        request: Request,
-        expect_status: StatusSet,
-        expect_body: Option<&[u8]>,
-    ) -> Self {
-        let expect_body = expect_body.filter(|text| !text.is_empty());
-        let expect_body = expect_body.map(|text| Arc::new(Needle::new(text)));
-        Self { request, expect_status, expect_body }
+    /// At least one call; places in their requests are filled from `feeds`.
+    pub(crate) fn new(calls: Vec<Call>, feeds: Arc<[Feed]>) -> Self {
+        Self { calls: calls.into(), feeder: Feeder::new(feeds) }
     }
 
     /// The head at the front of `input`, if it is all there now, and what is left behind it.
@@ -71,13 +71,15 @@ impl Http {
         session: &mut Session,
         input: &'a [u8],
     ) -> Result<Option<(Head, &'a [u8])>, Failure> {
-        let method = self.request.method();
+        let Call { request, checks } = &self.calls[session.call];
+        let method = request.method();
         let before = session.cut_head.len();
+        let seen = &mut session.seen;
         let parsed = if before == 0 {
-            head::parse(input, method)?
+            head::parse(input, method, checks, seen)?
         } else {
             session.cut_head.extend_from_slice(input);
-            head::parse(&session.cut_head, method)?
+            head::parse(&session.cut_head, method, checks, seen)?
         };
         let Some((head, head_len)) = parsed else {
             if before == 0 {
@@ -95,15 +97,9 @@ impl Http {
 
     fn complete(&self, session: &mut Session, status: u16, reuse: Reuse) -> Complete {
         session.stage = Stage::Head;
-        let found = self.expect_body.as_ref().is_none_or(|needle| needle.is_found(session.matched));
-        let outcome = if !self.expect_status.contains(status) {
-            Err(Failure::Status(status))
-        } else if !found {
-            Err(Failure::Body("it does not hold the text it should"))
-        } else {
-            Ok(())
-        };
-        let reuse = if self.request.asks_to_close() { Reuse::Close } else { reuse };
+        let Call { request, checks } = &self.calls[session.call];
+        let outcome = checks.verdict(&session.seen, status);
+        let reuse = if request.asks_to_close() { Reuse::Close } else { reuse };
         Complete { lane: 0, outcome, status: Some(status), reuse }
     }
 }
@@ -111,29 +107,49 @@ impl Http {
 impl Protocol for Http {
     type Session = Session;
 
-    fn session(&self) -> Session {
-        Session { stage: Stage::Head, cut_head: Vec::new(), interim: 0, matched: 0 }
+    fn settle(&mut self, index: usize, threads: usize) {
+        self.feeder.settle(index, threads);
     }
 
-    fn connected(&mut self, session: &mut Session, _: &mut Vec<u8>) -> Login {
+    fn session(&self) -> Session {
+        Session {
+            stage: Stage::Head,
+            cut_head: Vec::new(),
+            interim: 0,
+            call: 0,
+            rows: self.feeder.no_rows(),
+            seen: Seen::default(),
+        }
+    }
+
+    fn connected(&mut self, session: &mut Session, _: &mut Vec<u8>) -> Result<Login, Failure> {
         session.cut_head.clear();
-        Login::Done
+        Ok(Login::Done)
     }
 
     fn login(&mut self, _: &mut Session, _: &[u8], _: &mut Vec<u8>) -> Result<Login, Failure> {
         Ok(Login::Done)
     }
 
-    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        session: &mut Session,
+        beginning: Beginning,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         session.stage = Stage::Head;
         session.cut_head.clear();
-        (session.interim, session.matched) = (0, 0);
+        (session.interim, session.call) = (0, beginning.request);
+        let Call { request, checks } = &self.calls[session.call];
+        checks.begin(&mut session.seen);
+        self.feeder.advance(&mut session.rows, request.used());
+        request.fill(&self.feeder, &session.rows, out);
         Ok(())
     }
 
     #[inline]
-    fn request<'a>(&'a self, _: &'a Session) -> &'a [u8] {
-        self.request.bytes()
+    fn request<'a>(&'a self, session: &'a Session) -> &'a [u8] {
+        self.calls[session.call].request.fixed()
     }
 
     fn receive(
@@ -163,12 +179,9 @@ impl Protocol for Http {
                     session.stage = Stage::Body { status, reuse, body };
                 }
                 Stage::Body { status, reuse, body } => {
-                    let (matched, needle) = (&mut session.matched, self.expect_body.as_deref());
-                    let taken = body.take(input, |data| {
-                        if let Some(needle) = needle {
-                            needle.search(matched, data);
-                        }
-                    })?;
+                    let checks = &self.calls[session.call].checks;
+                    let seen = &mut session.seen;
+                    let taken = body.take(input, |piece| checks.body(seen, piece))?;
                     let Taken::End { behind } = taken else { return Ok(Receipt::More) };
                     if behind > 0 {
                         return Err(Failure::Protocol("bytes follow behind the response"));

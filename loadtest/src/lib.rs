@@ -24,10 +24,12 @@
 //! - [`report`]: what came of it.
 
 mod address;
+pub mod checks;
 mod coarse;
 mod course;
 mod echo;
 pub mod failure;
+pub mod feed;
 mod http;
 mod measure;
 mod mix;
@@ -42,12 +44,16 @@ pub mod report;
 pub mod run;
 mod tally;
 pub mod target;
+mod template;
 mod thread_time;
 pub mod threshold;
+mod tls;
 mod worker;
+mod workload;
 
+pub use checks::{StatusError, StatusSet};
 pub use failure::{Failure, FailureKind};
-pub use http::{RequestError, StatusError, StatusSet};
+pub use http::RequestError;
 pub use plan::{Options, Plan, PlanError};
 pub use postgres::{QueryMode, QueryModeError};
 pub use progress::ProgressLine;
@@ -55,4 +61,6 @@ pub use rate::Rate;
 pub use report::Report;
 pub use run::{RunError, run};
 pub use target::Target;
+pub use template::PlaceError;
 pub use threshold::Threshold;
+pub use tls::{TlsError, TlsOptions};

@@ -84,7 +84,9 @@ impl Latencies {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.reset();
+        if !self.0.is_empty() {
+            self.0.reset();
+        }
     }
 
     #[inline]
@@ -107,11 +109,8 @@ impl Latencies {
 impl Measurements {
     /// For a mix of so many requests, and stages that end at these times.
     pub(crate) fn new(requests: usize, stage_ends: Arc<[Duration]>) -> Self {
-        let outcomes = Outcomes {
-            latency: Latencies::new(),
-            succeeded: 0,
-            failures: FailureLog::default(),
-        };
+        let outcomes =
+            Outcomes { latency: Latencies::new(), succeeded: 0, failures: FailureLog::default() };
         Self {
             outcomes: vec![outcomes; requests].into(),
             service: Latencies::new(),

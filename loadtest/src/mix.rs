@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn picks_go_by_weight() {
-        let mut picker = Picker::new(Mix::new(vec![entry(7, 0, 0), entry(2, 0, 0), entry(1, 0, 0)]), 3);
+        let mut picker =
+            Picker::new(Mix::new(vec![entry(7, 0, 0), entry(2, 0, 0), entry(1, 0, 0)]), 3);
         let mut counts = [0u32; 3];
         for _ in 0..100_000 {
             counts[picker.pick()] += 1;

@@ -225,7 +225,9 @@ mod tests {
         let mut over_time = OverTime::new(Arc::new([]));
         over_time.begin(standing(0));
         for second in 1..=10_000u32 {
-            over_time.record(Duration::from_millis(3));
+            if second % 100 == 0 {
+                over_time.record(Duration::from_millis(3));
+            }
             over_time.cut(second * SECOND, standing(u64::from(second) * 10));
         }
         over_time.cut(10_000 * SECOND + SECOND / 2, standing(100_001));
@@ -234,7 +236,7 @@ mod tests {
         assert_eq!(span, 4 * SECOND);
         assert_eq!(intervals.iter().map(|i| i.succeeded).sum::<u64>(), 100_001);
         assert_eq!(intervals.iter().map(Interval::failed).sum::<u64>(), 10_000);
-        assert_eq!(intervals.iter().map(|i| i.latency.count()).sum::<u64>(), 10_000);
+        assert_eq!(intervals.iter().map(|i| i.latency.count()).sum::<u64>(), 100);
     }
 
     #[test]

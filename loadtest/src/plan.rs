@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     address::Reach,
+    checks::{BodyCheck, Checks, StatusSet},
     course::Course,
-    echo::Echo,
-    http::{Http, Request, RequestError, StatusSet},
+    http::RequestError,
     mix::Mix,
-    postgres::{Identity, Postgres, QueryMode},
+    postgres::QueryMode,
     rate::Rate,
     target::{Service, Target},
     threshold::Threshold,
+    tls::{TlsError, TlsOptions},
+    workload::Workload,
 };
 
 /// Most connections of a run.
@@ -57,6 +59,8 @@ pub struct Options {
     pub thresholds: Vec<Threshold>,
     /// For `http://` targets.
     pub http: HttpOptions,
+    /// For `https://` targets.
+    pub tls: TlsOptions,
     /// For `tcp://` targets: bytes of a payload.
     pub payload_bytes: Option<usize>,
     /// For `postgres://` targets: the query.
@@ -107,6 +111,9 @@ pub enum PlanError {
     /// A query that cannot be sent.
     #[error("a query holds no NUL characters and is not longer than 1 MiB")]
     Query,
+    /// A server that cannot be met over TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A request that cannot be sent.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -148,12 +155,24 @@ pub(crate) struct Stage {
     pub(crate) duration: Duration,
 }
 
-/// What is spoken, ready to be spoken.
-#[derive(Debug, Clone)]
-pub(crate) enum Workload {
-    Http(Http),
-    Echo(Echo),
-    Postgres(Postgres),
+// === impl HttpOptions ===
+
+impl HttpOptions {
+    pub(crate) fn method(&self) -> &str {
+        let default = if self.body.is_some() { "POST" } else { "GET" };
+        self.method.as_deref().unwrap_or(default)
+    }
+
+    /// What has to come back.
+    pub(crate) fn checks(&self) -> Checks {
+        let body =
+            self.expect_body.as_deref().and_then(|text| BodyCheck::contains(text.as_bytes()));
+        Checks {
+            status: self.expect_status.clone().unwrap_or_default(),
+            headers: Vec::new(),
+            bodies: body.into_iter().collect(),
+        }
+    }
 }
 
 // === impl Options ===
@@ -173,6 +192,7 @@ impl Default for Options {
             allow_remote: false,
             thresholds: Vec::new(),
             http: HttpOptions::default(),
+            tls: TlsOptions::default(),
             payload_bytes: None,
             query: None,
             query_mode: None,
@@ -227,35 +247,9 @@ impl Options {
             Service::Postgres { .. } => http().or_else(tcp),
         }
     }
-
-    fn workload(&self, target: &Target) -> Result<Workload, PlanError> {
-        Ok(match &target.service {
-            Service::Http { path } => {
-                let authority = target.authority();
-                let request = Request::new(&authority, path, &self.http, self.keep_alive)?;
-                let status = self.http.expect_status.clone().unwrap_or_default();
-                let body = self.http.expect_body.as_deref().map(str::as_bytes);
-                Workload::Http(Http::new(request, status, body))
-            }
-            Service::Tcp => {
-                let bytes = self.payload_bytes.unwrap_or(DEFAULT_PAYLOAD_BYTES);
-                within("the payload", bytes, 1, MAX_PAYLOAD_BYTES)?;
-                Workload::Echo(Echo::new(bytes))
-            }
-            Service::Postgres { user, password, database } => {
-                let query = self.query.as_deref().unwrap_or(DEFAULT_QUERY);
-                if query.contains('\0') || query.len() > 1 << 20 {
-                    return Err(PlanError::Query);
-                }
-                let identity = Identity::new(user.clone(), password.clone(), database.clone());
-                let mode = self.query_mode.unwrap_or_default();
-                Workload::Postgres(Postgres::new(identity, query, mode))
-            }
-        })
-    }
 }
 
-fn within<T: PartialOrd + ToString>(
+pub(crate) fn within<T: PartialOrd + ToString>(
     what: &'static str,
     value: T,
     least: T,
@@ -299,7 +293,7 @@ impl Plan {
         if let Some(error) = options.foreign(&target.service) {
             return Err(error);
         }
-        let workload = options.workload(&target)?;
+        let workload = Workload::new(&target, &options)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or(cores.min(MAX_THREADS)).min(options.connections);
         let threads = match options.requests {

@@ -107,11 +107,11 @@ impl Protocol for Postgres {
         }
     }
 
-    fn connected(&mut self, session: &mut Session, out: &mut Vec<u8>) -> Login {
+    fn connected(&mut self, session: &mut Session, out: &mut Vec<u8>) -> Result<Login, Failure> {
         session.cursor = FrameCursor::new();
         session.cut_header.clear();
         session.login.begin(&self.identity, out);
-        Login::Pending
+        Ok(Login::Pending)
     }
 
     fn login(
@@ -123,7 +123,12 @@ impl Protocol for Postgres {
         session.login.receive(&mut self.identity, &self.preparation, input, out)
     }
 
-    fn begin(&mut self, session: &mut Session, _: Beginning, _: &mut Vec<u8>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        session: &mut Session,
+        _: Beginning,
+        _: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         session.reply = Reply::default();
         Ok(())
     }

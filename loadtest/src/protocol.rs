@@ -27,7 +27,14 @@ pub(crate) trait Protocol: Clone + Send {
     }
 
     /// A new connection: what went before it is forgotten. A login is begun in `out`.
-    fn connected(&mut self, session: &mut Self::Session, out: &mut Vec<u8>) -> Login;
+    ///
+    /// # Errors
+    /// When there is no way to begin.
+    fn connected(
+        &mut self,
+        session: &mut Self::Session,
+        out: &mut Vec<u8>,
+    ) -> Result<Login, Failure>;
 
     /// Bytes that arrived during login; answers go into `out`.
     ///
@@ -57,6 +64,9 @@ pub(crate) trait Protocol: Clone + Send {
         &[]
     }
 
+    /// Multiplexed: what began or was answered is about to be sent, perhaps several together.
+    fn seal(&mut self, _session: &mut Self::Session, _out: &mut Vec<u8>) {}
+
     /// Bytes that arrived since the request began; all of them are taken.
     ///
     /// # Errors
@@ -80,12 +90,7 @@ pub(crate) trait Protocol: Clone + Send {
     }
 
     /// The request on a lane has taken too long: whether the connection can do without it.
-    fn abandon(
-        &mut self,
-        _session: &mut Self::Session,
-        _lane: usize,
-        _out: &mut Vec<u8>,
-    ) -> Reuse {
+    fn abandon(&mut self, _session: &mut Self::Session, _lane: usize, _out: &mut Vec<u8>) -> Reuse {
         Reuse::Close
     }
 

@@ -136,8 +136,7 @@ impl Schedule {
         // Behind the last stretch its end holds.
         if let Some(Piece { stretch: last, .. }) = pieces.last().copied() {
             let begins = last.begins + last.seconds;
-            let stretch =
-                Stretch { begins, seconds: f64::INFINITY, from: last.to, to: last.to };
+            let stretch = Stretch { begins, seconds: f64::INFINITY, from: last.to, to: last.to };
             let within = if last.to > 0.0 { f64::INFINITY } else { 0.0 };
             pieces.push(Piece { stretch, before, within });
         }
@@ -232,8 +231,7 @@ mod tests {
     fn a_ramp_meets_both_ends() {
         let (from, to) = (100.0, 1_000.0);
         let ten = Duration::from_secs(10);
-        let schedule =
-            schedule(Rate::ramp(from, to).unwrap(), Duration::from_secs(2), Some(ten));
+        let schedule = schedule(Rate::ramp(from, to).unwrap(), Duration::from_secs(2), Some(ten));
         // 200 in two seconds of warm-up, then the mean of both rates for ten.
         assert_eq!(schedule.count_before(Duration::from_secs(2)), 200);
         assert_eq!(schedule.count_before(Duration::from_secs(12)), 200 + 5_500);
@@ -245,11 +243,8 @@ mod tests {
     #[test]
     fn stages_follow_each_other() {
         let second = Duration::from_secs(1);
-        let course = Course::new([
-            (second, 0.0, 100.0),
-            (second, 0.0, 0.0),
-            (2 * second, 10.0, 10.0),
-        ]);
+        let course =
+            Course::new([(second, 0.0, 100.0), (second, 0.0, 0.0), (2 * second, 10.0, 10.0)]);
         let schedule = Schedule::new(&course);
         let counts = [0, 1_000, 2_000, 2_001, 3_000, 5_000]
             .map(|ms| schedule.count_before(Duration::from_millis(ms)));

@@ -25,7 +25,7 @@ use crate::{
     failure::{FailureCount, FailureKind, FailureLog},
     measure::{Finished, Latencies, Measurements, Outcomes},
     over_time::{Interval, StageTotals},
-    plan::{Plan, Workload},
+    plan::Plan,
     threshold::{Figures, Verdict},
 };
 
@@ -41,7 +41,7 @@ pub struct Report {
     pub target: String,
     /// The address behind it.
     pub address: SocketAddr,
-    /// `http/1.1`, `tcp` or `postgresql`.
+    /// What is spoken, such as `http/1.1`, `http/2 over tls`, `tcp` or `postgresql`.
     pub protocol: &'static str,
     /// `closed` or `open`.
     #[serde(rename = "loop")]
@@ -162,11 +162,7 @@ impl Report {
             schema: SCHEMA,
             target: plan.target.to_string(),
             address,
-            protocol: match plan.workload {
-                Workload::Http(_) => "http/1.1",
-                Workload::Echo(_) => "tcp",
-                Workload::Postgres(_) => "postgresql",
-            },
+            protocol: plan.workload.name(),
             pacing: if plan.load.is_open() { "open" } else { "closed" },
             asked_per_second: asked(plan),
             connections: plan.connections,

@@ -16,12 +16,13 @@ use crate::{
     address,
     failure::{Failure, FailureCount, FailureLog},
     measure::Finished,
-    plan::{Load, Plan, Workload},
+    plan::{Load, Plan},
     progress::{Progress, Speed},
     protocol::Protocol,
     rate::{Arrivals, Schedule},
     report::{Evidence, Report},
     tally::{Count, Tally},
+    workload::Workload,
     worker::{Members, Opened, Order, Share, Worker},
 };
 
@@ -94,6 +95,7 @@ pub fn run(
     let site = Site { plan, address, stop };
     match &plan.workload {
         Workload::Http(http) => site.drive(http, &mut watch),
+        Workload::HttpTls(http) => site.drive(http, &mut watch),
         Workload::Echo(echo) => site.drive(echo, &mut watch),
         Workload::Postgres(postgres) => site.drive(postgres, &mut watch),
     }

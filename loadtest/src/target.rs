@@ -1,4 +1,4 @@
-//! Where the load goes: `http://…`, `tcp://…` or `postgres://…`.
+//! Where the load goes: `http://…`, `https://…`, `tcp://…` or `postgres://…`.
 
 use std::{fmt, str::FromStr};
 
@@ -17,11 +17,19 @@ pub(crate) enum Service {
     },
 }
 
+/// What carries the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    Tls,
+}
+
 /// A place to put load on. Prints without its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) transport: Transport,
     pub(crate) service: Service,
 }
 
@@ -34,17 +42,11 @@ pub(crate) struct Password(pub(crate) String);
 pub enum TargetError {
     /// No `scheme://` that is spoken here.
     #[error(
-        "`{text}` is no target; write http://host:port/path, tcp://host:port or postgres://user:password@host:port/database"
+        "`{text}` is no target; write http://host:port/path (or https://), tcp://host:port or postgres://user:password@host:port/database"
     )]
     Scheme {
         /// What was typed.
         text: String,
-    },
-    /// A scheme that needs TLS.
-    #[error("`{scheme}://` needs TLS, which is not spoken here; aim at a plain-text listener")]
-    Tls {
-        /// The scheme.
-        scheme: String,
     },
     /// No host.
     #[error("the URL names no host")]
@@ -111,10 +113,10 @@ impl FromStr for Target {
             return Err(TargetError::Scheme { text: text.to_owned() });
         };
         match scheme {
-            "http" => http(rest),
+            "http" => http(rest, Transport::Plain),
+            "https" => http(rest, Transport::Tls),
             "tcp" => tcp(rest),
             "postgres" | "postgresql" => postgres(rest),
-            "https" | "wss" => Err(TargetError::Tls { scheme: scheme.to_owned() }),
             // Not the whole text: it may hold a password.
             _ => Err(TargetError::Scheme { text: format!("{scheme}://…") }),
         }
@@ -125,7 +127,10 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.authority();
         match &self.service {
-            Service::Http { path } => write!(f, "http://{authority}{path}"),
+            Service::Http { path } => {
+                let scheme = if self.transport == Transport::Tls { "https" } else { "http" };
+                write!(f, "{scheme}://{authority}{path}")
+            }
             Service::Tcp => write!(f, "tcp://{authority}"),
             Service::Postgres { user, database, .. } => {
                 write!(f, "postgres://{user}@{authority}/{database}")
@@ -140,7 +145,7 @@ impl fmt::Debug for Password {
     }
 }
 
-fn http(rest: &str) -> Result<Target, TargetError> {
+fn http(rest: &str, transport: Transport) -> Result<Target, TargetError> {
     let split = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(split);
     if authority.contains('@') {
@@ -152,8 +157,9 @@ fn http(rest: &str) -> Result<Target, TargetError> {
         return Err(TargetError::Encoding { part: "path" });
     }
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let (host, port) = host_and_port(authority, Some(80))?;
-    Ok(Target { host, port, service: Service::Http { path } })
+    let port = if transport == Transport::Tls { 443 } else { 80 };
+    let (host, port) = host_and_port(authority, Some(port))?;
+    Ok(Target { host, port, transport, service: Service::Http { path } })
 }
 
 fn tcp(rest: &str) -> Result<Target, TargetError> {
@@ -162,7 +168,7 @@ fn tcp(rest: &str) -> Result<Target, TargetError> {
         return Err(TargetError::Superfluous { what: "anything but host and port", scheme: "tcp" });
     }
     let (host, port) = host_and_port(authority, None)?;
-    Ok(Target { host, port, service: Service::Tcp })
+    Ok(Target { host, port, transport: Transport::Plain, service: Service::Tcp })
 }
 
 fn postgres(rest: &str) -> Result<Target, TargetError> {
@@ -189,7 +195,8 @@ fn postgres(rest: &str) -> Result<Target, TargetError> {
     }
     let database = if database.is_empty() { user.clone() } else { decode(database, "database")? };
     let (host, port) = host_and_port(address, Some(5432))?;
-    Ok(Target { host, port, service: Service::Postgres { user, password, database } })
+    let service = Service::Postgres { user, password, database };
+    Ok(Target { host, port, transport: Transport::Plain, service })
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -264,6 +271,7 @@ mod tests {
             ("http://localhost?a=1#top", "http://localhost:80/?a=1"),
             ("http://[::1]:81/x", "http://[::1]:81/x"),
             ("http://[::1]", "http://[::1]:80/"),
+            ("https://x/y", "https://x:443/y"),
             ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6380"),
             ("postgres://app:se%40cret@db:6432/shop", "postgres://app@db:6432/shop"),
             ("postgresql://app@db?sslmode=disable", "postgres://app@db:5432/app"),
@@ -278,7 +286,6 @@ mod tests {
             "",
             "127.0.0.1:8080",
             "ftp://x",
-            "https://x",
             "http://",
             "http://:80",
             "http://x:0",

@@ -29,17 +29,38 @@ enum Part {
 
 /// A place that cannot be filled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlaceError {
+pub enum PlaceError {
+    /// Braces that are opened only.
     #[error("`{{{{` is never closed")]
     Open,
+    /// Something else than `feed.column` between braces.
     #[error("`{{{{{text}}}}}` does not name a feed and a column")]
-    Form { text: String },
+    Form {
+        /// What stands there.
+        text: String,
+    },
+    /// A feed that does not exist.
     #[error("there is no feed `{name}`")]
-    NoFeed { name: String },
+    NoFeed {
+        /// Its name.
+        name: String,
+    },
+    /// A column that does not exist.
     #[error("the feed `{feed}` has no column `{name}`")]
-    NoColumn { feed: String, name: String },
+    NoColumn {
+        /// The feed.
+        feed: String,
+        /// The column's name.
+        name: String,
+    },
+    /// A value that would end its header.
     #[error("a value of `{feed}.{column}` holds a control character, which a header cannot")]
-    Control { feed: String, column: String },
+    Control {
+        /// The feed.
+        feed: String,
+        /// The column.
+        column: String,
+    },
 }
 
 // === impl Template ===

@@ -5,7 +5,11 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Response, Status};
 
 use super::body::Body;
-use crate::{failure::Failure, protocol::Reuse};
+use crate::{
+    checks::{Checks, Seen},
+    failure::Failure,
+    protocol::Reuse,
+};
 
 /// Most header fields of a response.
 const MAX_FIELDS: usize = 96;
@@ -36,7 +40,12 @@ impl Head {
 }
 
 /// The head `input` begins with and its length in bytes; `None` when part of it is missing.
-pub(super) fn parse(input: &[u8], method: &str) -> Result<Option<(Head, usize)>, Failure> {
+pub(super) fn parse(
+    input: &[u8],
+    method: &str,
+    checks: &Checks,
+    seen: &mut Seen,
+) -> Result<Option<(Head, usize)>, Failure> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let mut response = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -60,6 +69,11 @@ pub(super) fn parse(input: &[u8], method: &str) -> Result<Option<(Head, usize)>,
         return Err(Failure::Protocol("the server switched protocols unasked"));
     }
     let framing = Framing::read(response.headers)?;
+    if checks.wants_headers() && status >= 200 {
+        for Header { name, value } in &*response.headers {
+            checks.header(seen, name.as_bytes(), value);
+        }
+    }
     let body = framing.body(status, method)?;
     let persistent = !framing.close && (response.version == Some(1) || framing.keep_alive);
     let reuse = match body {

@@ -1,8 +1,12 @@
-//! The request, made once and sent as it is.
+//! The request: made once and sent as it is, or with places that are filled each time.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
-use crate::plan::HttpOptions;
+use crate::{
+    feed::{Feed, Feeder, Rows},
+    plan::HttpOptions,
+    template::{Context, PlaceError, Template},
+};
 
 /// A request that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,15 +38,36 @@ pub enum RequestError {
         /// The header.
         name: String,
     },
+    /// A place that cannot be filled.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
 }
 
 /// A request as it goes on the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    bytes: Arc<[u8]>,
+    shape: Shape,
     method: Arc<str>,
     closes: bool,
 }
+
+#[derive(Debug, Clone)]
+enum Shape {
+    Fixed(Arc<[u8]>),
+    Filled(Arc<Filled>),
+}
+
+/// A request whose places are filled each time.
+#[derive(Debug)]
+struct Filled {
+    /// Up to the length of the body and the empty line.
+    head: Template,
+    body: Template,
+    has_length: bool,
+    used: Box<[usize]>,
+}
+
+// === impl Request ===
 
 impl Request {
     /// From what was asked for. `keep_alive` false asks the server to close.
@@ -52,18 +77,36 @@ impl Request {
         options: &HttpOptions,
         keep_alive: bool,
     ) -> Result<Self, RequestError> {
-        let default = if options.body.is_some() { "POST" } else { "GET" };
-        let method = options.method.as_deref().unwrap_or(default);
-        if !is_token(method) {
-            return Err(RequestError::Method { method: method.to_owned() });
-        }
-        if method == "CONNECT" {
-            return Err(RequestError::Connect);
-        }
-        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        let verbatim = |text: &[u8], _| Ok(Template::verbatim(text));
+        Self::compose(authority, path, options, keep_alive, verbatim)
+    }
+
+    /// The same with places in path, headers and body that are filled from `feeds`.
+    pub(crate) fn with_places(
+        authority: &str,
+        path: &str,
+        options: &HttpOptions,
+        keep_alive: bool,
+        feeds: &[Feed],
+    ) -> Result<Self, RequestError> {
+        Self::compose(authority, path, options, keep_alive, |text, context| {
+            Template::new(text, context, feeds)
+        })
+    }
+
+    fn compose(
+        authority: &str,
+        path: &str,
+        options: &HttpOptions,
+        keep_alive: bool,
+        template: impl Fn(&[u8], Context) -> Result<Template, PlaceError>,
+    ) -> Result<Self, RequestError> {
+        let method = options.method();
+        check_method(method)?;
+        let mut fields = String::new();
         let mut field = |name: &str, value: &str| {
             for part in [name, ": ", value, "\r\n"] {
-                head.push_str(part);
+                fields.push_str(part);
             }
         };
         let given = |wanted: &str| {
@@ -84,17 +127,50 @@ impl Request {
         }
         // A method that has a meaning for content says when there is none (RFC 9110 section 8.6).
         let expects_content = matches!(method, "POST" | "PUT" | "PATCH");
-        let body = options.body.as_deref().unwrap_or_default();
-        if options.body.is_some() || expects_content {
-            field("Content-Length", &body.len().to_string());
-        }
-        let bytes = [head.as_bytes(), b"\r\n", body].concat().into();
-        Ok(Self { bytes, method: method.into(), closes: !keep_alive })
+        let head = Template::concatenated([
+            Template::verbatim(format!("{method} ").as_bytes()),
+            template(path.as_bytes(), Context::Path)?,
+            Template::verbatim(b" HTTP/1.1\r\n"),
+            template(fields.as_bytes(), Context::Field)?,
+        ]);
+        let body = template(options.body.as_deref().unwrap_or_default(), Context::Body)?;
+        let has_length = options.body.is_some() || expects_content;
+        let filled = Filled::new(head, body, has_length);
+        let shape = if filled.used.is_empty() {
+            let feeder = Feeder::new(Arc::new([]));
+            let mut bytes = Vec::new();
+            filled.fill(&feeder, &feeder.no_rows(), &mut bytes);
+            Shape::Fixed(bytes.into())
+        } else {
+            Shape::Filled(filled.into())
+        };
+        Ok(Self { shape, method: method.into(), closes: !keep_alive })
     }
 
+    /// The request, where it is the same each time; empty otherwise.
     #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(super) fn fixed(&self) -> &[u8] {
+        match &self.shape {
+            Shape::Fixed(bytes) => bytes,
+            Shape::Filled(_) => &[],
+        }
+    }
+
+    /// The feeds that have to have a row before it is filled.
+    #[inline]
+    pub(super) fn used(&self) -> &[usize] {
+        match &self.shape {
+            Shape::Fixed(_) => &[],
+            Shape::Filled(filled) => &filled.used,
+        }
+    }
+
+    /// Appends the request with these values, where it is another one each time.
+    #[inline]
+    pub(super) fn fill(&self, feeder: &Feeder, rows: &Rows, out: &mut Vec<u8>) {
+        if let Shape::Filled(filled) = &self.shape {
+            filled.fill(feeder, rows, out);
+        }
     }
 
     pub(super) fn method(&self) -> &str {
@@ -107,7 +183,40 @@ impl Request {
     }
 }
 
-fn check_field(name: &str, value: &str) -> Result<(), RequestError> {
+// === impl Filled ===
+
+impl Filled {
+    fn new(head: Template, body: Template, has_length: bool) -> Self {
+        let mut used = [head.used(), body.used()].concat();
+        used.sort_unstable();
+        used.dedup();
+        Self { head, body, has_length, used: used.into() }
+    }
+
+    fn fill(&self, feeder: &Feeder, rows: &Rows, out: &mut Vec<u8>) {
+        self.head.fill(feeder, rows, out);
+        if self.has_length {
+            // Writing to a vector cannot fail.
+            let _infallible = write!(out, "Content-Length: {}\r\n", self.body.len(feeder, rows));
+        }
+        out.extend_from_slice(b"\r\n");
+        self.body.fill(feeder, rows, out);
+    }
+}
+
+/// Whether a request may have this method.
+pub(crate) fn check_method(method: &str) -> Result<(), RequestError> {
+    if !is_token(method) {
+        return Err(RequestError::Method { method: method.to_owned() });
+    }
+    if method == "CONNECT" {
+        return Err(RequestError::Connect);
+    }
+    Ok(())
+}
+
+/// Whether a request may have this header field.
+pub(crate) fn check_field(name: &str, value: &str) -> Result<(), RequestError> {
     let own = || name.to_owned();
     if !is_token(name) {
         return Err(RequestError::HeaderName { name: own() });
@@ -134,7 +243,7 @@ mod tests {
 
     fn text(options: &HttpOptions, keep_alive: bool) -> String {
         let request = Request::new("h:80", "/p?q=1", options, keep_alive).unwrap();
-        String::from_utf8(request.bytes().to_vec()).unwrap()
+        String::from_utf8(request.fixed().to_vec()).unwrap()
     }
 
     #[test]

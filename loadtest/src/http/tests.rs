@@ -6,7 +6,8 @@ use crate::{failure::FailureKind, plan::HttpOptions};
 fn http(method: &str, expect_body: Option<&str>) -> Http {
     let options = HttpOptions { method: Some(method.into()), ..HttpOptions::default() };
     let request = Request::new("h", "/", &options, true).unwrap();
-    Http::new(request, StatusSet::default(), expect_body.map(str::as_bytes))
+    let options = HttpOptions { expect_body: expect_body.map(str::to_owned), ..options };
+    Http::new(vec![Call { request, checks: options.checks() }], Arc::new([]))
 }
 
 /// What came of a response.
@@ -31,7 +32,7 @@ fn end_of(complete: Complete) -> End {
 
 fn feed<'a>(http: &mut Http, pieces: impl IntoIterator<Item = &'a [u8]>) -> (End, Session) {
     let mut session = http.session();
-    http.connected(&mut session, &mut Vec::new());
+    http.connected(&mut session, &mut Vec::new()).unwrap();
     http.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
     for piece in pieces {
         match http.receive(&mut session, piece, &mut Vec::new()) {

@@ -61,7 +61,9 @@ fn feed(bytes: &[u8], size: usize) -> Result<Option<Result<(), Failure>>, Failur
     let mut session = postgres.session();
     postgres.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();
     for piece in bytes.chunks(size) {
-        if let Receipt::Complete(complete) = postgres.receive(&mut session, piece, &mut Vec::new())? {
+        if let Receipt::Complete(complete) =
+            postgres.receive(&mut session, piece, &mut Vec::new())?
+        {
             return Ok(Some(complete.outcome));
         }
     }
@@ -107,7 +109,7 @@ fn a_server_has_to_prove_itself() {
     let mut postgres = Postgres::new(identity, "SELECT 1", QueryMode::Simple);
     let mut session = postgres.session();
     let mut out = Vec::new();
-    assert_eq!(postgres.connected(&mut session, &mut out), Login::Pending);
+    assert_eq!(postgres.connected(&mut session, &mut out).unwrap(), Login::Pending);
     let offer = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
     assert_eq!(postgres.login(&mut session, &offer, &mut out).unwrap(), Login::Pending);
     let failure = postgres.login(&mut session, &message(b'R', &[0; 4]), &mut out).unwrap_err();
@@ -119,7 +121,7 @@ fn a_missing_password_is_said() {
     let mut postgres = postgres(QueryMode::Simple);
     let mut session = postgres.session();
     let mut out = Vec::new();
-    postgres.connected(&mut session, &mut out);
+    postgres.connected(&mut session, &mut out).unwrap();
     let md5 = message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]);
     let failure = postgres.login(&mut session, &md5, &mut out).unwrap_err();
     assert!(failure.to_string().contains("PGPASSWORD"), "{failure}");
@@ -137,7 +139,7 @@ proptest! {
         let mut session = postgres.session();
         let mut out = Vec::new();
         if login {
-            postgres.connected(&mut session, &mut out);
+            postgres.connected(&mut session, &mut out).unwrap();
             let _either_way = postgres.login(&mut session, &noise, &mut out);
         } else {
             postgres.begin(&mut session, Beginning::default(), &mut Vec::new()).unwrap();

@@ -61,8 +61,7 @@ impl Generator {
 
     /// With what only the whole run can say.
     pub(super) fn over(mut self, requests: u64, series: &[Second]) -> Self {
-        self.cpu_seconds_per_request =
-            (requests > 0).then(|| self.cpu_seconds / requests as f64);
+        self.cpu_seconds_per_request = (requests > 0).then(|| self.cpu_seconds / requests as f64);
         let busy = series.iter().filter(|second| {
             second.generator_busy_ratio > SATURATED && second.seconds >= LONG_ENOUGH.as_secs_f64()
         });

@@ -87,7 +87,7 @@ pub(super) fn seconds(
     let mut sums = Vec::with_capacity(count);
     for index in 0..count {
         let parts = threads.iter().filter_map(|intervals| intervals.get(index));
-        let mut sum = Sum { all: Interval::empty(), busy: 0.0, span };
+        let mut sum = Sum { all: Interval::empty(), busy: Duration::ZERO };
         parts.for_each(|part| sum.add(part));
         sums.push(sum);
     }
@@ -111,20 +111,19 @@ pub(super) fn seconds(
 /// What all threads did in one interval.
 struct Sum {
     all: Interval,
-    /// The busiest of them.
-    busy: f64,
-    span: f64,
+    /// How long the busiest of them needed a core.
+    busy: Duration,
 }
 
 impl Sum {
     fn add(&mut self, part: &Interval) {
-        let busy = (part.time.cpu + part.time.waiting).as_secs_f64() / self.span;
-        self.busy = self.busy.max(busy.min(1.0));
+        self.busy = self.busy.max(part.time.cpu + part.time.waiting);
         self.all.add(part);
     }
 
     fn into_second(self, begins: f64, ends: f64, load: &Load) -> Second {
-        let Self { all, busy, .. } = self;
+        let Self { all, busy } = self;
+        let busy = busy.as_secs_f64() / (ends - begins).max(1e-9);
         let middle = Duration::try_from_secs_f64((begins + ends) / 2.0).unwrap_or_default();
         let level = load.course().level(middle);
         let quantile = |quantile| all.latency.quantile(quantile);
@@ -150,7 +149,7 @@ impl Sum {
                 .filter(|(_, count)| *count > 0)
                 .map(|(kind, count)| KindCount { kind, count })
                 .collect(),
-            generator_busy_ratio: busy,
+            generator_busy_ratio: busy.min(1.0),
         }
     }
 }

@@ -55,7 +55,8 @@ impl Members {
 
     /// How many of `slots` connections take part from the start.
     pub(crate) fn at_start(&self, slots: usize) -> usize {
-        let takes_part = |slot: &usize| self.next_part(*slot, Duration::ZERO) == Some(Duration::ZERO);
+        let takes_part =
+            |slot: &usize| self.next_part(*slot, Duration::ZERO) == Some(Duration::ZERO);
         (0..slots).filter(takes_part).count()
     }
 }
@@ -74,7 +75,11 @@ pub(super) enum Turn {
 // === impl Crowd ===
 
 impl Crowd {
-    pub(super) fn new(members: Members, connections: usize, registry: &Registry) -> io::Result<Self> {
+    pub(super) fn new(
+        members: Members,
+        connections: usize,
+        registry: &Registry,
+    ) -> io::Result<Self> {
         Ok(Self {
             members,
             sleepers: BinaryHeap::with_capacity(connections),

@@ -44,11 +44,7 @@ pub(super) struct Schedule {
 // === impl Pace ===
 
 impl Pace {
-    pub(super) fn new(
-        share: Share,
-        lanes: usize,
-        registry: &Registry,
-    ) -> io::Result<Self> {
+    pub(super) fn new(share: Share, lanes: usize, registry: &Registry) -> io::Result<Self> {
         Ok(match share {
             Share::Closed(members) => Self::Closed(Crowd::new(members, lanes, registry)?),
             Share::Open(arrivals) => Self::Open(Schedule {

@@ -53,11 +53,12 @@ impl<P: Protocol> Worker<'_, P> {
     pub(super) fn connected(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         match self.protocol.connected(&mut connection.session, &mut connection.out) {
-            Login::Done => self.ready(slot),
-            Login::Pending => {
+            Ok(Login::Done) => self.ready(slot),
+            Ok(Login::Pending) => {
                 connection.stage = Stage::LoggingIn;
                 self.flush(slot);
             }
+            Err(failure) => self.fail(slot, &failure),
         }
     }
 
@@ -80,9 +81,7 @@ impl<P: Protocol> Worker<'_, P> {
             }
         }
         // The last of a login may wait behind no request.
-        if !self.connections[slot].out.is_empty() {
-            self.flush(slot);
-        }
+        self.flush_or_queue(slot);
     }
 
     /// Begins a request.
@@ -111,6 +110,16 @@ impl<P: Protocol> Worker<'_, P> {
         }
     }
 
+    /// What a protocol says beside requests is sent, at once or with the requests that follow.
+    fn flush_or_queue(&mut self, slot: usize) {
+        let connection = &self.connections[slot];
+        if P::MULTIPLEXED {
+            self.queue_flush(slot);
+        } else if !connection.out.is_empty() && !connection.blocked {
+            self.flush(slot);
+        }
+    }
+
     /// Flushes the connections that are in line.
     pub(super) fn flush_queued(&mut self) {
         while let Some(slot) = self.unflushed.pop() {
@@ -123,6 +132,9 @@ impl<P: Protocol> Worker<'_, P> {
     pub(super) fn flush(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         let Some(stream) = &mut connection.stream else { return };
+        if P::MULTIPLEXED && connection.stage == Stage::Open {
+            self.protocol.seal(&mut connection.session, &mut connection.out);
+        }
         let request = match connection.under_way {
             0 => &[],
             _ => self.protocol.request(&connection.session),
@@ -157,9 +169,8 @@ impl<P: Protocol> Worker<'_, P> {
         // A server may answer before it has read everything, and close: the answer counts.
         connection.blocked = true;
         self.read(slot, true);
-        let connection = &self.connections[slot];
         // Unless it was closed meanwhile, and perhaps opened again.
-        if connection.blocked {
+        if self.connections[slot].blocked {
             self.fail(slot, &Failure::of_transfer(error));
         }
     }
@@ -191,13 +202,7 @@ impl<P: Protocol> Worker<'_, P> {
             if P::MULTIPLEXED && self.take_completed(slot) == Reuse::Close {
                 return;
             }
-            let connection = &self.connections[slot];
-            if !connection.out.is_empty() && !connection.blocked {
-                match P::MULTIPLEXED {
-                    true => self.queue_flush(slot),
-                    false => self.flush(slot),
-                }
-            }
+            self.flush_or_queue(slot);
             // The buffer was not filled, so there was no more; if more comes, so does an event.
             if count < self.buffer.len() && !closing {
                 return;
@@ -278,9 +283,7 @@ impl<P: Protocol> Worker<'_, P> {
                 return connection.close();
             }
         }
-        if !self.connections[slot].out.is_empty() {
-            self.queue_flush(slot);
-        }
+        self.flush_or_queue(slot);
     }
 }
 

@@ -11,6 +11,8 @@ mod postgres_scripted;
 mod scripts;
 mod server;
 mod thresholds;
+mod tls;
+mod tls_server;
 
 use std::sync::atomic::AtomicBool;
 

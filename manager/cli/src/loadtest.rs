@@ -13,7 +13,7 @@ use std::{
 
 use bs9_loadtest::{
     Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, StatusSet, Target,
-    Threshold,
+    Threshold, TlsOptions,
     plan::HttpOptions,
     quantity::{parse_duration, parse_size},
 };
@@ -49,7 +49,7 @@ const SAMPLE: &str = "http://127.0.0.1:8080/";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// http://, tcp:// or postgres:// and a place [default: http://127.0.0.1:8080/, where
+    /// http://, https://, tcp:// or postgres:// and a place [default: http://127.0.0.1:8080/, where
     /// `bs9 quickstart` and `make run` listen].
     #[arg(value_name = "URL")]
     target: Option<Target>,
@@ -91,6 +91,8 @@ pub(crate) struct Arguments {
     csv: Option<PathBuf>,
     #[command(flatten)]
     http: HttpArguments,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// tcp://: bytes of a payload, such as 4KiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     payload_size: Option<usize>,
@@ -120,6 +122,39 @@ struct HttpArguments {
     /// http://: a text every body has to hold.
     #[arg(long, value_name = "TEXT")]
     expect_body: Option<String>,
+}
+
+/// How an `https://` target is met.
+#[derive(Debug, Args)]
+struct TlsArguments {
+    /// https://: trust the authorities in this file (PEM) instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// https://: take any certificate of anybody.
+    #[arg(long)]
+    insecure: bool,
+    /// https://: the name to ask for and to expect in the certificate [default: the URL's host].
+    #[arg(long = "servername", value_name = "NAME")]
+    server_name: Option<String>,
+    /// https://: resume sessions; otherwise each connection makes a full handshake.
+    #[arg(long)]
+    tls_resume: bool,
+}
+
+impl TlsArguments {
+    fn resolve(self) -> TlsOptions {
+        if self.insecure {
+            terminal::remark(
+                "warning: certificates are not checked (--insecure): whoever answers is measured",
+            );
+        }
+        TlsOptions {
+            ca_file: self.ca,
+            insecure: self.insecure,
+            server_name: self.server_name,
+            resume: self.tls_resume,
+        }
+    }
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -170,6 +205,7 @@ impl Arguments {
             allow_remote: self.allow_remote,
             thresholds: self.threshold,
             http: self.http.resolve()?,
+            tls: self.tls.resolve(),
             payload_bytes: self.payload_size,
             query: self.query,
             query_mode: self.mode,

@@ -1,0 +1,78 @@
+//! What is spoken, ready to be spoken.
+
+use std::sync::Arc;
+
+use crate::{
+    echo::Echo,
+    feed::Feed,
+    http::{Call, Http, Request},
+    plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
+    postgres::{Identity, Postgres},
+    target::{Service, Target, Transport},
+    tls::{self, Agreement, Tls},
+};
+
+/// A protocol, with what is sent and what has to come back.
+#[derive(Debug, Clone)]
+pub(crate) enum Workload {
+    Http(Http),
+    HttpTls(Tls<Http>),
+    Echo(Echo),
+    Postgres(Postgres),
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// What options without a scenario ask for.
+    pub(crate) fn new(target: &Target, options: &Options) -> Result<Self, PlanError> {
+        Ok(match &target.service {
+            Service::Http { path } => {
+                let authority = target.authority();
+                let request = Request::new(&authority, path, &options.http, options.keep_alive)?;
+                let call = Call { request, checks: options.http.checks() };
+                Self::http(target, options, vec![call], Arc::new([]))?
+            }
+            Service::Tcp => {
+                let bytes = options.payload_bytes.unwrap_or(DEFAULT_PAYLOAD_BYTES);
+                within("the payload", bytes, 1, MAX_PAYLOAD_BYTES)?;
+                Self::Echo(Echo::new(bytes))
+            }
+            Service::Postgres { user, password, database } => {
+                let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
+                if query.contains('\0') || query.len() > 1 << 20 {
+                    return Err(PlanError::Query);
+                }
+                let identity = Identity::new(user.clone(), password.clone(), database.clone());
+                let mode = options.query_mode.unwrap_or_default();
+                Self::Postgres(Postgres::new(identity, query, mode))
+            }
+        })
+    }
+
+    /// HTTP, in the version and over the transport that target and options say.
+    pub(crate) fn http(
+        target: &Target,
+        options: &Options,
+        calls: Vec<Call>,
+        feeds: Arc<[Feed]>,
+    ) -> Result<Self, PlanError> {
+        let agree = |protocol| Agreement::new(&target.host, &options.tls, Some(protocol));
+        Ok(match target.transport {
+            Transport::Plain => Self::Http(Http::new(calls, feeds)),
+            Transport::Tls => {
+                Self::HttpTls(Tls::new(agree(tls::HTTP1)?, Http::new(calls, feeds)))
+            }
+        })
+    }
+
+    /// What reports call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http/1.1",
+            Self::HttpTls(_) => "http/1.1 over tls",
+            Self::Echo(_) => "tcp",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+}
