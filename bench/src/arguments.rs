@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     pub(crate) rounds: u32,
 
     /// Measured seconds of load in a turn.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
 
     /// Seconds of load before the measured ones.
@@ -69,6 +69,20 @@ pub(crate) enum Command {
         /// Size of the body; at most 1 GiB.
         #[arg(long, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
         body_bytes: u32,
+    },
+    /// Open TLS connections one after the other (the load of tls-handshakes).
+    Handshakes {
+        /// Where to.
+        #[arg(long)]
+        target: SocketAddr,
+
+        /// How many at once.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+        connections: u16,
+
+        /// For how long.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: u32,
     },
 }
 

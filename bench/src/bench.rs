@@ -1,6 +1,7 @@
 //! What every row of a run shares.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -41,13 +42,16 @@ impl Bench {
         raise_open_files()?;
         let (mut installed, mut missing) = (Vec::new(), Vec::new());
         for contender in Contender::ALL {
-            if contender == Contender::Bs9 && arguments.peers_only {
+            let ours = matches!(contender, Contender::Bs9 | Contender::Bs9OneShard);
+            if ours && arguments.peers_only {
                 continue;
             }
-            let chosen = arguments.binary.iter().rev().find(|(c, _)| *c == contender);
+            // Both of ours are one program.
+            let called = if ours { Contender::Bs9 } else { contender };
+            let chosen = arguments.binary.iter().rev().find(|(c, _)| *c == called);
             match Installed::find(contender, chosen.map(|(_, path)| path.as_path())) {
                 Ok(found) => installed.push(found),
-                Err(e) if contender == Contender::Bs9 => {
+                Err(e) if ours => {
                     return Err(e).context(
                         "bs9 itself (build it: cargo build --release --bin bs9; or give --peers-only)",
                     );
@@ -71,6 +75,19 @@ impl Bench {
             writeln!(std::io::stderr(), "keeping {}", bench.dir.path().display())?;
         }
         Ok(bench)
+    }
+
+    /// The contender, if it can run here.
+    pub(crate) fn installed(&self, contender: Contender) -> Option<&Installed> {
+        self.installed.iter().find(|installed| installed.contender == contender)
+    }
+
+    /// bs9, as a tool: also where it takes no part.
+    pub(crate) fn own_bs9(&self) -> anyhow::Result<PathBuf> {
+        match self.installed(Contender::Bs9) {
+            Some(installed) => Ok(installed.program.clone()),
+            None => Ok(Installed::find(Contender::Bs9, None)?.program),
+        }
     }
 
     fn say_who_is_missing(&self) -> anyhow::Result<()> {

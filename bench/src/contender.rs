@@ -9,9 +9,13 @@ use anyhow::{Context, bail};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contender {
     Bs9,
+    /// bs9 with one shard, where it is compared with itself.
+    Bs9OneShard,
     Nginx,
     Haproxy,
     Pingora,
+    Caddy,
+    Varnish,
     Pgbouncer,
 }
 
@@ -24,15 +28,26 @@ pub(crate) struct Installed {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Bs9, Self::Nginx, Self::Haproxy, Self::Pingora, Self::Pgbouncer];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Bs9,
+        Self::Bs9OneShard,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Pingora,
+        Self::Caddy,
+        Self::Varnish,
+        Self::Pgbouncer,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bs9 => "bs9",
+            Self::Bs9OneShard => "bs9-one-shard",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Pingora => "pingora",
+            Self::Caddy => "caddy",
+            Self::Varnish => "varnish",
             Self::Pgbouncer => "pgbouncer",
         }
     }
@@ -45,20 +60,25 @@ impl Contender {
     fn version_argument(self) -> &'static str {
         match self {
             Self::Nginx | Self::Haproxy => "-v",
-            Self::Bs9 | Self::Pingora | Self::Pgbouncer => "--version",
+            Self::Varnish => "-V",
+            Self::Caddy => "version",
+            Self::Bs9 | Self::Bs9OneShard | Self::Pingora | Self::Pgbouncer => "--version",
         }
     }
 
     fn default_program(self) -> anyhow::Result<PathBuf> {
         match self {
             // The same profile's build of bs9 lies beside this program.
-            Self::Bs9 => {
+            Self::Bs9 | Self::Bs9OneShard => {
                 let own = std::env::current_exe().context("finding the path of this program")?;
                 Ok(own.with_file_name("bs9"))
             }
+            Self::Varnish => find_program("varnishd"),
             Self::Pingora => Ok(Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("pingora/target/release/bs9-bench-pingora")),
-            Self::Nginx | Self::Haproxy | Self::Pgbouncer => find_program(self.name()),
+            Self::Nginx | Self::Haproxy | Self::Caddy | Self::Pgbouncer => {
+                find_program(self.name())
+            }
         }
     }
 }
@@ -76,8 +96,12 @@ impl Installed {
         Ok(Self { contender, program, version })
     }
 
-    /// Major and minor version, to tell generations of a peer apart.
-    pub(crate) fn generation(&self) -> Option<(u32, u32)> {
+    /// Whether its major and minor version are these or later.
+    pub(crate) fn is_since(&self, version: (u32, u32)) -> bool {
+        self.generation().is_some_and(|generation| generation >= version)
+    }
+
+    fn generation(&self) -> Option<(u32, u32)> {
         let mut numbers = self.version.split(|c: char| !c.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
@@ -108,9 +132,11 @@ pub(crate) fn version_of(program: &Path, argument: &str) -> anyhow::Result<Strin
     }
 }
 
-/// The first word that starts with a digit: `nginx/1.22.1`, `HAProxy version 2.6.12-1`.
+/// The first word that starts with a digit: `nginx/1.22.1`, `HAProxy version 2.6.12-1`,
+/// `(varnish-7.1.1 revision …)`.
 fn first_version(text: &str) -> Option<&str> {
     text.split(|c: char| c.is_whitespace() || c == '/')
+        .map(|word| word.trim_start_matches("(varnish-").trim_start_matches('v'))
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))
 }
 
@@ -125,6 +151,8 @@ mod tests {
             ("HAProxy version 2.6.12-1+deb12u4 2026/01/01 - https://x\n", "2.6.12-1+deb12u4"),
             ("PgBouncer 1.18.0\nlibevent 2.1.12-stable\n", "1.18.0"),
             ("wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012\n", "4.1.0-3+b2"),
+            ("varnishd (varnish-7.1.1 revision 7cee1c5)\nCopyright\n", "7.1.1"),
+            ("v2.11.2 h1:abc=\n", "2.11.2"),
             ("pgbench (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", "15.18"),
         ] {
             assert_eq!(first_version(text), Some(version), "{text}");

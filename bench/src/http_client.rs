@@ -49,6 +49,17 @@ impl HttpClient<UnixStream> {
     }
 }
 
+impl<S> HttpClient<S> {
+    /// A client on a connection that is there.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream }
+    }
+
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+}
+
 impl<S: Read + Write> HttpClient<S> {
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         self.ask("GET", path)

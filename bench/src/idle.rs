@@ -20,11 +20,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(crate) trait Idler {
     type Client;
 
-    /// Connects, and uses the connection once.
+    /// Connects.
     fn open(&self, address: SocketAddr) -> anyhow::Result<Self::Client>;
 
-    /// Uses an idle client once more, which fails if it was thrown out meanwhile.
-    fn use_again(&self, client: &mut Self::Client) -> anyhow::Result<()>;
+    /// Uses a client, which fails if it was thrown out meanwhile.
+    fn use_once(&self, client: &mut Self::Client) -> anyhow::Result<()>;
 }
 
 /// A stage of such turns.
@@ -36,8 +36,12 @@ pub(crate) struct Idle<S, I> {
 }
 
 impl<S: Service, I: Idler> Stage for Idle<S, I> {
-    fn versions(&self) -> Vec<(&'static str, String)> {
-        self.service.versions()
+    fn versions(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        Ok(self.service.backend().into_iter().collect())
+    }
+
+    fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
+        self.service.lacks(bench, contender)
     }
 
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures> {
@@ -54,7 +58,7 @@ impl<S: Service, I: Idler> Stage for Idle<S, I> {
         let mut errors = 0;
         for client in &mut clients {
             bench.interrupt.check()?;
-            errors += u64::from(self.idler.use_again(client).is_err());
+            errors += u64::from(self.idler.use_once(client).is_err());
         }
         Ok(Figures {
             value: after.saturating_sub(before) as f64 / self.count as f64,
@@ -75,7 +79,9 @@ impl<S: Service, I: Idler> Idle<S, I> {
         (0..count)
             .map(|_| {
                 bench.interrupt.check()?;
-                self.idler.open(address)
+                let mut client = self.idler.open(address)?;
+                self.idler.use_once(&mut client)?;
+                Ok(client)
             })
             .collect()
     }

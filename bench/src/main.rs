@@ -14,12 +14,15 @@
 //! - [`http_service`], [`pool_service`]: what contenders are put in front of.
 //! - [`load`]: the load generators and how to read what they print.
 //! - [`process`]: one pinned child process, its CPU time and memory.
+//! - [`syscalls`]: what it asks of the kernel, counted by strace.
+//! - [`support`]: whether this build of bs9 can do a row's work at all.
 //! - [`statistics`], [`report`]: medians, ratios; the tables and the JSON file.
-//! - [`origin`], [`postgres`]: the backends.
-//! - [`http_client`], [`postgres_client`]: for probes and idle connections.
+//! - [`origin`], [`postgres`]: the backends; [`certificate`]: what TLS rows need.
+//! - [`http_client`], [`tls_client`], [`postgres_client`]: for probes and idle connections.
 
 mod arguments;
 mod bench;
+mod certificate;
 mod contender;
 mod http_client;
 mod http_service;
@@ -38,11 +41,15 @@ mod rounds;
 mod row;
 mod run_dir;
 mod statistics;
+mod support;
+mod syscalls;
 mod template;
+mod tls_client;
 mod under_load;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -74,9 +81,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             origin::serve(listen, body_bytes as usize)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Handshakes { target, connections, seconds }) => {
+            load::handshakes::work(
+                target,
+                connections.into(),
+                Duration::from_secs(seconds.into()),
+            )?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Some(Command::Rows) => {
             for row in row::all() {
-                writeln!(std::io::stdout(), "{:<16} {}", row.name(), row.about())?;
+                writeln!(std::io::stdout(), "{:<16} {}", row.name, row.about)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -86,7 +101,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let bench = Bench::set_up(arguments)?;
     let mut report = Report::begin(&bench);
     for row in row::select(&arguments.only)? {
-        let result = rounds::run(&bench, row.as_ref())?;
+        let result = rounds::run(&bench, row)?;
         writeln!(std::io::stdout(), "{}", result.table())?;
         report.rows.push(result);
     }

@@ -74,6 +74,8 @@ impl Unit {
     pub(crate) const QUERY: Self = Self { name: "query", each: 1.0 };
     /// A connection, which carries one request.
     pub(crate) const CONNECTION: Self = Self { name: "connection", each: 1.0 };
+    /// A connection with a full TLS handshake, which carries one request.
+    pub(crate) const HANDSHAKE: Self = Self { name: "handshake", each: 1.0 };
     pub(crate) const CLIENT: Self = Self { name: "client", each: 1.0 };
     pub(crate) const RELOAD: Self = Self { name: "reload", each: 1.0 };
     pub(crate) const START: Self = Self { name: "start", each: 1.0 };

@@ -2,19 +2,19 @@
 //! front of it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::bail;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Installed};
-use crate::load::Load;
-use crate::load::pgbench::{self, Queries};
-use crate::measure::Goal;
+use crate::load::Generator;
+use crate::load::pgbench::{Pgbench, Queries};
 use crate::postgres::{self, Cluster, DATABASE, USER};
 use crate::process::Launch;
 use crate::row::Running;
 use crate::run_dir::free_address;
+use crate::support;
 use crate::template::fill;
 use crate::under_load::Service;
 
@@ -25,28 +25,37 @@ const POOL_SIZE: &str = "20";
 #[derive(Debug)]
 pub(crate) struct PoolService {
     cluster: Cluster,
-    queries: Queries,
+    generator: Pgbench,
+    /// Shards of bs9, each on a core of its own.
+    shards: usize,
 }
 
 impl PoolService {
     /// Makes a cluster for this load.
     pub(crate) fn start(bench: &Bench, queries: Queries) -> anyhow::Result<Self> {
-        Ok(Self { cluster: Cluster::create(bench)?, queries })
-    }
-}
-
-impl Service for PoolService {
-    fn versions(&self) -> Vec<(&'static str, String)> {
-        vec![("PostgreSQL", self.cluster.version.clone())]
+        let cluster = Cluster::create(bench)?;
+        let generator = Pgbench { tools: cluster.tools.clone(), queries };
+        Ok(Self { cluster, generator, shards: 1 })
     }
 
-    fn launch(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Running> {
-        let address = free_address()?;
+    /// The same with more shards.
+    pub(crate) fn with_shards(self, shards: usize) -> Self {
+        Self { shards, ..self }
+    }
+
+    /// Writes the contender's configuration.
+    fn configure(
+        &self,
+        bench: &Bench,
+        contender: Contender,
+        address: SocketAddr,
+    ) -> anyhow::Result<PathBuf> {
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let server = self.cluster.address;
         let (server_ip, server_port) = (server.ip().to_string(), server.port().to_string());
         let folder = bench.dir.path().display().to_string();
-        let places = [
+        let shards = self.shards_of(contender).to_string();
+        let mut places = vec![
             ("ip", ip.as_str()),
             ("port", port.as_str()),
             ("server_ip", server_ip.as_str()),
@@ -56,38 +65,65 @@ impl Service for PoolService {
             ("pool_size", POOL_SIZE),
             ("folder", folder.as_str()),
         ];
-        let launch = Launch::contender(bench, contender.contender.name(), &contender.program);
-        let launch = match contender.contender {
-            Contender::Bs9 => {
-                let text = fill(include_str!("../configs/bs9-pool.toml"), &places)?;
-                let config = bench.dir.write("bs9.toml", &text)?;
-                launch.arguments(["serve", "--config"]).argument(config)
+        let template = match contender {
+            Contender::Bs9 | Contender::Bs9OneShard => {
+                places.push(("shards", shards.as_str()));
+                include_str!("../configs/bs9-pool.toml")
             }
+            Contender::Pgbouncer => include_str!("../configs/pgbouncer.ini"),
+            other => bail!("{} is no PostgreSQL pool", other.name()),
+        };
+        bench.dir.write(&format!("{}.conf", contender.name()), &fill(template, &places)?)
+    }
+
+    fn shards_of(&self, contender: Contender) -> usize {
+        if contender == Contender::Bs9 { self.shards } else { 1 }
+    }
+}
+
+impl Service for PoolService {
+    fn generator(&self) -> &dyn Generator {
+        &self.generator
+    }
+
+    fn backend(&self) -> Option<(&'static str, String)> {
+        Some(("PostgreSQL", self.cluster.version.clone()))
+    }
+
+    fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
+        let prepared = self.generator.queries.protocol == "prepared";
+        Ok(match contender.contender {
+            Contender::Bs9 if prepared && !support::knows_key(&contender.program, "prepared")? => {
+                Some("prepared statements in transaction mode: not supported by this build".into())
+            }
+            Contender::Bs9 => {
+                let config = self.configure(bench, Contender::Bs9, free_address()?)?;
+                support::refusal(&contender.program, &config)?
+            }
+            Contender::Pgbouncer if prepared && !contender.is_since((1, 21)) => {
+                Some("has prepared statements in transaction mode since 1.21".to_owned())
+            }
+            _ => None,
+        })
+    }
+
+    fn launch(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Running> {
+        let address = free_address()?;
+        let who = contender.contender;
+        let config = self.configure(bench, who, address)?;
+        let cores = self.shards_of(who);
+        let launch = Launch::contender_with_cores(bench, cores, who.name(), &contender.program);
+        let launch = match who {
             Contender::Pgbouncer => {
                 bench.dir.write("users.txt", &format!("\"{USER}\" \"\"\n"))?;
-                let text = fill(include_str!("../configs/pgbouncer.ini"), &places)?;
-                let config = bench.dir.write("pgbouncer.ini", &text)?;
                 launch.argument(config).account(postgres::account()?.as_ref())
             }
-            other => bail!("{} is no PostgreSQL pool", other.name()),
+            _ => launch.arguments(["serve", "--config"]).argument(config),
         };
         Ok(Running { process: launch.start(bench)?, address })
     }
 
     fn probe(&self, bench: &Bench, address: SocketAddr) -> anyhow::Result<()> {
-        self.cluster.client_at(address).probe(bench)
+        self.cluster.tools.probe(bench, address)
     }
-
-    fn load(&self, bench: &Bench, address: SocketAddr, length: Duration) -> anyhow::Result<Load> {
-        pgbench::run(bench, &self.cluster.client_at(address), self.queries, length)
-    }
-}
-
-/// The goal for CPU time per query. There is one for Debian's PgBouncer 1.18,
-/// and one for 1.25, which does more for each query.
-pub(crate) fn cpu_goal(peer: &Installed) -> Option<Goal> {
-    (peer.contender == Contender::Pgbouncer).then(|| {
-        let newer = peer.generation().is_some_and(|generation| generation >= (1, 25));
-        Goal::at_most(if newer { 0.65 } else { 0.80 })
-    })
 }

@@ -38,17 +38,16 @@ const SETTINGS: [&str; 6] = [
 pub(crate) struct Cluster {
     pub(crate) address: SocketAddr,
     pub(crate) version: String,
-    bin: PathBuf,
+    pub(crate) tools: Tools,
     /// Held for its end, which comes before that of the folder.
     _server: Process,
     _folder: TempDir,
 }
 
-/// A way to the benchmark's database: directly, or through a contender.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client<'a> {
-    bin: &'a Path,
-    address: SocketAddr,
+/// PostgreSQL's programs, of one version.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    bin: PathBuf,
 }
 
 impl Cluster {
@@ -58,8 +57,8 @@ impl Cluster {
     /// shares with pgbench, it answers so slowly that the pool sleeps and wakes
     /// for each message, and the figure shows the price of a wake-up instead.
     pub(crate) fn create(bench: &Bench) -> anyhow::Result<Self> {
-        let bin = newest_bin(Path::new("/usr/lib/postgresql"))?;
-        let version = version_of(&bin.join("postgres"), "--version")?;
+        let tools = Tools { bin: newest_bin(Path::new("/usr/lib/postgresql"))? };
+        let version = version_of(&tools.program("postgres"), "--version")?;
         let account = account()?;
         let temporary = tempfile::Builder::new()
             .prefix("postgresql-")
@@ -69,7 +68,7 @@ impl Cluster {
         if let Some(account) = &account {
             chown(folder, Some(account.uid), Some(account.gid))?;
         }
-        Launch::load(bench, "initdb", &bin.join("initdb"))
+        Launch::load(bench, "initdb", &tools.program("initdb"))
             .arguments(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
             .argument(format!("--username={USER}"))
             .argument("--pgdata")
@@ -79,7 +78,7 @@ impl Cluster {
             .finish(SET_UP_LIMIT)?;
 
         let address = free_address()?;
-        let mut server = Launch::anywhere(bench, "postgres", &bin.join("postgres"))
+        let mut server = Launch::anywhere(bench, "postgres", &tools.program("postgres"))
             .argument("-D")
             .argument(folder)
             .argument(format!("--listen_addresses={}", address.ip()))
@@ -90,26 +89,20 @@ impl Cluster {
             .stop_with(Signal::QUIT)
             .start(bench)?;
         server.wait_until_it_accepts(address)?;
-        let cluster = Self { address, version, bin, _server: server, _folder: temporary };
+        let cluster = Self { address, version, tools, _server: server, _folder: temporary };
         cluster.fill(bench)?;
         Ok(cluster)
     }
 
-    /// A client that connects to `address`, which leads to this cluster.
-    pub(crate) fn client_at(&self, address: SocketAddr) -> Client<'_> {
-        Client { bin: &self.bin, address }
-    }
-
     fn fill(&self, bench: &Bench) -> anyhow::Result<()> {
-        let client = self.client_at(self.address);
         let run = |program: &str, arguments: &[&str]| {
-            let mut connection = client.arguments();
+            let mut connection = Tools::connection(self.address);
             // The database to connect to comes last.
             if program == "psql" {
                 connection.pop();
                 connection.push("postgres".into());
             }
-            Launch::load(bench, program, &client.program(program))
+            Launch::load(bench, program, &self.tools.program(program))
                 .arguments(arguments)
                 .arguments(connection)
                 .start(bench)?
@@ -125,17 +118,16 @@ impl Cluster {
     }
 }
 
-// === impl Client ===
+// === impl Tools ===
 
-impl Client<'_> {
+impl Tools {
     /// A PostgreSQL client program, of the server's version.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 
     /// Where to connect to, as psql and pgbench read it; the database comes last.
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let Self { address, .. } = self;
+    pub(crate) fn connection(address: SocketAddr) -> Vec<OsString> {
         [
             format!("--host={}", address.ip()),
             format!("--port={}", address.port()),
@@ -146,12 +138,12 @@ impl Client<'_> {
         .into()
     }
 
-    /// Asks one question and compares the answer.
-    pub(crate) fn probe(&self, bench: &Bench) -> anyhow::Result<()> {
+    /// Asks whoever leads to the cluster at `address` one question and compares the answer.
+    pub(crate) fn probe(&self, bench: &Bench, address: SocketAddr) -> anyhow::Result<()> {
         let answer = Launch::load(bench, "psql", &self.program("psql"))
             .arguments(["--no-psqlrc", "--tuples-only", "--no-align", "--command"])
             .argument("SELECT count(*) FROM pgbench_accounts")
-            .arguments(self.arguments())
+            .arguments(Self::connection(address))
             .start(bench)?
             .finish(SET_UP_LIMIT)?;
         ensure!(answer.trim() == "100000", "wrong answer to a query: {answer:?}");

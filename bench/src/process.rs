@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+pub(crate) use accounting::ended_children_time;
+
 use crate::bench::Bench;
 use crate::interrupt::Interrupt;
 
@@ -56,7 +58,17 @@ pub(crate) struct Process {
 impl Launch {
     /// A program under test: pinned on the contender's core.
     pub(crate) fn contender(bench: &Bench, name: &str, program: &Path) -> Self {
-        Self::on(bench.cores.contender.to_string(), name, program)
+        Self::on(bench.cores.contender_list(1), name, program)
+    }
+
+    /// A program under test with so many cores; some may be the load's as well.
+    pub(crate) fn contender_with_cores(
+        bench: &Bench,
+        count: usize,
+        name: &str,
+        program: &Path,
+    ) -> Self {
+        Self::on(bench.cores.contender_list(count), name, program)
     }
 
     /// A load generator or backend: pinned on all the other cores.
@@ -160,7 +172,7 @@ impl Process {
     pub(crate) fn wait_until_it_accepts(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let interrupt = self.interrupt.clone();
         let accepted = interrupt.wait_for(READY_LIMIT, || {
-            self.still_there()?;
+            self.still_running()?;
             Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok())
         })?;
         if accepted.is_none() {
@@ -179,14 +191,16 @@ impl Process {
     /// # Errors
     /// When it has ended, or is not up by `deadline`.
     pub(crate) fn still_starting(&mut self, deadline: Instant) -> anyhow::Result<()> {
-        self.still_there()?;
+        self.still_running()?;
         ensure!(Instant::now() < deadline, "{} is not up:\n{}", self.name, self.log_tail());
         Ok(())
     }
 
-    fn still_there(&mut self) -> anyhow::Result<()> {
+    /// # Errors
+    /// When the program has ended.
+    pub(crate) fn still_running(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("{} ended at its start ({status}):\n{}", self.name, self.log_tail());
+            bail!("{} has ended ({status}):\n{}", self.name, self.log_tail());
         }
         Ok(())
     }
@@ -217,6 +231,16 @@ impl Process {
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
         accounting::memory_bytes(self.child.id())
             .with_context(|| format!("reading the memory of {}", self.name))
+    }
+
+    /// The program and its descendants.
+    pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
+        accounting::family_pids(self.child.id())
+    }
+
+    /// What the program has printed so far.
+    pub(crate) fn printed(&self) -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
     fn log_tail(&self) -> String {

@@ -12,14 +12,15 @@ use serde::Serialize;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Installed};
-use crate::machine::{Cores, Machine, load_averages};
+use crate::machine::{Busy, Cores, Machine, load_averages};
 use crate::measure::{Goal, Measure, Unit, Verdict};
 use crate::rounds::Figures;
 use crate::row::Row;
 use crate::statistics::Spread;
+use crate::syscalls::Syscalls;
 
 /// Counts up when a field changes its meaning or goes away.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -66,6 +67,10 @@ pub(crate) struct ContenderResult {
     #[serde(serialize_with = "name_and_version", flatten)]
     pub(crate) installed: Installed,
     pub(crate) rounds: Vec<Figures>,
+    /// Of one unit of work, from a turn that is none of the rounds.
+    pub(crate) syscalls: Option<Syscalls>,
+    /// Why they could not be counted.
+    pub(crate) untraced: Option<String>,
     /// Why it left the row before its end.
     pub(crate) failure: Option<String>,
 }
@@ -75,7 +80,8 @@ pub(crate) struct ContenderResult {
 pub(crate) struct Comparison {
     peer: &'static str,
     /// Of the rounds' ratios. None when either side failed or saw errors: a
-    /// program that answers wrongly has no speed to compare.
+    /// program that answers wrongly has no speed to compare. Nor has one that was
+    /// not what limited the load, where the load generator was.
     ratio: Option<Spread>,
     goal: Option<Goal>,
     verdict: Option<Verdict>,
@@ -133,7 +139,7 @@ impl Report {
 impl RowResult {
     /// Compares bs9, where it took part, with every peer that did.
     pub(crate) fn new(
-        row: &dyn Row,
+        row: &Row,
         versions: Vec<(&'static str, String)>,
         missing: Vec<String>,
         contenders: Vec<ContenderResult>,
@@ -144,12 +150,12 @@ impl RowResult {
         let comparisons = ours
             .map(|ours| peers.iter().map(|p| ours.over(p, row.goal(&p.installed))).collect())
             .unwrap_or_default();
-        let limit = ours.zip(row.limit()).map(|(ours, most)| ours.within(most));
+        let limit = ours.zip(row.limit).map(|(ours, most)| ours.within(most));
         Self {
-            name: row.name(),
-            about: row.about(),
-            measure: row.measure(),
-            unit: row.unit(),
+            name: row.name,
+            about: row.about,
+            measure: row.measure,
+            unit: row.unit,
             versions,
             missing,
             contenders,
@@ -163,7 +169,7 @@ impl RowResult {
 
 impl ContenderResult {
     pub(crate) fn new(installed: Installed) -> Self {
-        Self { installed, rounds: Vec::new(), failure: None }
+        Self { installed, rounds: Vec::new(), syscalls: None, untraced: None, failure: None }
     }
 
     fn errors(&self) -> u64 {
@@ -172,6 +178,16 @@ impl ContenderResult {
 
     fn is_clean(&self) -> bool {
         self.failure.is_none() && self.errors() == 0
+    }
+
+    /// Whether the load generator was what limited most rounds.
+    fn was_short_of_load(&self) -> bool {
+        let short = self.rounds.iter().filter(|f| f.busy.is_some_and(Busy::is_of_the_load_only));
+        short.count() * 2 > self.rounds.len()
+    }
+
+    fn is_comparable(&self) -> bool {
+        self.is_clean() && !self.was_short_of_load()
     }
 
     fn spread(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<Spread> {
@@ -186,7 +202,8 @@ impl ContenderResult {
     fn over(&self, peer: &Self, goal: Option<Goal>) -> Comparison {
         let ratios =
             self.rounds.iter().zip(&peer.rounds).map(|(ours, theirs)| ours.value / theirs.value);
-        let ratio = (self.is_clean() && peer.is_clean()).then(|| Spread::of(ratios)).flatten();
+        let ratio =
+            (self.is_comparable() && peer.is_comparable()).then(|| Spread::of(ratios)).flatten();
         let verdict = goal.zip(ratio).map(|(goal, ratio)| goal.verdict(ratio.median));
         Comparison { peer: peer.installed.contender.name(), ratio, goal, verdict }
     }
@@ -219,15 +236,11 @@ mod tests {
     fn result(contender: Contender, micros: &[f64], errors: u64) -> ContenderResult {
         let rounds = micros.iter().map(|micros| Figures {
             value: micros * 1e-6,
-            units_per_second: Some(1e5),
-            p50_seconds: Some(1e-3),
-            p99_seconds: Some(2e-3),
-            memory_bytes: Some(4 << 20),
-            core_ratio: Some(1.0),
             errors,
+            ..Figures::default()
         });
         let installed = Installed { contender, program: "p".into(), version: "1.0".into() };
-        ContenderResult { installed, rounds: rounds.collect(), failure: None }
+        ContenderResult { rounds: rounds.collect(), ..ContenderResult::new(installed) }
     }
 
     #[test]
@@ -252,6 +265,21 @@ mod tests {
         failed.failure = Some("ended".into());
         assert_eq!(clean.over(&failed, None).ratio, None);
         assert_eq!(clean.over(&result(Contender::Nginx, &[], 0), None).ratio, None);
+    }
+
+    #[test]
+    fn a_load_generator_at_its_limit_refuses_the_ratio() {
+        let with = |load, contender| {
+            let mut result = result(Contender::Bs9, &[8.0, 8.0, 8.0], 0);
+            result.rounds[1].busy = Some(Busy { load, contender });
+            result.rounds[2].busy = Some(Busy { load, contender });
+            result
+        };
+        let peer = result(Contender::Nginx, &[10.0, 10.0, 10.0], 0);
+        assert_eq!(with(0.99, 0.6).over(&peer, None).ratio, None);
+        assert_eq!(peer.over(&with(0.99, 0.6), None).ratio, None);
+        assert!(with(0.99, 0.99).over(&peer, None).ratio.is_some());
+        assert!(with(0.9, 0.6).over(&peer, None).ratio.is_some());
     }
 
     #[test]

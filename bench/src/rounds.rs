@@ -6,8 +6,9 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 
 use crate::bench::Bench;
-use crate::contender::Contender;
 use crate::interrupt::Interrupted;
+use crate::load::Latency;
+use crate::machine::Busy;
 use crate::report::{ContenderResult, RowResult};
 use crate::row::Row;
 
@@ -16,13 +17,15 @@ use crate::row::Row;
 pub(crate) struct Figures {
     /// What the row compares, in seconds or bytes: see its measure.
     pub(crate) value: f64,
+    pub(crate) cpu_seconds_per_unit: Option<f64>,
     pub(crate) units_per_second: Option<f64>,
-    pub(crate) p50_seconds: Option<f64>,
-    pub(crate) p99_seconds: Option<f64>,
+    pub(crate) latency: Option<Latency>,
     /// Peak of resident memory.
     pub(crate) memory_bytes: Option<u64>,
-    /// How much of its core the contender used; 1 is all of it.
+    /// How much of a core the contender used; 1 is all of it.
     pub(crate) core_ratio: Option<f64>,
+    /// How busy the cores were, with whatever ran on them.
+    pub(crate) busy: Option<Busy>,
     pub(crate) errors: u64,
 }
 
@@ -32,23 +35,25 @@ pub(crate) struct Figures {
 ///
 /// # Errors
 /// When the backends cannot be started, or the user ends the run.
-pub(crate) fn run(bench: &Bench, row: &dyn Row) -> anyhow::Result<RowResult> {
-    let stage = row.stage(bench)?;
+pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
+    let stage = (row.stage)(bench, row)?;
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     for contender in row.contenders() {
-        if let Some((_, why)) = bench.missing.iter().find(|(missing, _)| missing == contender) {
-            missing.push(format!("{}: {why}", contender.name()));
-        } else if let Some(why) = row.lacks(*contender) {
-            missing.push(format!("{}: {why}", contender.name()));
-        } else {
-            let installed = bench.installed.iter().find(|i| i.contender == *contender);
-            results.extend(installed.cloned().map(ContenderResult::new));
+        let name = contender.name();
+        if let Some((_, why)) = bench.missing.iter().find(|(missing, _)| *missing == contender) {
+            missing.push(format!("{name}: {why}"));
+        } else if let Some(installed) = bench.installed(contender) {
+            match stage.lacks(bench, installed)? {
+                Some(why) => missing.push(format!("{name}: {why}")),
+                None => results.push(ContenderResult::new(installed.clone())),
+            }
         }
     }
 
     for round in 1..=bench.rounds {
         for result in results.iter_mut().filter(|r| r.failure.is_none()) {
-            say_what_runs(bench, row, result.installed.contender, round)?;
+            let who = result.installed.contender.name();
+            say_what_runs(row, &format!("round {round} of {}: {who}", bench.rounds))?;
             match stage.turn(bench, &result.installed) {
                 Ok(figures) => result.rounds.push(figures),
                 Err(e) if e.is::<Interrupted>() => return Err(e),
@@ -56,17 +61,25 @@ pub(crate) fn run(bench: &Bench, row: &dyn Row) -> anyhow::Result<RowResult> {
             }
         }
     }
+    for result in results.iter_mut().filter(|r| r.failure.is_none()) {
+        say_what_runs(row, &format!("system calls of {}", result.installed.contender.name()))?;
+        match stage.syscalls(bench, &result.installed) {
+            Ok(syscalls) => result.syscalls = syscalls,
+            Err(e) if e.is::<Interrupted>() => return Err(e),
+            // They are shown beside the figures, and no part of any of them.
+            Err(e) => result.untraced = Some(format!("{e:#}")),
+        }
+    }
     clear_line()?;
-    Ok(RowResult::new(row, stage.versions(), missing, results))
+    Ok(RowResult::new(row, stage.versions()?, missing, results))
 }
 
 /// Shows a person what runs; a log file would only fill with it.
-fn say_what_runs(bench: &Bench, row: &dyn Row, who: Contender, round: u32) -> anyhow::Result<()> {
+fn say_what_runs(row: &Row, what: &str) -> anyhow::Result<()> {
     clear_line()?;
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
-        let (row, who, of) = (row.name(), who.name(), bench.rounds);
-        write!(stderr, "{row}: round {round} of {of}: {who}")?;
+        write!(stderr, "{}: {what}", row.name)?;
     }
     Ok(stderr.flush()?)
 }

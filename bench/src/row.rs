@@ -1,16 +1,10 @@
 //! The rows: one comparison each.
 
-mod http_bulk;
-mod http_connections;
-mod http_idle;
-mod http_keepalive;
-mod pool_busy;
-mod pool_extended;
-mod pool_idle;
-mod pool_simple;
+mod http;
+mod pool;
 mod reload;
 mod start;
-mod tcp_bulk;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -21,52 +15,53 @@ use crate::contender::{Contender, Installed};
 use crate::measure::{Goal, Measure, Unit};
 use crate::process::Process;
 use crate::rounds::Figures;
+use crate::syscalls::Syscalls;
 
 /// A comparison of bs9 with peers at one kind of work.
-pub(crate) trait Row {
+#[derive(Debug)]
+pub(crate) struct Row {
     /// A word to call it by, such as `http-keepalive`.
-    fn name(&self) -> &'static str;
-
+    pub(crate) name: &'static str,
     /// What is compared, in a line.
-    fn about(&self) -> &'static str;
-
+    pub(crate) about: &'static str,
     /// What work is counted in.
-    fn unit(&self) -> Unit;
-
+    pub(crate) unit: Unit,
     /// The figure that is compared.
-    fn measure(&self) -> Measure {
-        Measure::Cpu
-    }
-
-    /// bs9 first, then its peers.
-    fn contenders(&self) -> &'static [Contender];
-
-    /// Why this contender, although installed, cannot do this work here.
-    fn lacks(&self, _: Contender) -> Option<String> {
-        None
-    }
-
-    /// The most our figure over this peer's should be.
-    fn goal(&self, _: &Installed) -> Option<Goal> {
-        None
-    }
-
+    pub(crate) measure: Measure,
+    /// Whom bs9 is compared with.
+    pub(crate) peers: &'static [Peer],
     /// The most our figure itself should be, in seconds or bytes.
-    fn limit(&self) -> Option<f64> {
-        None
-    }
-
+    pub(crate) limit: Option<f64>,
     /// Starts the backends.
-    fn stage(&self, bench: &Bench) -> anyhow::Result<Box<dyn Stage>>;
+    pub(crate) stage: fn(&Bench, &Row) -> anyhow::Result<Box<dyn Stage>>,
+}
+
+/// One of the others, and the most that our figure over its should be.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) contender: Contender,
+    /// None where it is shown only.
+    goal: Option<Goal>,
+    /// From this version, major and minor, another goal.
+    newer: Option<((u32, u32), Goal)>,
 }
 
 /// A row with its backends running.
 pub(crate) trait Stage {
-    /// Versions of the tools and backends that take part, by name.
-    fn versions(&self) -> Vec<(&'static str, String)>;
+    /// Versions of the tools and backends that take part, by name, and what else
+    /// is to be known about the load.
+    fn versions(&self) -> anyhow::Result<Vec<(&'static str, String)>>;
+
+    /// Why this contender, although installed, cannot do this work here.
+    fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>>;
 
     /// Starts a contender afresh, makes sure that it does the work right, and measures it.
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures>;
+
+    /// Counts its system calls in a turn of its own. `None` where they say nothing.
+    fn syscalls(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<Syscalls>> {
+        Ok(None)
+    }
 }
 
 /// A contender that was started, and where it will accept connections.
@@ -76,31 +71,79 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
 }
 
+// === impl Row ===
+
+impl Row {
+    /// bs9 first, then its peers.
+    pub(crate) fn contenders(&self) -> impl Iterator<Item = Contender> {
+        [Contender::Bs9].into_iter().chain(self.peers.iter().map(|peer| peer.contender))
+    }
+
+    /// The most our figure over this peer's should be.
+    pub(crate) fn goal(&self, installed: &Installed) -> Option<Goal> {
+        let peer = self.peers.iter().find(|peer| peer.contender == installed.contender)?;
+        match peer.newer {
+            Some((version, goal)) if installed.is_since(version) => Some(goal),
+            _ => peer.goal,
+        }
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    const fn at_most(contender: Contender, most: f64) -> Self {
+        Self { contender, goal: Some(Goal::at_most(most)), newer: None }
+    }
+
+    const fn shown(contender: Contender) -> Self {
+        Self { contender, goal: None, newer: None }
+    }
+
+    const fn with_milestone(self, milestone: f64) -> Self {
+        match self.goal {
+            Some(goal) => Self { goal: Some(goal.with_milestone(milestone)), ..self },
+            None => self,
+        }
+    }
+
+    const fn since(self, version: (u32, u32), most: f64) -> Self {
+        Self { newer: Some((version, Goal::at_most(most))), ..self }
+    }
+}
+
 /// Every row, in the order of the table.
-pub(crate) fn all() -> Vec<Box<dyn Row>> {
+pub(crate) fn all() -> Vec<&'static Row> {
     vec![
-        Box::new(http_keepalive::HttpKeepalive),
-        Box::new(http_connections::HttpConnections),
-        Box::new(http_bulk::HttpBulk),
-        Box::new(tcp_bulk::TcpBulk),
-        Box::new(http_idle::HttpIdle),
-        Box::new(pool_simple::PoolSimple),
-        Box::new(pool_extended::PoolExtended),
-        Box::new(pool_busy::PoolBusy),
-        Box::new(pool_idle::PoolIdle),
-        Box::new(reload::Reload),
-        Box::new(start::Start),
+        &http::KEEPALIVE,
+        &http::CONNECTIONS,
+        &http::OPEN,
+        &http::BULK,
+        &http::TUNNEL,
+        &http::IDLE,
+        &tls::HTTP2,
+        &tls::HANDSHAKES,
+        &tls::KEEPALIVE,
+        &tls::IDLE,
+        &pool::SIMPLE,
+        &pool::EXTENDED,
+        &pool::PREPARED,
+        &pool::SHARDS,
+        &pool::BUSY,
+        &pool::IDLE,
+        &reload::RELOAD,
+        &start::START,
     ]
 }
 
 /// The rows with these names; all of them for none.
-pub(crate) fn select(names: &[String]) -> anyhow::Result<Vec<Box<dyn Row>>> {
+pub(crate) fn select(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
     let mut rows = all();
-    if let Some(unknown) = names.iter().find(|name| rows.iter().all(|row| row.name() != **name)) {
-        let known: Vec<_> = rows.iter().map(|row| row.name()).collect();
+    if let Some(unknown) = names.iter().find(|name| rows.iter().all(|row| row.name != **name)) {
+        let known: Vec<_> = rows.iter().map(|row| row.name).collect();
         bail!("no row {unknown:?}; there are: {}", known.join(", "));
     }
-    rows.retain(|row| names.is_empty() || names.iter().any(|name| name == row.name()));
+    rows.retain(|row| names.is_empty() || names.iter().any(|name| name == row.name));
     Ok(rows)
 }
 
@@ -109,6 +152,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    fn installed(contender: Contender, version: &str) -> Installed {
+        Installed { contender, program: "peer".into(), version: version.into() }
+    }
 
     #[test]
     fn rows_are_selected_by_name() {
@@ -120,24 +167,25 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: BTreeSet<_> = all().iter().map(|row| row.name()).collect();
+        let names: BTreeSet<_> = all().iter().map(|row| row.name).collect();
         assert_eq!(names.len(), all().len());
     }
 
     #[test]
-    fn bs9_comes_first_and_every_row_has_something_to_reach() {
+    fn every_row_has_something_to_reach() {
         for row in all() {
-            let (first, peers) = row.contenders().split_first().unwrap();
-            assert_eq!(*first, Contender::Bs9);
-            let has_goal = peers.iter().any(|peer| {
-                let installed = Installed {
-                    contender: *peer,
-                    program: "peer".into(),
-                    version: "1.18.0".into(),
-                };
-                row.goal(&installed).is_some()
-            });
-            assert!(has_goal || row.limit().is_some(), "{}", row.name());
+            assert_eq!(row.contenders().next(), Some(Contender::Bs9));
+            let mut goals =
+                row.peers.iter().filter_map(|p| row.goal(&installed(p.contender, "1.18.0")));
+            assert!(goals.next().is_some() || row.limit.is_some(), "{}", row.name);
         }
+    }
+
+    #[test]
+    fn a_newer_peer_can_have_another_goal() {
+        let most = |version| pool::SIMPLE.goal(&installed(Contender::Pgbouncer, version));
+        assert_eq!(most("1.18.0").unwrap().most, 0.80);
+        assert_eq!(most("1.25.2").unwrap().most, 0.65);
+        assert_eq!(http::KEEPALIVE.goal(&installed(Contender::Caddy, "2.6.2")), None);
     }
 }

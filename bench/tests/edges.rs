@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{Metadata, MetadataCommand};
 use toml_edit::{DocumentMut, Item, TableLike};
@@ -109,11 +110,21 @@ enum Depth {
 fn metadata(depth: Depth) -> Metadata {
     let mut command = MetadataCommand::new();
     command.manifest_path(root().join("Cargo.toml"));
-    command.other_options(vec!["--offline".into()]);
+    // Crates for other platforms were never downloaded here.
+    command.other_options(vec!["--offline".into(), "--filter-platform".into(), host()]);
     if matches!(depth, Depth::Members) {
         command.no_deps();
     }
     command.exec().expect("cargo describes the workspace it has just built this test from")
+}
+
+/// The platform that rustc compiles for here.
+fn host() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().expect("rustc has built this test");
+    let said = String::from_utf8(output.stdout).expect("rustc speaks UTF-8");
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("rustc -vV names its host").to_owned()
 }
 
 /// Names in each dependency table of a manifest that do not inherit from the workspace.

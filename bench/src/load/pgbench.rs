@@ -1,14 +1,16 @@
 //! pgbench: PostgreSQL clients, each with one query under way at a time.
 
 use std::fs;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{Load, PATIENCE};
+use super::{Generator, Latency, Load};
 use crate::bench::Bench;
-use crate::postgres::Client;
+use crate::contender::version_of;
+use crate::postgres::Tools;
 use crate::process::Launch;
 
 /// The part of transactions whose latency pgbench writes down. All of them
@@ -27,32 +29,49 @@ pub(crate) struct Queries {
     pub(crate) clients: u32,
 }
 
-/// Runs `pgbench -S` with one thread against what `client` connects to.
-pub(crate) fn run(
-    bench: &Bench,
-    client: &Client<'_>,
-    queries: Queries,
-    length: Duration,
-) -> anyhow::Result<Load> {
-    let latencies = bench.dir.path().join("pgbench-latencies");
-    fs::create_dir_all(&latencies)?;
-    let printed = Launch::load(bench, "pgbench", &client.program("pgbench"))
-        .argument("--select-only")
-        .argument("--no-vacuum")
-        .argument(format!("--protocol={}", queries.protocol))
-        .argument(format!("--client={}", queries.clients))
-        .argument("--jobs=1")
-        .argument(format!("--time={}", (length + LEAD).as_secs()))
-        .argument("--log")
-        .argument(format!("--log-prefix={}", latencies.join("log").display()))
-        .argument(format!("--sampling-rate={SAMPLED}"))
-        .arguments(client.arguments())
-        .start(bench)?
-        .finish(length + LEAD + PATIENCE)?;
-    let sampled = read_latencies(&latencies)?;
-    fs::remove_dir_all(&latencies)?;
-    parse(&printed, sampled)
-        .with_context(|| format!("pgbench printed something else than expected:\n{printed}"))
+/// pgbench with one thread, and where the server's programs are.
+#[derive(Debug)]
+pub(crate) struct Pgbench {
+    pub(crate) tools: Tools,
+    pub(crate) queries: Queries,
+}
+
+impl Generator for Pgbench {
+    fn version(&self) -> anyhow::Result<(&'static str, String)> {
+        Ok(("pgbench", version_of(&self.tools.program("pgbench"), "--version")?))
+    }
+
+    fn launch(
+        &self,
+        bench: &Bench,
+        address: SocketAddr,
+        length: Duration,
+    ) -> anyhow::Result<Launch> {
+        let latencies = latencies(bench);
+        fs::create_dir_all(&latencies)?;
+        Ok(Launch::load(bench, "pgbench", &self.tools.program("pgbench"))
+            .argument("--select-only")
+            .argument("--no-vacuum")
+            .argument(format!("--protocol={}", self.queries.protocol))
+            .argument(format!("--client={}", self.queries.clients))
+            .argument("--jobs=1")
+            .argument(format!("--time={}", (length + LEAD).as_secs()))
+            .argument("--log")
+            .argument(format!("--log-prefix={}", latencies.join("log").display()))
+            .argument(format!("--sampling-rate={SAMPLED}"))
+            .arguments(Tools::connection(address)))
+    }
+
+    fn read(&self, bench: &Bench, printed: &str) -> anyhow::Result<Load> {
+        let sampled = read_latencies(&latencies(bench))?;
+        fs::remove_dir_all(latencies(bench))?;
+        parse(printed, &sampled).context("no totals")
+    }
+}
+
+/// Where pgbench logs transactions.
+fn latencies(bench: &Bench) -> PathBuf {
+    bench.dir.path().join("pgbench-latencies")
 }
 
 /// Latencies in microseconds, in order, from pgbench's per-transaction log.
@@ -90,7 +109,7 @@ fn parse_transaction(line: &str) -> Option<(Duration, u64)> {
 }
 
 /// Reads pgbench's report. Clients that gave up are errors of their own.
-fn parse(text: &str, sampled_micros: Vec<u64>) -> Option<Load> {
+fn parse(text: &str, sampled_micros: &[u64]) -> Option<Load> {
     let (mut units, mut failed, mut rate, mut aborted) = (None, 0u64, None, 0u64);
     for line in text.lines() {
         if let Some(count) = line.strip_prefix("number of transactions actually processed: ") {
@@ -108,14 +127,8 @@ fn parse(text: &str, sampled_micros: Vec<u64>) -> Option<Load> {
         units,
         seconds: units as f64 / rate,
         errors: failed + aborted,
-        p50_seconds: quantile(&sampled_micros, 0.50)? * 1e-6,
-        p99_seconds: quantile(&sampled_micros, 0.99)? * 1e-6,
+        latency: Latency::of_sorted_micros(sampled_micros)?,
     })
-}
-
-fn quantile(sorted: &[u64], part: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    Some(sorted[(last as f64 * part).round() as usize] as f64)
 }
 
 #[cfg(test)]
@@ -140,11 +153,11 @@ tps = 25000.000000 (without initial connection time)
 
     #[test]
     fn a_clean_report_is_read() {
-        let load = parse(CLEAN, (1..=101).collect()).unwrap();
+        let load = parse(CLEAN, &(1..=101).collect::<Vec<_>>()).unwrap();
         assert_eq!((load.units, load.errors), (100_000, 0));
         assert!((load.seconds - 4.0).abs() < 1e-9);
-        assert!((load.p50_seconds - 51e-6).abs() < 1e-9);
-        assert!((load.p99_seconds - 100e-6).abs() < 1e-9);
+        assert!((load.latency.p50_seconds - 51e-6).abs() < 1e-9);
+        assert!((load.latency.p99_seconds - 100e-6).abs() < 1e-9);
     }
 
     #[test]
@@ -152,13 +165,13 @@ tps = 25000.000000 (without initial connection time)
         let failed = CLEAN.replace("transactions: 0 (", "transactions: 7 (");
         let lost =
             format!("pgbench: error: client 3 script 0 aborted in command 1 query 0\n{failed}");
-        assert_eq!(parse(&lost, vec![1]).unwrap().errors, 8);
+        assert_eq!(parse(&lost, &[1]).unwrap().errors, 8);
     }
 
     #[test]
     fn an_incomplete_report_is_refused() {
-        assert_eq!(parse("pgbench: error: connection refused", vec![1]), None);
-        assert_eq!(parse(CLEAN, vec![]), None);
+        assert_eq!(parse("pgbench: error: connection refused", &[1]), None);
+        assert_eq!(parse(CLEAN, &[]), None);
     }
 
     #[test]
@@ -177,7 +190,7 @@ tps = 25000.000000 (without initial connection time)
 
         #[test]
         fn any_text_is_read_or_refused(text in "(?s).{0,300}") {
-            let _ = parse(&text, vec![1, 2, 3]);
+            let _ = parse(&text, &[1, 2, 3]);
         }
     }
 }

@@ -15,13 +15,31 @@ struct Stat {
     /// User and system time in clock ticks: its own threads', and those of
     /// children that ended and were waited for.
     cpu_ticks: u64,
+    /// The part of them that was children's.
+    children_ticks: u64,
 }
 
 /// User and system time of `root` and its descendants.
 pub(super) fn cpu_time(root: u32) -> anyhow::Result<Duration> {
     let ticks: u64 = family(root)?.iter().map(|stat| stat.cpu_ticks).sum();
+    Ok(duration(ticks))
+}
+
+fn duration(ticks: u64) -> Duration {
     let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    Duration::from_secs_f64(ticks as f64 / per_second as f64)
+}
+
+/// User and system time of all children of this process that ended and were waited for.
+pub(crate) fn ended_children_time() -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/self/stat").context("reading /proc/self/stat")?;
+    let stat = parse_stat(&text).context("/proc/self/stat is not as proc(5) says")?;
+    Ok(duration(stat.children_ticks))
+}
+
+/// The processes of the family of `root`.
+pub(super) fn family_pids(root: u32) -> anyhow::Result<Vec<u32>> {
+    Ok(family(root)?.iter().map(|stat| stat.pid).collect())
 }
 
 /// The sum of the peaks of `root` and its descendants; memory that several of
@@ -76,12 +94,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let parent = fields.get(1)?.parse().ok()?;
-    let mut cpu_ticks = 0u64;
     // utime, stime, cutime, cstime: fields 14 to 17, counted from 1.
-    for field in fields.get(11..15)? {
-        cpu_ticks = cpu_ticks.checked_add(field.parse().ok()?)?;
-    }
-    Some(Stat { pid, parent, cpu_ticks })
+    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let children_ticks = ticks(13)?.checked_add(ticks(14)?)?;
+    let cpu_ticks = ticks(11)?.checked_add(ticks(12)?)?.checked_add(children_ticks)?;
+    Some(Stat { pid, parent, cpu_ticks, children_ticks })
 }
 
 #[cfg(test)]
@@ -92,13 +109,16 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_past_any_command_name() {
         let line = "71 (a b) (c) S 7 71 71 0 -1 4194560 9 0 0 0 30 12 3 1 20 0 1 0 55 0 0";
-        assert_eq!(parse_stat(line), Some(Stat { pid: 71, parent: 7, cpu_ticks: 46 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(Stat { pid: 71, parent: 7, cpu_ticks: 46, children_ticks: 4 })
+        );
         assert_eq!(parse_stat("71 (cut S 7 71"), None);
     }
 
     #[test]
     fn a_family_is_everyone_below_the_root() {
-        let stat = |pid, parent| Stat { pid, parent, cpu_ticks: 1 };
+        let stat = |pid, parent| Stat { pid, parent, cpu_ticks: 1, children_ticks: 0 };
         let all = [stat(1, 0), stat(5, 1), stat(9, 5), stat(6, 1), stat(7, 9)];
         let pids: Vec<u32> = descendants(5, &all).iter().map(|s| s.pid).collect();
         assert_eq!(pids, [5, 9, 7]);

@@ -2,6 +2,7 @@
 
 use super::{Comparison, ContenderResult, RowResult};
 use crate::contender::Contender;
+use crate::load::Latency;
 use crate::statistics::Spread;
 
 const NOTHING: &str = "–";
@@ -20,26 +21,36 @@ impl RowResult {
         format!("{}: {}{versions}", self.name, self.about)
     }
 
-    pub(super) fn header(&self) -> Vec<String> {
+    /// Header and lines, without the columns that no contender has a figure for.
+    pub(super) fn cells(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let (header, lines) = (self.header(), self.lines());
+        let used = |column: &usize| lines.iter().any(|line| line[*column] != NOTHING);
+        let used: Vec<usize> = (0..header.len()).filter(used).collect();
+        let pick = |cells: &Vec<String>| used.iter().map(|column| cells[*column].clone()).collect();
+        (pick(&header), lines.iter().map(pick).collect())
+    }
+
+    fn header(&self) -> Vec<String> {
         let unit = self.unit;
         vec![
             String::new(),
             "version".to_owned(),
             self.measure.label(unit),
-            "range".to_owned(),
             format!("{}/s", unit.name),
             "p50 ms".to_owned(),
+            "p90 ms".to_owned(),
             "p99 ms".to_owned(),
+            "p99.9 ms".to_owned(),
             "core".to_owned(),
             "peak MiB".to_owned(),
+            format!("syscalls/{}", unit.name),
             "ours/theirs".to_owned(),
-            "range".to_owned(),
             "goal".to_owned(),
         ]
     }
 
     /// A line for each contender, as wide as the header.
-    pub(super) fn lines(&self) -> Vec<Vec<String>> {
+    fn lines(&self) -> Vec<Vec<String>> {
         self.contenders.iter().map(|contender| self.line(contender)).collect()
     }
 
@@ -50,19 +61,23 @@ impl RowResult {
         let value = contender.value().map(|spread| spread.scaled(scale));
         let rate = contender.spread(|f| f.units_per_second);
         let rate_digits = if rate.is_some_and(|rate| rate.median < 100.0) { 2 } else { 0 };
-        let ratio = comparison.and_then(|c| c.ratio);
+        let latency = |part: fn(&Latency) -> f64| {
+            median(contender.spread(|f| Some(part(f.latency.as_ref()?) * 1e3)), 2)
+        };
+        let syscalls = contender.syscalls.as_ref();
         vec![
             name.to_owned(),
             contender.installed.version.clone(),
-            median(value, 2),
-            range(value, 2),
+            with_range(value),
             median(rate, rate_digits),
-            median(contender.spread(|f| Some(f.p50_seconds? * 1e3)), 2),
-            median(contender.spread(|f| Some(f.p99_seconds? * 1e3)), 2),
+            latency(|l| l.p50_seconds),
+            latency(|l| l.p90_seconds),
+            latency(|l| l.p99_seconds),
+            latency(|l| l.p99_9_seconds),
             median(contender.spread(|f| f.core_ratio), 2),
             median(contender.spread(|f| Some(f.memory_bytes? as f64 / f64::from(1 << 20))), 1),
-            median(ratio, 2),
-            range(ratio, 2),
+            syscalls.map_or_else(|| NOTHING.to_owned(), |calls| format!("{:.1}", calls.per_unit)),
+            with_range(comparison.and_then(|c| c.ratio)),
             match comparison {
                 Some(comparison) => comparison.against_goal(),
                 None if contender.installed.contender == Contender::Bs9 => self.against_limit(),
@@ -89,7 +104,15 @@ impl RowResult {
             let (name, errors) = (c.installed.contender.name(), c.errors());
             format!("errors: {name} had {errors}; it is not compared")
         });
-        missing.chain(failed).chain(wrong).collect()
+        let short = self.contenders.iter().filter(|c| c.was_short_of_load()).map(|c| {
+            let name = c.installed.contender.name();
+            format!("saturated: with {name} the load generator was the limit; it is not compared")
+        });
+        let untraced = self.contenders.iter().filter_map(|c| {
+            let why = c.untraced.as_ref()?;
+            Some(format!("system calls of {} not counted: {why}", c.installed.contender.name()))
+        });
+        missing.chain(failed).chain(wrong).chain(short).chain(untraced).collect()
     }
 }
 
@@ -107,8 +130,12 @@ fn median(spread: Option<Spread>, digits: usize) -> String {
     spread.map_or_else(|| NOTHING.to_owned(), |s| format!("{:.digits$}", s.median))
 }
 
-fn range(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or_else(|| NOTHING.to_owned(), |s| format!("{:.digits$}–{:.digits$}", s.low, s.high))
+/// The median and, in brackets, what it lies between.
+fn with_range(spread: Option<Spread>) -> String {
+    spread.map_or_else(
+        || NOTHING.to_owned(),
+        |s| format!("{:.2} ({:.2}–{:.2})", s.median, s.low, s.high),
+    )
 }
 
 #[cfg(test)]

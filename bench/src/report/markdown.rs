@@ -21,11 +21,11 @@ impl Report {
 
 impl RowResult {
     fn markdown(&self) -> String {
-        let header = self.header();
+        let (header, lines) = self.cells();
         let rule = (0..header.len()).map(|n| if n < WORD_COLUMNS { "---" } else { "---:" });
         let mut text = format!("**{}**\n\n{}", self.title(), line(&header));
         text.push_str(&line(&rule.map(str::to_owned).collect::<Vec<_>>()));
-        self.lines().iter().for_each(|cells| text.push_str(&line(cells)));
+        lines.iter().for_each(|cells| text.push_str(&line(cells)));
         for note in self.notes() {
             text.push_str("\n- ");
             text.push_str(&note.replace('\n', " "));

@@ -10,8 +10,9 @@ impl RowResult {
     /// The row's table, with what could not be compared below it.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_header(self.header());
-        for line in self.lines() {
+        let (header, lines) = self.cells();
+        table.load_style(UTF8_FULL_CONDENSED).set_header(header);
+        for line in lines {
             table.add_row(line);
         }
         for column in WORD_COLUMNS..table.column_count() {
@@ -33,11 +34,12 @@ impl Report {
     pub(crate) fn footer(&self) -> String {
         let Self { machine, cores, rounds, .. } = self;
         format!(
-            "{}, {} cores in use, Linux {}; contender on core {}, load and backends on {}\n\
+            "{}, {} cores in use, {}, Linux {}; contender on core {}, load and backends on {}\n\
              {rounds} rounds of {} s after {} s of warm-up, medians; load averages {} before, {} after\n\
              Compare ratios, and only within one run.",
             machine.cpu,
             cores.load.len() + 1,
+            machine.system,
             machine.kernel,
             cores.contender,
             cores.load_list(),

@@ -9,9 +9,10 @@ use anyhow::{Context, ensure};
 
 use super::{Row, Running, Stage};
 use crate::bench::Bench;
-use crate::contender::{Contender, Installed, find_program, version_of};
+use crate::contender::Installed;
 use crate::http_client::HttpClient;
-use crate::load::wrk::{self, Reuse, Wrk};
+use crate::load::wrk::Wrk;
+use crate::load::{self, Generator};
 use crate::measure::{Measure, Unit};
 use crate::origin;
 use crate::process::{Launch, Process};
@@ -31,55 +32,36 @@ const BETWEEN: Duration = Duration::from_millis(300);
 const LOAD_LENGTH: Duration = Duration::from_secs(4);
 /// What runs beside the reloads. Few connections, as a reload competes with
 /// the shard for the contender's one core.
-const LOAD: Wrk = Wrk { connections: 4, reuse: Reuse::KeepAlive };
+const LOAD: Wrk = Wrk::keep_alive(4);
 const LIMIT: Duration = Duration::from_secs(30);
 
-#[derive(Debug)]
-pub(crate) struct Reload;
+pub(super) static RELOAD: Row = Row {
+    name: "reload",
+    about: "POST /v1/reload with 10,000 routes and 1,000 clusters under load: until the new generation answers; median of 3",
+    unit: Unit::RELOAD,
+    measure: Measure::Time,
+    peers: &[],
+    limit: Some(0.100),
+    stage: |bench, _| {
+        let (origin, process) = origin::start(bench, origin::SMALL_BODY_BYTES)?;
+        Ok(Box::new(Reloads { origin, _process: process }))
+    },
+};
 
 #[derive(Debug)]
 struct Reloads {
     origin: SocketAddr,
-    wrk_version: String,
     /// Held for its end.
     _process: Process,
 }
 
-impl Row for Reload {
-    fn name(&self) -> &'static str {
-        "reload"
-    }
-
-    fn about(&self) -> &'static str {
-        "POST /v1/reload with 10,000 routes and 1,000 clusters under load: until the new generation answers; median of 3"
-    }
-
-    fn unit(&self) -> Unit {
-        Unit::RELOAD
-    }
-
-    fn measure(&self) -> Measure {
-        Measure::Time
-    }
-
-    fn contenders(&self) -> &'static [Contender] {
-        &[Contender::Bs9]
-    }
-
-    fn limit(&self) -> Option<f64> {
-        Some(0.100)
-    }
-
-    fn stage(&self, bench: &Bench) -> anyhow::Result<Box<dyn Stage>> {
-        let (origin, process) = origin::start(bench, origin::SMALL_BODY_BYTES)?;
-        let wrk_version = version_of(&find_program("wrk")?, "-v")?;
-        Ok(Box::new(Reloads { origin, wrk_version, _process: process }))
-    }
-}
-
 impl Stage for Reloads {
-    fn versions(&self) -> Vec<(&'static str, String)> {
-        vec![("wrk", self.wrk_version.clone())]
+    fn versions(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        Ok(vec![LOAD.version()?])
+    }
+
+    fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
+        Ok(None)
     }
 
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures> {
@@ -96,7 +78,7 @@ impl Stage for Reloads {
         origin::check(&HttpClient::connect(address)?.get("/")?, origin::SMALL_BODY_BYTES)?;
 
         let length = bench.measured.max(LOAD_LENGTH);
-        let load = wrk::start(bench, address, LOAD, length)?;
+        let load = load::start(bench, &LOAD, address, length)?;
         let begun = Instant::now();
         let mut seconds = Vec::with_capacity(RELOADS);
         for generation in 1..=RELOADS {
@@ -105,16 +87,15 @@ impl Stage for Reloads {
             seconds.push(reload(bench, address, generation)?.as_secs_f64());
         }
         ensure!(begun.elapsed() < length, "{RELOADS} reloads took longer than {length:?} in all");
-        let load = load.finish()?;
+        let (load, busy) = load.finish()?;
         let spread = Spread::of(seconds).context("reloads take finite times")?;
         Ok(Figures {
             value: spread.median,
-            units_per_second: None,
-            p50_seconds: Some(load.p50_seconds),
-            p99_seconds: Some(load.p99_seconds),
+            latency: Some(load.latency),
             memory_bytes: Some(running.process.memory_peak_bytes()?),
-            core_ratio: None,
+            busy: Some(busy),
             errors: load.errors,
+            ..Figures::default()
         })
     }
 }

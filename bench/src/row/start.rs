@@ -6,10 +6,10 @@ use anyhow::Context;
 
 use super::{Row, Stage};
 use crate::bench::Bench;
-use crate::contender::{Contender, Installed};
+use crate::contender::Installed;
 use crate::http_client::HttpClient;
 use crate::http_service::{Carry, HttpService};
-use crate::load::wrk::{Reuse, Wrk};
+use crate::load::wrk::Wrk;
 use crate::measure::{Measure, Unit};
 use crate::origin;
 use crate::rounds::Figures;
@@ -21,49 +21,31 @@ const STARTS: usize = 5;
 const LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_micros(500);
 
-#[derive(Debug)]
-pub(crate) struct Start;
+pub(super) static START: Row = Row {
+    name: "start",
+    about: "from the start of bs9 serve (one listener, one cluster) to its first right answer; median of 5",
+    unit: Unit::START,
+    measure: Measure::Time,
+    peers: &[],
+    limit: Some(0.050),
+    stage: |bench, _| {
+        let service = HttpService::start(bench, Carry::SmallHttp, Wrk::keep_alive(1))?;
+        Ok(Box::new(Starts { service }))
+    },
+};
 
 #[derive(Debug)]
 struct Starts {
     service: HttpService,
 }
 
-impl Row for Start {
-    fn name(&self) -> &'static str {
-        "start"
-    }
-
-    fn about(&self) -> &'static str {
-        "from the start of bs9 serve (one listener, one cluster) to its first right answer; median of 5"
-    }
-
-    fn unit(&self) -> Unit {
-        Unit::START
-    }
-
-    fn measure(&self) -> Measure {
-        Measure::Time
-    }
-
-    fn contenders(&self) -> &'static [Contender] {
-        &[Contender::Bs9]
-    }
-
-    fn limit(&self) -> Option<f64> {
-        Some(0.050)
-    }
-
-    fn stage(&self, bench: &Bench) -> anyhow::Result<Box<dyn Stage>> {
-        let load = Wrk { connections: 1, reuse: Reuse::KeepAlive };
-        let service = HttpService::start(bench, Carry::SmallHttp, origin::SMALL_BODY_BYTES, load)?;
-        Ok(Box::new(Starts { service }))
-    }
-}
-
 impl Stage for Starts {
-    fn versions(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
+    fn versions(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        Ok(Vec::new())
+    }
+
+    fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
+        Ok(None)
     }
 
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures> {

@@ -1,0 +1,107 @@
+//! The PostgreSQL pool in transaction mode.
+
+use std::net::SocketAddr;
+
+use super::{Peer, Row, Stage};
+use crate::bench::Bench;
+use crate::contender::Contender;
+use crate::idle::{Idle, Idler};
+use crate::load::pgbench::Queries;
+use crate::measure::{Measure, Unit};
+use crate::pool_service::PoolService;
+use crate::postgres_client::PostgresClient;
+use crate::under_load::UnderLoad;
+
+/// PgBouncer 1.18 is Debian's; 1.25 does more for each query.
+const PGBOUNCER: Peer = Peer::at_most(Contender::Pgbouncer, 0.80).since((1, 25), 0.65);
+
+pub(super) static SIMPLE: Row = Row {
+    name: "pool-simple",
+    about: "pgbench -S, simple protocol, 32 clients on 20 server connections, transaction mode",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER.with_milestone(0.95)],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries { protocol: "simple", clients: 32 }),
+};
+
+/// The goal of simple queries: an extended one is five messages each way, and the
+/// messages are what a pool works on.
+pub(super) static EXTENDED: Row = Row {
+    name: "pool-extended",
+    about: "pgbench -S -M extended, 32 clients on 20 server connections, transaction mode",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries { protocol: "extended", clients: 32 }),
+};
+
+pub(super) static PREPARED: Row = Row {
+    name: "pool-prepared",
+    about: "pgbench -S -M prepared, 32 clients on 20 server connections, transaction mode",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries { protocol: "prepared", clients: 32 }),
+};
+
+/// CPU time, because it can be had where two shards have no two cores of their
+/// own: twice the cores at 2 / 1.7 of the cost a query are 1.7 times the queries.
+pub(super) static SHARDS: Row = Row {
+    name: "pool-shards",
+    about: "pool-simple with 64 clients: two shards on two cores over one shard on one; at 1.18 they serve 1.7 times as much",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[Peer::at_most(Contender::Bs9OneShard, 2.0 / 1.7)],
+    limit: None,
+    stage: |bench, row| {
+        let queries = Queries { protocol: "simple", clients: 64 };
+        let service = PoolService::start(bench, queries)?.with_shards(2);
+        Ok(Box::new(UnderLoad::new(row, service)))
+    },
+};
+
+pub(super) static BUSY: Row = Row {
+    name: "pool-busy",
+    about: "pgbench -S, simple protocol, 2,000 clients on 20 server connections; p99",
+    unit: Unit::QUERY,
+    measure: Measure::P99,
+    peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries { protocol: "simple", clients: 2_000 }),
+};
+
+pub(super) static IDLE: Row = Row {
+    name: "pool-idle",
+    about: "2,000 idle clients after one query each, transaction mode; growth of resident memory",
+    unit: Unit::CLIENT,
+    measure: Measure::Memory,
+    peers: &[Peer::at_most(Contender::Pgbouncer, 1.00)],
+    limit: None,
+    stage: |bench, _| {
+        let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
+        Ok(Box::new(Idle { service, idler: LoggedIn, count: 2_000 }))
+    },
+};
+
+fn under_load(bench: &Bench, row: &Row, queries: Queries) -> anyhow::Result<Box<dyn Stage>> {
+    Ok(Box::new(UnderLoad::new(row, PoolService::start(bench, queries)?)))
+}
+
+/// Clients that have had one answer, and hold no server connection.
+#[derive(Debug)]
+struct LoggedIn;
+
+impl Idler for LoggedIn {
+    type Client = PostgresClient;
+
+    fn open(&self, address: SocketAddr) -> anyhow::Result<PostgresClient> {
+        PostgresClient::connect(address)
+    }
+
+    fn use_once(&self, client: &mut PostgresClient) -> anyhow::Result<()> {
+        client.query("SELECT 1")
+    }
+}
