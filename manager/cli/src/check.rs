@@ -7,8 +7,8 @@ use clap::Args;
 
 use crate::{
     cli::Global,
+    configuration_path,
     exit::{Exit, Failure},
-    serve::configuration_path,
     terminal::{self, GOOD},
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
             Process::Manager => bs9_config::manager_json_schema(),
         });
     }
-    let path = configuration_path(arguments.file, process)?;
+    let path = configuration_path::required(arguments.file, process)?;
     let verdict = match process {
         Process::DataPlane => Verdict::of(bs9_config::check(&path)),
         Process::Manager => Verdict::of(bs9_config::check_manager(&path)),

@@ -30,7 +30,6 @@ mod generation;
 mod metrics;
 mod owner;
 mod summary;
-mod systemd;
 mod view;
 mod watch;
 
@@ -103,7 +102,7 @@ async fn serve(
     if let Some(socket) = socket {
         address.socket = socket;
     }
-    let admin = AdminServer::bind(address).map_err(admin_unavailable)?;
+    let admin = AdminServer::bind(address)?;
     let (socket, tcp) = (admin.socket().to_owned(), admin.tcp_address());
     let files = match &origin {
         Origin::Files(path) => FileWatch::start(path),
@@ -149,30 +148,6 @@ fn log_addresses(view: &View, socket: &std::path::Path, tcp: Option<SocketAddr>)
     }
     let tcp = tcp.map(|address| address.to_string());
     tracing::info!(socket = %socket.display(), tcp, "answering the admin API");
-}
-
-fn admin_unavailable(error: bs9_api::BindError) -> Failure {
-    use bs9_api::BindError::{Folder, InUse, NotASocket, Tcp, Unix};
-
-    let exit = match &error {
-        InUse { .. } => Exit::Network,
-        NotASocket { .. } => Exit::Error,
-        Folder { source, .. } | Unix { source, .. } | Tcp { source, .. } => Exit::of_io(source),
-        _ => Exit::Error,
-    };
-    let hint = match &error {
-        InUse { .. } => {
-            "a bs9 is running there; ask it with `bs9 status`, or give this one its own --socket PATH"
-        }
-        _ => {
-            "choose another place with admin.socket or --socket PATH, and another address with admin.listen"
-        }
-    };
-    let failure = Failure::new(exit, error.to_string()).hint(hint);
-    match std::error::Error::source(&error) {
-        Some(cause) => failure.because(anyhow::anyhow!(cause.to_string())),
-        None => failure,
-    }
 }
 
 fn not_started(error: StartError) -> Failure {

@@ -9,7 +9,7 @@ mod measure;
 mod start;
 mod stats;
 
-use crate::{cli::Global, exit::Failure};
+use crate::{cli::Global, exit::Failure, from_flags::quoted};
 
 /// What to do with a pool.
 #[derive(Debug, Subcommand)]
@@ -71,7 +71,6 @@ impl Server {
 
     /// The configuration of a data plane that pools this server on `listen`.
     fn pool_configuration(&self, listen: &SocketAddr) -> String {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
         format!(
             "[listeners.dbpool]\nbind = [\"{listen}\"]\nprotocol = \"postgres\"\n\
              [postgres]\npool_mode = \"transaction\"\n\

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, process::ExitCode};
 
-use bs9_api::ClientError;
+use bs9_api::{BindError, ClientError};
 use bs9_config::Report;
 
 /// What the process exits with; the numbers are part of the public surface.
@@ -151,6 +151,14 @@ impl Failure {
         }
         self
     }
+
+    /// With what lies behind `error`, whose own text is the message.
+    fn caused_by_source_of(self, error: &dyn Error) -> Self {
+        match error.source() {
+            Some(cause) => self.because(anyhow::anyhow!(cause.to_string())),
+            None => self,
+        }
+    }
 }
 
 impl From<ClientError> for Failure {
@@ -180,15 +188,34 @@ impl From<ClientError> for Failure {
             ),
             _ => None,
         };
-        let failure = Self::new(exit, text);
-        let failure = match Error::source(&error) {
-            Some(cause) => failure.because(anyhow::anyhow!(cause.to_string())),
-            None => failure,
-        };
+        let failure = Self::new(exit, text).caused_by_source_of(&error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        use BindError::{Folder, InUse, Tcp, Unix};
+
+        let exit = match &error {
+            InUse { .. } => Exit::Network,
+            Folder { source, .. } | Unix { source, .. } | Tcp { source, .. } => Exit::of_io(source),
+            _ => Exit::Error,
+        };
+        let hint = match &error {
+            InUse { .. } => {
+                "a bs9 is running there; ask it with `bs9 status`, or give this one its own \
+                 --socket PATH"
+            }
+            _ => {
+                "choose another place with admin.socket or --socket PATH, and another address \
+                 with admin.listen"
+            }
+        };
+        Self::new(exit, error.to_string()).caused_by_source_of(&error).hint(hint)
     }
 }
 

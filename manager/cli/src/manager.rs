@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use bs9_config::Process;
 use bs9_manager::{Manager, ManagerError};
 use clap::Args;
-use sd_notify::NotifyState;
 
 use crate::{
     cli::Global,
+    configuration_path,
     exit::{Exit, Failure},
     logging,
     runtime::{self, Stop},
-    serve::configuration_path,
+    systemd,
 };
 
 const EXAMPLES: &str = "\
@@ -35,9 +35,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     logging::start(&global.log, global.log_format)?;
-    let given = arguments.config.or_else(|| bs9_config::default_config_path(Process::Manager));
-    let mut config = match given {
-        Some(path) => bs9_config::load_manager(&configuration_path(Some(path), Process::Manager)?),
+    let mut config = match configuration_path::optional(arguments.config, Process::Manager) {
+        Some(path) => bs9_config::load_manager(&path),
         None => bs9_config::parse_manager_str("defaults", ""),
     }
     .map_err(Failure::report)?;
@@ -47,36 +46,19 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     let manager = Manager::bind(&config).map_err(not_started)?;
     runtime::block_on(async {
         let mut stop = Stop::new()?;
-        tell(&[NotifyState::Ready, NotifyState::Status("watching the data plane")]);
+        systemd::ready("watching the data plane");
         let stopped = async {
             let signal = stop.wait().await;
             tracing::info!(signal, "the manager ends; traffic does not notice");
-            tell(&[NotifyState::Stopping]);
+            systemd::stopping("traffic does not notice");
         };
         manager.run(stopped).await.map_err(not_started)
     })
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager could not be told");
-    }
-}
-
 fn not_started(error: ManagerError) -> Failure {
     match error {
-        ManagerError::Bind(error) => {
-            let exit = match &error {
-                bs9_api::BindError::InUse { .. } => Exit::Network,
-                bs9_api::BindError::Folder { source, .. }
-                | bs9_api::BindError::Unix { source, .. }
-                | bs9_api::BindError::Tcp { source, .. } => Exit::of_io(source),
-                _ => Exit::Error,
-            };
-            Failure::new(exit, "the manager cannot answer its admin API")
-                .because(error)
-                .hint("choose another place with admin.socket or --socket PATH")
-        }
+        ManagerError::Bind(error) => error.into(),
         other => Failure::new(Exit::System, "the manager cannot run").because(other),
     }
 }

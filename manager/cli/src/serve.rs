@@ -7,8 +7,9 @@ use clap::Args;
 
 use crate::{
     cli::Global,
+    configuration_path,
     dataplane::{self, Launch, Origin},
-    exit::{Exit, Failure},
+    exit::Failure,
     logging,
 };
 
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     logging::start(&global.log, global.log_format)?;
-    let path = configuration_path(arguments.config, Process::DataPlane)?;
+    let path = configuration_path::required(arguments.config, Process::DataPlane)?;
     let path = std::path::absolute(&path)
         .map_err(|error| Failure::io("cannot find the current folder", error))?;
     let config = bs9_config::load(&path).map_err(Failure::report)?;
@@ -42,25 +43,4 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
         Launch { config, origin: Origin::Files(path), socket: global.socket.clone() },
         async |_| Ok(()),
     )
-}
-
-/// The path that was given, or the first default place where there is one.
-///
-/// # Errors
-/// When there is none.
-pub(crate) fn configuration_path(
-    given: Option<PathBuf>,
-    process: Process,
-) -> Result<PathBuf, Failure> {
-    if let Some(path) = given.or_else(|| bs9_config::default_config_path(process)) {
-        return Ok(path);
-    }
-    let places: Vec<_> = bs9_config::config_candidates(process)
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    Err(Failure::new(Exit::NotFound, "there is no configuration").hint(format!(
-        "name one, or put it in one of: {}; `bs9 quickstart` needs none",
-        places.join(", ")
-    )))
 }

@@ -24,11 +24,11 @@ use super::{
     endpoint_change::{self, EndpointChange},
     fault,
     generation::Generations,
-    summary, systemd,
+    summary,
     view::ViewCell,
     watch::{self, FileWatch},
 };
-use crate::{exit::Failure, runtime::Stop};
+use crate::{exit::Failure, runtime::Stop, systemd};
 
 /// How the data plane ended.
 pub(super) enum Ending {

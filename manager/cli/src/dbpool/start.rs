@@ -8,9 +8,9 @@ use clap::Args;
 use super::{Server, measure};
 use crate::{
     cli::Global,
-    dataplane::{self, Launch, Origin, Ready},
-    exit::{Exit, Failure},
-    logging,
+    dataplane::Ready,
+    exit::Failure,
+    from_flags,
     terminal::{self, STRONG},
 };
 
@@ -35,11 +35,9 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    logging::start(&global.log, global.log_format)?;
     let config = configuration(&arguments)?;
-    let launch = Launch { config, origin: Origin::Flags, socket: global.socket.clone() };
     let server = arguments.server;
-    dataplane::run(launch, async move |ready: Ready| announce(&server, &ready).await)
+    from_flags::serve(config, global, async move |ready: Ready| announce(&server, &ready).await)
 }
 
 async fn announce(server: &Server, ready: &Ready) -> Result<(), Failure> {
@@ -75,14 +73,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
-    let text = arguments.server.pool_configuration(&arguments.listen);
-    let mut config = bs9_config::parse_str("flags", &text).map_err(|report| {
-        let reasons: Vec<_> =
-            report.diagnostics().iter().map(|found| found.message.clone()).collect();
-        Failure::new(Exit::Usage, format!("these flags make no pool: {}", reasons.join("; ")))
-    })?;
-    config.sources.clear();
-    Ok(config)
+    from_flags::configuration("pool", &arguments.server.pool_configuration(&arguments.listen))
 }
 
 #[cfg(test)]

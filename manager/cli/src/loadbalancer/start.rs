@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     cli::Global,
-    dataplane::{self, Launch, Origin, Ready},
-    exit::{Exit, Failure},
-    logging,
+    dataplane::Ready,
+    exit::Failure,
+    from_flags::{self, quoted},
     terminal::{self, STRONG},
 };
 
@@ -104,10 +104,7 @@ impl FromStr for Backend {
 }
 
 pub(super) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    logging::start(&global.log, global.log_format)?;
-    let config = configuration(&arguments)?;
-    let launch = Launch { config, origin: Origin::Flags, socket: global.socket.clone() };
-    dataplane::run(launch, async |ready: Ready| {
+    from_flags::serve(configuration(&arguments)?, global, async |ready: Ready| {
         for (_, address) in &ready.addresses {
             terminal::say(format_args!("{STRONG}load balancer{STRONG:#} on http://{address}"))?;
         }
@@ -115,10 +112,8 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     })
 }
 
-/// The flags as a configuration. Made through its text, so that defaults and
-/// checks are those of a file.
+/// The flags as a configuration.
 fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let algorithm =
         arguments.algorithm.to_possible_value().map(|value| value.get_name().to_owned());
     let endpoints: Vec<_> = arguments
@@ -147,16 +142,7 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
             quoted(&arguments.health_path)
         );
     }
-    let mut config = bs9_config::parse_str("flags", &text).map_err(|report| {
-        let reasons: Vec<_> =
-            report.diagnostics().iter().map(|found| found.message.clone()).collect();
-        Failure::new(
-            Exit::Usage,
-            format!("these flags make no load balancer: {}", reasons.join("; ")),
-        )
-    })?;
-    config.sources.clear();
-    Ok(config)
+    from_flags::configuration("load balancer", &text)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::postgres::Login;
+use crate::from_flags::quoted;
 
 /// Where everything listens.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +53,7 @@ health_check = {{ path = "/healthz", interval = "1s" }}
 }
 
 fn pool(addresses: &Addresses, login: &Login) -> String {
-    // A JSON string is a TOML string too.
-    let host = serde_json::Value::from(login.socket_folder.display().to_string());
+    let host = quoted(&login.socket_folder.display().to_string());
     format!(
         r#"
 [listeners.db]

@@ -4,13 +4,13 @@
 use sd_notify::NotifyState;
 
 /// Serving; `status` is what `systemctl status` shows.
-pub(super) fn ready(status: &str) {
+pub(crate) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Reading the files again; [`ready`] follows. systemd wants the moment it began
 /// (`Type=notify-reload`).
-pub(super) fn reloading() {
+pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "the monotonic clock cannot be read"),
@@ -18,7 +18,7 @@ pub(super) fn reloading() {
 }
 
 /// About to end.
-pub(super) fn stopping(status: &str) {
+pub(crate) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
