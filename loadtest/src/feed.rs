@@ -224,10 +224,6 @@ impl Feeder {
         }
     }
 
-    pub(crate) fn feeds(&self) -> &[Feed] {
-        &self.feeds
-    }
-
     /// For a connection that has no rows yet.
     pub(crate) fn no_rows(&self) -> Rows {
         Rows(vec![None; self.feeds.len()].into())

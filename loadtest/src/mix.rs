@@ -56,11 +56,6 @@ impl Mix {
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
-
-    /// Whether a connection ever pauses.
-    pub(crate) fn pauses(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.think_time.most.is_zero())
-    }
 }
 
 // === impl Picker ===

@@ -326,6 +326,11 @@ impl Plan {
         })
     }
 
+    /// The same with other load over time, and other requests.
+    pub(crate) fn with_load(self, load: Load, stages: Vec<Stage>, mix: Mix) -> Self {
+        Self { load, stages: stages.into(), mix, ..self }
+    }
+
     /// Where the load goes.
     pub fn target(&self) -> &Target {
         &self.target

@@ -1,40 +1,43 @@
-//! PostgreSQL, a client's side: one query over and over.
+//! PostgreSQL, a client's side: queries of a mix.
 //!
 //! Messages are told apart by their headers alone; only what decides the outcome is looked into.
 
 use std::sync::Arc;
 
 use bs9_wire::{
-    encode::{self, frontend},
+    encode::frontend,
     frame::{FrameCursor, HEADER_LEN, Step},
-    message::{Report, backend::TransactionStatus, frontend::Target},
+    message::{Report, backend::TransactionStatus},
     tag::{BackendTag, FrontendTag},
 };
 
 use crate::{
     failure::Failure,
+    feed::{Feed, Feeder, Rows},
     protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
+    template::Template,
 };
 
 mod login;
 mod mode;
+mod statement;
 
 pub(crate) use login::Identity;
 use login::LoginExchange;
 pub use mode::{QueryMode, QueryModeError};
+use statement::Statement;
 
-/// The name of the prepared statement.
-const STATEMENT: &[u8] = b"bs9_loadtest";
 /// How much of an error is kept, in bytes.
 const MAX_ERROR_BYTES: usize = 8 << 10;
 
-/// Sends one query and checks that it succeeds.
+/// Sends queries and checks that they succeed.
 #[derive(Debug, Clone)]
 pub(crate) struct Postgres {
     identity: Identity,
     /// What each connection sends once after its login.
     preparation: Arc<[u8]>,
-    request: Arc<[u8]>,
+    statements: Arc<[Statement]>,
+    feeder: Feeder,
 }
 
 /// Where a connection is.
@@ -48,6 +51,9 @@ pub(crate) struct Session {
     tag: BackendTag,
     body: Vec<u8>,
     reply: Reply,
+    /// Which statement is under way, and the rows its parameters come from.
+    statement: usize,
+    rows: Rows,
 }
 
 /// What the reply to a query came to so far.
@@ -61,40 +67,32 @@ struct Reply {
 // === impl Postgres ===
 
 impl Postgres {
-    pub(crate) fn new(identity: Identity, query: &str, mode: QueryMode) -> Self {
-        let (mut preparation, mut request) = (Vec::new(), Vec::new());
-        match mode {
-            QueryMode::Simple => frontend::query(&mut request, query),
-            QueryMode::Extended => {
-                frontend::parse(&mut request, b"", query.as_bytes(), &[]);
-                execute(&mut request, b"");
-            }
-            QueryMode::Prepared => {
-                frontend::parse(&mut preparation, STATEMENT, query.as_bytes(), &[]);
-                frontend::sync(&mut preparation);
-                execute(&mut request, STATEMENT);
-            }
+    /// At least one query; places in them are filled from `feeds`.
+    pub(crate) fn new(
+        identity: Identity,
+        queries: &[Template],
+        mode: QueryMode,
+        feeds: Arc<[Feed]>,
+    ) -> Self {
+        let mut preparation = Vec::new();
+        let statements = (0..)
+            .zip(queries)
+            .map(|(number, query)| Statement::new(number, query, mode, &mut preparation))
+            .collect();
+        if !preparation.is_empty() {
+            frontend::sync(&mut preparation);
         }
-        Self { identity, preparation: preparation.into(), request: request.into() }
+        let preparation = preparation.into();
+        Self { identity, preparation, statements, feeder: Feeder::new(feeds) }
     }
-}
-
-/// Bind without parameters, Describe, Execute, Sync: what libpq sends.
-fn execute(out: &mut Vec<u8>, statement: &[u8]) {
-    // No parameter formats, no parameters, no result formats: an Int16 each.
-    let rest = [0; 6];
-    frontend::bind_head(out, b"", statement, rest.len());
-    out.extend_from_slice(&rest);
-    frontend::describe(out, Target::Portal(b""));
-    encode::message(out, FrontendTag::Execute, |out| {
-        // The unnamed portal, and no limit of rows.
-        out.extend_from_slice(&[0; 5]);
-    });
-    frontend::sync(out);
 }
 
 impl Protocol for Postgres {
     type Session = Session;
+
+    fn settle(&mut self, index: usize, threads: usize) {
+        self.feeder.settle(index, threads);
+    }
 
     fn session(&self) -> Session {
         Session {
@@ -104,6 +102,8 @@ impl Protocol for Postgres {
             tag: BackendTag::ReadyForQuery,
             body: Vec::new(),
             reply: Reply::default(),
+            statement: 0,
+            rows: self.feeder.no_rows(),
         }
     }
 
@@ -126,16 +126,20 @@ impl Protocol for Postgres {
     fn begin(
         &mut self,
         session: &mut Session,
-        _: Beginning,
-        _: &mut Vec<u8>,
+        beginning: Beginning,
+        out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         session.reply = Reply::default();
+        session.statement = beginning.request;
+        let statement = &self.statements[session.statement];
+        self.feeder.advance(&mut session.rows, statement.used());
+        statement.fill(&self.feeder, &session.rows, out);
         Ok(())
     }
 
     #[inline]
-    fn request<'a>(&'a self, _: &'a Session) -> &'a [u8] {
-        &self.request
+    fn request<'a>(&'a self, session: &'a Session) -> &'a [u8] {
+        self.statements[session.statement].fixed()
     }
 
     fn receive(

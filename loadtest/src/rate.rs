@@ -12,7 +12,9 @@ pub struct Rate {
 }
 
 /// The slowest and the fastest rate there is, per second.
-const RANGE: std::ops::RangeInclusive<f64> = 0.001..=10_000_000.0;
+const RANGE: std::ops::RangeInclusive<f64> = 0.001..=MAX_RATE;
+/// The fastest rate there is, per second.
+pub const MAX_RATE: f64 = 10_000_000.0;
 
 /// What is due then is never sent: a century. A clock can still add it.
 const NEVER: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);

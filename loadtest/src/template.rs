@@ -1,4 +1,5 @@
-//! Text with places, `{{feed.column}}`, that are filled anew for each request.
+//! Text with places, `{{feed.column}}`, that are filled anew for each request. Two braces that are
+//! none are written `{{"{{"}}`.
 
 use crate::feed::{Feed, Feeder, Rows};
 
@@ -9,6 +10,8 @@ pub(crate) enum Context {
     Path,
     /// A header field: values hold no control characters (RFC 9110 section 5.5).
     Field,
+    /// A query: values hold no NUL, which would end it.
+    Query,
     /// Anything else: as they are.
     Body,
 }
@@ -21,10 +24,16 @@ pub(crate) struct Template {
     used: Box<[usize]>,
 }
 
+/// A piece of a template.
 #[derive(Debug, Clone)]
-enum Part {
+pub(crate) enum Part {
     Text(Box<[u8]>),
-    Value { feed: usize, column: usize, encoded: bool },
+    /// A place, and whether its values are percent-encoded.
+    Value {
+        feed: usize,
+        column: usize,
+        encoded: bool,
+    },
 }
 
 /// A place that cannot be filled.
@@ -53,8 +62,8 @@ pub enum PlaceError {
         /// The column's name.
         name: String,
     },
-    /// A value that would end its header.
-    #[error("a value of `{feed}.{column}` holds a control character, which a header cannot")]
+    /// A value that would end its header or its query.
+    #[error("a value of `{feed}.{column}` holds a control character, which cannot be sent here")]
     Control {
         /// The feed.
         feed: String,
@@ -107,14 +116,9 @@ impl Template {
         &self.used
     }
 
-    /// The text, when there is nothing to fill in.
-    pub(crate) fn fixed(&self) -> Option<Vec<u8>> {
-        let text = |part: &Part| match part {
-            Part::Text(text) => Some(text.to_vec()),
-            Part::Value { .. } => None,
-        };
-        let texts: Option<Vec<_>> = self.parts.iter().map(text).collect();
-        texts.map(|texts| texts.concat())
+    /// Its pieces, in order.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// How long it is with these values, where none is encoded.
@@ -153,6 +157,10 @@ impl Part {
 
 fn place(text: &[u8], context: Context, feeds: &[Feed]) -> Result<Part, PlaceError> {
     let text = String::from_utf8_lossy(text);
+    let quoted = text.trim().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    if let Some(quoted) = quoted {
+        return Ok(Part::Text(quoted.as_bytes().into()));
+    }
     let form = || PlaceError::Form { text: text.trim().to_owned() };
     let (name, column_name) = text.trim().split_once('.').ok_or_else(form)?;
     let (name, column_name) = (name.trim(), column_name.trim());
@@ -165,8 +173,12 @@ fn place(text: &[u8], context: Context, feeds: &[Feed]) -> Result<Part, PlaceErr
         feed: name.to_owned(),
         name: column_name.to_owned(),
     })?;
-    let control = |value: &[u8]| value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
-    if context == Context::Field && feeds[feed].values(column).any(control) {
+    let forbidden = |byte: &u8| match context {
+        Context::Field => byte.is_ascii_control() && *byte != b'\t',
+        Context::Query => *byte == 0,
+        Context::Path | Context::Body => false,
+    };
+    if feeds[feed].values(column).any(|value| value.iter().any(forbidden)) {
         let (feed, column) = (name.to_owned(), column_name.to_owned());
         return Err(PlaceError::Control { feed, column });
     }
@@ -206,7 +218,7 @@ mod tests {
         let template = |text: &str, context| Template::new(text.as_bytes(), context, &feeds());
         let path = template("/u/{{users.id}}/{{ users.name }}?", Context::Path).unwrap();
         let body = template("{\"note\": \"{{users.note}}\"}", Context::Body).unwrap();
-        assert_eq!((path.used(), path.fixed()), (&[0][..], None));
+        assert_eq!(path.used(), [0]);
         let mut feeder = Feeder::new(Arc::from(feeds()));
         let mut rows = feeder.no_rows();
         let mut filled = Vec::new();
@@ -221,10 +233,12 @@ mod tests {
         }
         assert_eq!(filled, ["/u/7/ann%20b?{\"note\": \"x\ny\"}", "/u/8/zo%C3%AB?{\"note\": \"\"}"]);
         let fixed = Template::concatenated([
-            template("a", Context::Field).unwrap(),
+            template("a{{\"{{\"}}", Context::Field).unwrap(),
             Template::verbatim(b"{{b"),
         ]);
-        assert_eq!((fixed.used().len(), fixed.fixed().unwrap()), (0, b"a{{b".to_vec()));
+        let mut out = Vec::new();
+        fixed.fill(&feeder, &rows, &mut out);
+        assert_eq!((fixed.used().len(), out), (0, b"a{{{{b".to_vec()));
     }
 
     #[test]

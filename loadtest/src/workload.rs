@@ -9,8 +9,12 @@ use crate::{
     plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
     postgres::{Identity, Postgres},
     target::{Service, Target, Transport},
+    template::Template,
     tls::{self, Agreement, Tls},
 };
+
+/// Longest query, in bytes.
+const MAX_QUERY_BYTES: usize = 1 << 20;
 
 /// A protocol, with what is sent and what has to come back.
 #[derive(Debug, Clone)]
@@ -40,14 +44,23 @@ impl Workload {
             }
             Service::Postgres { user, password, database } => {
                 let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
-                if query.contains('\0') || query.len() > 1 << 20 {
-                    return Err(PlanError::Query);
-                }
+                check_query(query)?;
+                let query = Template::verbatim(query.as_bytes());
                 let identity = Identity::new(user.clone(), password.clone(), database.clone());
-                let mode = options.query_mode.unwrap_or_default();
-                Self::Postgres(Postgres::new(identity, query, mode))
+                Self::postgres(identity, options, &[query], Arc::new([]))
             }
         })
+    }
+
+    /// PostgreSQL, with places in queries filled from `feeds`.
+    pub(crate) fn postgres(
+        identity: Identity,
+        options: &Options,
+        queries: &[Template],
+        feeds: Arc<[Feed]>,
+    ) -> Self {
+        let mode = options.query_mode.unwrap_or_default();
+        Self::Postgres(Postgres::new(identity, queries, mode, feeds))
     }
 
     /// HTTP, in the version and over the transport that target and options say.
@@ -60,9 +73,7 @@ impl Workload {
         let agree = |protocol| Agreement::new(&target.host, &options.tls, Some(protocol));
         Ok(match target.transport {
             Transport::Plain => Self::Http(Http::new(calls, feeds)),
-            Transport::Tls => {
-                Self::HttpTls(Tls::new(agree(tls::HTTP1)?, Http::new(calls, feeds)))
-            }
+            Transport::Tls => Self::HttpTls(Tls::new(agree(tls::HTTP1)?, Http::new(calls, feeds))),
         })
     }
 
@@ -75,4 +86,12 @@ impl Workload {
             Self::Postgres(_) => "postgresql",
         }
     }
+}
+
+/// Whether a query can be sent.
+pub(crate) fn check_query(query: &str) -> Result<(), PlanError> {
+    if query.contains('\0') || query.len() > MAX_QUERY_BYTES {
+        return Err(PlanError::Query);
+    }
+    Ok(())
 }

@@ -47,8 +47,20 @@ pub enum RequestError {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     shape: Shape,
-    method: Arc<str>,
+    parts: Arc<Parts>,
     closes: bool,
+}
+
+/// A request, whichever version of HTTP writes it.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) method: String,
+    pub(crate) path: Template,
+    /// In their order; Host is one of them.
+    pub(crate) fields: Vec<(String, Template)>,
+    pub(crate) body: Template,
+    /// Whether it says how long its body is.
+    pub(crate) has_length: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -103,39 +115,27 @@ impl Request {
     ) -> Result<Self, RequestError> {
         let method = options.method();
         check_method(method)?;
-        let mut fields = String::new();
-        let mut field = |name: &str, value: &str| {
-            for part in [name, ": ", value, "\r\n"] {
-                fields.push_str(part);
-            }
-        };
         let given = |wanted: &str| {
             options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
         };
         let agent = concat!("bs9-loadtest/", env!("CARGO_PKG_VERSION"));
+        let mut fields = Vec::new();
         for (name, value) in [("Host", authority), ("User-Agent", agent), ("Accept", "*/*")] {
             if !given(name) {
-                field(name, value);
+                fields.push((name.to_owned(), Template::verbatim(value.as_bytes())));
             }
         }
         for (name, value) in &options.headers {
             check_field(name, value)?;
-            field(name, value);
+            fields.push((name.clone(), template(value.as_bytes(), Context::Field)?));
         }
-        if !keep_alive {
-            field("Connection", "close");
-        }
+        let path = template(path.as_bytes(), Context::Path)?;
+        let body = template(options.body.as_deref().unwrap_or_default(), Context::Body)?;
         // A method that has a meaning for content says when there is none (RFC 9110 section 8.6).
         let expects_content = matches!(method, "POST" | "PUT" | "PATCH");
-        let head = Template::concatenated([
-            Template::verbatim(format!("{method} ").as_bytes()),
-            template(path.as_bytes(), Context::Path)?,
-            Template::verbatim(b" HTTP/1.1\r\n"),
-            template(fields.as_bytes(), Context::Field)?,
-        ]);
-        let body = template(options.body.as_deref().unwrap_or_default(), Context::Body)?;
         let has_length = options.body.is_some() || expects_content;
-        let filled = Filled::new(head, body, has_length);
+        let parts = Parts { method: method.to_owned(), path, fields, body, has_length };
+        let filled = Filled::new(parts.head(keep_alive), parts.body.clone(), has_length);
         let shape = if filled.used.is_empty() {
             let feeder = Feeder::new(Arc::new([]));
             let mut bytes = Vec::new();
@@ -144,7 +144,7 @@ impl Request {
         } else {
             Shape::Filled(filled.into())
         };
-        Ok(Self { shape, method: method.into(), closes: !keep_alive })
+        Ok(Self { shape, parts: parts.into(), closes: !keep_alive })
     }
 
     /// The request, where it is the same each time; empty otherwise.
@@ -174,12 +174,33 @@ impl Request {
     }
 
     pub(super) fn method(&self) -> &str {
-        &self.method
+        &self.parts.method
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Whether the connection ends with the response.
     pub(super) fn asks_to_close(&self) -> bool {
         self.closes
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// What HTTP/1.1 sends before the length of the body.
+    fn head(&self, keep_alive: bool) -> Template {
+        let verbatim = |text: &str| Template::verbatim(text.as_bytes());
+        let start = [verbatim(&format!("{} ", self.method)), self.path.clone()];
+        let fields = self.fields.iter().flat_map(|(name, value)| {
+            [verbatim(&format!("{name}: ")), value.clone(), verbatim("\r\n")]
+        });
+        let end = if keep_alive { "" } else { "Connection: close\r\n" };
+        let version = verbatim(" HTTP/1.1\r\n");
+        let parts = start.into_iter().chain([version]).chain(fields).chain([verbatim(end)]);
+        Template::concatenated(parts)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::failure::FailureKind;
 
 fn postgres(mode: QueryMode) -> Postgres {
     let identity = Identity::new("app".into(), None, "shop".into());
-    Postgres::new(identity, "SELECT 1", mode)
+    Postgres::new(identity, &[Template::verbatim(b"SELECT 1")], mode, Arc::new([]))
 }
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn each_mode_sends_well_formed_messages() {
     ] {
         let postgres = postgres(mode);
         assert_eq!(tags(&postgres.preparation), preparation, "{mode}");
-        assert_eq!(tags(&postgres.request), request, "{mode}");
+        assert_eq!(tags(postgres.statements[0].fixed()), request, "{mode}");
         assert_eq!(mode.to_string().parse(), Ok(mode));
     }
     let mut postgres = postgres(QueryMode::Simple);
@@ -106,7 +106,12 @@ fn only_asynchronous_messages_come_unasked() {
 fn a_server_has_to_prove_itself() {
     let identity =
         Identity::new("app".into(), Some(crate::target::Password("x".into())), "d".into());
-    let mut postgres = Postgres::new(identity, "SELECT 1", QueryMode::Simple);
+    let mut postgres = Postgres::new(
+        identity,
+        &[Template::verbatim(b"SELECT 1")],
+        QueryMode::Simple,
+        Arc::new([]),
+    );
     let mut session = postgres.session();
     let mut out = Vec::new();
     assert_eq!(postgres.connected(&mut session, &mut out).unwrap(), Login::Pending);
