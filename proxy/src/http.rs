@@ -1,12 +1,13 @@
-//! HTTP listeners: a client's connection and the requests on it.
+//! HTTP: a client's connection and the requests on it.
 //!
-//! [`session`] owns the client's side, [`exchange`] carries one request to an
-//! endpoint and its response back, [`pump`] moves bodies, [`failure`] names
-//! everything that can go wrong.
+//! [`session`] owns a connection of HTTP/1.x; [`handling`] is a request's way, whatever
+//! brought it; [`exchange`] carries one request to an endpoint and its response back,
+//! [`pump`] moves bodies, [`failure`] names everything that can go wrong.
 
 mod client;
 mod exchange;
 mod failure;
+mod handling;
 mod pump;
 mod reply;
 mod request;

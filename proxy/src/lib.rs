@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod http1;
 pub mod route;
 
+mod duplex;
 mod engine;
 mod http;
 mod part;

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use bs9_net::{Buffer, BufferPool, Interrupted, Stream, Timer};
+use bs9_net::{Buffer, BufferPool, Interrupted, Timer};
+
+use crate::duplex::Duplex;
 
 /// Reads taken from one direction before others get their turn.
 const BURST: usize = 16;
@@ -43,8 +45,8 @@ impl Direction {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &Stream,
-        to: &Stream,
+        from: &impl Duplex,
+        to: &impl Duplex,
         pool: &Rc<BufferPool>,
     ) -> Poll<io::Result<()>> {
         if self.state == State::Ended {
@@ -117,15 +119,15 @@ pub(crate) enum TunnelEnd {
 }
 
 /// The two ends of a tunnel.
-pub(crate) struct Tunnel<'a> {
-    pub(crate) client: &'a Stream,
-    pub(crate) endpoint: &'a Stream,
+pub(crate) struct Tunnel<'a, C, E> {
+    pub(crate) client: &'a C,
+    pub(crate) endpoint: &'a E,
     pub(crate) pool: &'a Rc<BufferPool>,
     pub(crate) timer: &'a Timer,
     pub(crate) idle_timeout: Duration,
 }
 
-impl Tunnel<'_> {
+impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
     /// Runs until both directions have ended, a side is cut off, or nothing moves for the idle
     /// timeout. What is cut off at one side will be reset at the other.
     pub(crate) async fn run(

@@ -1,58 +1,65 @@
-//! The client's side of a connection.
+//! The client's side of a request.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use bs9_net::{
-    Buffer, ConnectionSlot, Interrupted, ListenerId, OpenGuard, PeerAddress, Stream, Timer,
-};
+use bs9_net::{Buffer, ConnectionSlot, ListenerId, OpenGuard, PeerAddress, Timer};
+
+use crate::duplex::Duplex;
 
 /// How long, and for how many bytes, a connection that is being closed still reads, so
 /// that the client gets to see the response before a reset (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// A client's connection.
-pub(super) struct Client {
-    pub(super) stream: Stream,
-    pub(super) peer: PeerAddress,
+/// Where requests come from: the same for all of a connection's.
+pub(crate) struct Origin {
+    pub(crate) peer: PeerAddress,
     /// For `X-Forwarded-For`: written once, not once per request. Empty for a Unix socket.
-    pub(super) address_text: String,
-    pub(super) timer: Timer,
-    pub(super) slot: ConnectionSlot,
+    pub(crate) address_text: String,
+    pub(crate) slot: ConnectionSlot,
     _open: OpenGuard,
 }
 
-impl Client {
-    pub(super) fn new(connection: bs9_net::Connection, timer: Timer) -> Self {
-        let bs9_net::Connection { stream, peer, slot, open } = connection;
+impl Origin {
+    pub(super) fn new(peer: PeerAddress, slot: ConnectionSlot, open: OpenGuard) -> Self {
         let address_text = peer.ip().map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
-        Self { stream, peer, address_text, timer, slot, _open: open }
+        Self { peer, address_text, slot, _open: open }
     }
 
     /// Where it came in.
-    pub(super) fn listener(&self) -> ListenerId {
+    pub(crate) fn listener(&self) -> ListenerId {
         self.slot.listener().id
     }
+}
 
-    /// Reads more behind what `buffer` holds; 0 is the end.
-    pub(super) async fn read(&self, buffer: &mut Buffer) -> Result<io::Result<usize>, Interrupted> {
-        self.timer.guard(self.stream.read(buffer)).await
+/// The client's side of a request: what it is read from and answered to.
+pub(crate) struct Client<'a, D> {
+    pub(crate) stream: &'a D,
+    pub(crate) timer: &'a Timer,
+    pub(crate) origin: &'a Origin,
+}
+
+impl<D> Clone for Client<'_, D> {
+    fn clone(&self) -> Self {
+        *self
     }
+}
 
-    /// Closes in good order: says that nothing more comes, then waits a little for
-    /// the client to have read it.
-    pub(super) async fn linger(&self, mut buffer: Buffer) {
-        if self.stream.shutdown_write().is_err() {
-            return;
-        }
-        self.timer.set(LINGER);
-        let mut total = 0;
-        while total < MAX_LINGER_BYTES {
-            buffer.consume(buffer.len());
-            match self.read(&mut buffer).await {
-                Ok(Ok(count)) if count > 0 => total += count,
-                _ => return,
-            }
+impl<D> Copy for Client<'_, D> {}
+
+/// Closes in good order: says that nothing more comes, then waits a little for
+/// the client to have read it.
+pub(crate) async fn linger(stream: &impl Duplex, timer: &Timer, mut buffer: Buffer) {
+    if stream.shutdown_write().is_err() {
+        return;
+    }
+    timer.set(LINGER);
+    let mut total = 0;
+    while total < MAX_LINGER_BYTES {
+        buffer.consume(buffer.len());
+        match timer.guard(stream.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => total += count,
+            _ => return,
         }
     }
 }

@@ -13,14 +13,15 @@ use bs9_net::{Buffer, CoarseInstant, Interrupted, Stream, now};
 use super::{
     client::Client,
     failure::Failure,
+    handling::Fate,
     pump::{Pump, PumpError},
     request::{self, Facts},
     response::{self, Answer, MAX_INTERIM, Opening, TOO_MANY_INTERIM},
-    session::Fate,
     stats::HttpCell,
 };
 use crate::{
     cluster::{Lease, ShardCluster, Tried},
+    duplex::Duplex,
     http1::{BodyFraming, HeadLimits, Recode, ResponseFraming},
     part::{HttpSite, Route},
     tunnel::Tunnel,
@@ -35,11 +36,11 @@ pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 const SMALL_BODY_BYTES: usize = 2048;
 
 /// Everything one request needs.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange<'a, D> {
     pub(super) worker: &'a Rc<Worker>,
     pub(super) site: &'a HttpSite,
     pub(super) cell: &'a HttpCell,
-    pub(super) client: &'a Client,
+    pub(super) client: Client<'a, D>,
     pub(super) route: &'a Route,
     pub(super) cluster: Rc<ShardCluster>,
     pub(super) facts: Facts,
@@ -82,7 +83,7 @@ enum Cut {
     ClientGone,
 }
 
-impl<'a> Exchange<'a> {
+impl<D: Duplex> Exchange<'_, D> {
     /// Carries the request whose head for the endpoint is in `out`, and whose own head
     /// is still at the front of `buffer`.
     ///
@@ -224,7 +225,7 @@ impl<'a> Exchange<'a> {
         if upload.pump.seen > self.site.max_body_bytes {
             return Err(Failure::BodyTooLarge);
         }
-        let timer = &self.client.timer;
+        let timer = self.client.timer;
         timer.set_at(deadline);
         match timer.guard(stream.write_both(head, &buffer.filled()[..ready])).await {
             Ok(Ok(())) => upload.pump.written(buffer, ready),
@@ -304,7 +305,7 @@ impl<'a> Exchange<'a> {
         buffer: &mut Buffer,
         answer: &mut Buffer,
     ) -> Result<(), Cut> {
-        let timer = &self.client.timer;
+        let timer = self.client.timer;
         let waited = timer
             .guard(poll_fn(|cx| {
                 if upload.is_active()
@@ -337,7 +338,7 @@ impl<'a> Exchange<'a> {
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Cut>> {
         let before = upload.pump.seen + upload.pump.moved;
-        let polled = upload.pump.poll(cx, &self.client.stream, buffer, stream);
+        let polled = upload.pump.poll(cx, self.client.stream, buffer, stream);
         if upload.pump.seen > self.site.max_body_bytes {
             return Poll::Ready(Err(Cut::Failure(Failure::BodyTooLarge)));
         }
@@ -368,14 +369,14 @@ impl<'a> Exchange<'a> {
 }
 
 /// A response whose head is known.
-struct Response<'e, 'a> {
-    exchange: &'e Exchange<'a>,
+struct Response<'e, 'a, D> {
+    exchange: &'e Exchange<'a, D>,
     lease: &'e Lease,
     stream: Stream,
     opening: Opening,
 }
 
-impl Response<'_, '_> {
+impl<D: Duplex> Response<'_, '_, D> {
     /// Sends the head in `out` and everything behind it.
     async fn relay(
         self,
@@ -441,7 +442,7 @@ impl Response<'_, '_> {
                     upload.refused |= uploaded.is_err();
                     client.timer.set(site.body_timeout);
                 }
-                let polled = download.poll(cx, &self.stream, answer, &client.stream);
+                let polled = download.poll(cx, &self.stream, answer, client.stream);
                 if download.moved != before {
                     client.timer.set(site.body_timeout);
                 }
@@ -501,17 +502,17 @@ impl Response<'_, '_> {
         let pool = worker.shard.buffers();
         let early = buffer.take();
         let tunnel = Tunnel {
-            client: &client.stream,
+            client: client.stream,
             endpoint: &self.stream,
             pool,
-            timer: &client.timer,
+            timer: client.timer,
             idle_timeout: site.tunnel_timeout,
         };
         let passed = tunnel.run(Some(early), Some(answer)).await;
         cell.received_bytes.add(passed.upstream_bytes);
         cell.sent_bytes.add(passed.downstream_bytes);
         if let Err(error) = passed.end {
-            tracing::debug!(peer = %client.peer, %error, "an upgraded connection was cut");
+            tracing::debug!(peer = %client.origin.peer, %error, "an upgraded connection was cut");
         }
         Fate::Abort
     }
@@ -557,7 +558,7 @@ impl Response<'_, '_> {
         cell.failures[Failure::UpstreamClosed.index()].increment();
         if let Some(suppressed) = worker.may_log() {
             tracing::warn!(
-                peer = %client.peer, endpoint = self.lease.endpoint().name(), %error, suppressed,
+                peer = %client.origin.peer, endpoint = self.lease.endpoint().name(), %error, suppressed,
                 "a response was cut off"
             );
         }

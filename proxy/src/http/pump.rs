@@ -5,9 +5,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bs9_net::{Buffer, Stream};
+use bs9_net::Buffer;
 
-use crate::http1::{BodyError, BodyReader};
+use crate::{
+    duplex::Duplex,
+    http1::{BodyError, BodyReader},
+};
 
 /// Reads taken before others get their turn.
 const BURST: usize = 16;
@@ -75,9 +78,9 @@ impl Pump {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &Stream,
+        from: &impl Duplex,
         buffer: &mut Buffer,
-        to: &Stream,
+        to: &impl Duplex,
     ) -> Poll<Result<(), PumpError>> {
         for _ in 0..BURST {
             let ready = self.admit(buffer)?;

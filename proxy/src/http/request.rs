@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{client::Client, failure::Failure};
+use super::{client::Origin, failure::Failure};
 use crate::{
     cluster::ShardCluster,
     http1::{
@@ -15,7 +15,7 @@ use crate::{
 
 /// What has to be remembered of a request once its head has been sent on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     pub(super) head_len: usize,
     pub(super) framing: BodyFraming,
     pub(super) version: Version,
@@ -28,7 +28,7 @@ pub(super) struct Facts {
 }
 
 /// What is to be done with a request.
-pub(super) enum Plan {
+pub(crate) enum Plan {
     /// Its head for the endpoint has been written.
     Forward { cluster: Rc<ShardCluster>, route: usize },
     /// Answered by the proxy; the number is the route's.
@@ -39,11 +39,11 @@ pub(super) enum Plan {
 /// endpoint into `out`. `None`: the head is not complete yet.
 ///
 /// Not async: what parsing needs on the stack never becomes part of a connection.
-pub(super) fn plan(
+pub(crate) fn plan(
     worker: &Worker,
     view: &View,
     site: &HttpSite,
-    client: &Client,
+    origin: &Origin,
     bytes: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<Option<(Facts, Plan)>, Failure> {
@@ -80,7 +80,7 @@ pub(super) fn plan(
         Action::Reply(_) => Plan::Reply { route },
         Action::Forward { targets, total_weight } => {
             let cluster = choose(worker, targets, *total_weight);
-            write_request_head(out, &head, &edits(site, client, &head));
+            write_request_head(out, &head, &edits(site, origin, &head));
             Plan::Forward { cluster: Rc::clone(&view.clusters[cluster]), route }
         }
     };
@@ -91,8 +91,8 @@ pub(super) fn plan(
 /// connection can go on after the 404.
 pub(super) const NO_ROUTE: usize = usize::MAX;
 
-fn edits<'a>(site: &HttpSite, client: &'a Client, head: &RequestHead<'a>) -> RequestEdits<'a> {
-    let address = client.address_text.as_str();
+fn edits<'a>(site: &HttpSite, origin: &'a Origin, head: &RequestHead<'a>) -> RequestEdits<'a> {
+    let address = origin.address_text.as_str();
     RequestEdits {
         forwarded_for: (!address.is_empty()).then_some(address),
         forwarded_proto: Some("http"),

@@ -1,0 +1,134 @@
+//! What carries bytes both ways: a socket, or something that is made to look like one.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bs9_net::{Buffer, BufferPool, Stream};
+
+/// Bytes both ways. Both directions can be used at once through a shared reference, each by one
+/// task at a time.
+pub(crate) trait Duplex {
+    /// Ready when a read may find something.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Reads into the buffer's free space, of which there must be some; 0 is the end.
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut Buffer) -> Poll<io::Result<usize>>;
+
+    /// Likewise, with a buffer that is taken from `buffers` when there is something to read
+    /// and none yet.
+    fn poll_read_pooled(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut Option<Buffer>,
+        buffers: &Rc<BufferPool>,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Writes once, as much as is taken.
+    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Likewise, gathering several slices.
+    fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Tells the peer that nothing more will be sent; reading goes on.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// The peer must not take what it got for all there was.
+    fn reset_on_close(&self);
+
+    /// [`poll_read`](Self::poll_read), awaited.
+    async fn read(&self, into: &mut Buffer) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, into)).await
+    }
+
+    /// Waits until a read may find something.
+    async fn readable(&self) {
+        poll_fn(|cx| self.poll_read_ready(cx)).await;
+    }
+
+    /// Writes all of `bytes`.
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Writes all of `head`, then all of `body`, together where that is possible.
+    async fn write_both(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        if body.is_empty() {
+            return self.write_all(head).await;
+        }
+        let mut written = 0;
+        while written < head.len() {
+            let slices = [IoSlice::new(&head[written..]), IoSlice::new(body)];
+            let count = poll_fn(|cx| self.poll_write_vectored(cx, &slices)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            written += count;
+        }
+        self.write_all(&body[written - head.len()..]).await
+    }
+}
+
+/// The methods that sockets have already.
+macro_rules! duplex {
+    ($stream:ty) => {
+        impl Duplex for $stream {
+            fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+                self.poll_read_ready(cx)
+            }
+
+            fn poll_read(
+                &self,
+                cx: &mut Context<'_>,
+                into: &mut Buffer,
+            ) -> Poll<io::Result<usize>> {
+                self.poll_read(cx, into)
+            }
+
+            fn poll_read_pooled(
+                &self,
+                cx: &mut Context<'_>,
+                into: &mut Option<Buffer>,
+                buffers: &Rc<BufferPool>,
+            ) -> Poll<io::Result<usize>> {
+                self.poll_read_pooled(cx, into, buffers)
+            }
+
+            fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.poll_write(cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                &self,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_write_vectored(cx, slices)
+            }
+
+            fn shutdown_write(&self) -> io::Result<()> {
+                self.shutdown_write()
+            }
+
+            fn reset_on_close(&self) {
+                self.reset_on_close();
+            }
+        }
+    };
+}
+
+duplex!(Stream);
