@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod host;
 mod listener;
+mod pipe;
 mod runtime;
 mod shard;
 mod snapshot;
@@ -31,6 +32,7 @@ pub use engine::{CompileContext, CompileError, Connection, ControlContext, Engin
 pub use error::{BindError, PrepareError, ReloadError, StartError};
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
 pub use listener::{ConnectionSlot, Listener, ListenerId};
+pub use pipe::{Pipe, PipePool};
 pub use runtime::{Runtime, spawn, yield_now};
 pub use shard::{OpenGuard, Shard, ShardMail};
 pub use snapshot::{Snapshot, SnapshotCell, SnapshotReader};

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    BufferPool, Engine, Listener, Runtime, ShardEngine, SnapshotCell, Timer, clock, runtime, time,
+    BufferPool, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock, runtime, time,
     timer::{Phase, Wheel},
 };
 
@@ -32,6 +32,7 @@ const MAX_FREE_BUFFERS: usize = 256;
 pub struct Shard {
     index: usize,
     buffers: Rc<BufferPool>,
+    pipes: Rc<PipePool>,
     wheel: Rc<Wheel>,
     snapshots: SnapshotCell,
     mail: ShardMail,
@@ -47,6 +48,11 @@ impl Shard {
     /// Its buffers.
     pub fn buffers(&self) -> &Rc<BufferPool> {
         &self.buffers
+    }
+
+    /// Its pipes.
+    pub fn pipes(&self) -> &Rc<PipePool> {
+        &self.pipes
     }
 
     /// A new timer; unset.
@@ -206,6 +212,7 @@ fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
         let shard = Rc::new(Shard {
             index: plan.index,
             buffers: BufferPool::new(plan.buffer_bytes, MAX_FREE_BUFFERS),
+            pipes: PipePool::new(),
             wheel: runtime::current_wheel(),
             snapshots: plan.snapshots,
             mail: plan.mail,

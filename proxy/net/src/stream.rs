@@ -316,6 +316,11 @@ impl Stream {
         self.registered.is_ready(Direction::Read)
     }
 
+    /// The direction was found exhausted.
+    pub(crate) fn clear(&self, direction: Direction) {
+        self.registered.clear(direction);
+    }
+
     /// Takes the socket off this shard, to be given to another one
     /// ([`from_socket`](Self::from_socket)).
     pub fn detach(self) -> OwnedFd {
