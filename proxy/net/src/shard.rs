@@ -17,7 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    BufferPool, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock, runtime, time,
+    BufferPool, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock,
+    runtime, time,
     timer::{Phase, Wheel},
 };
 
