@@ -89,7 +89,7 @@ pub(crate) struct Feeder {
 }
 
 /// The rows a connection has now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rows(Box<[Option<usize>]>);
 
 // === impl Feed ===

@@ -12,6 +12,7 @@ use serde::Serialize;
 mod csv;
 pub mod distribution;
 pub mod generator;
+mod html;
 pub mod parts;
 pub mod series;
 mod text;

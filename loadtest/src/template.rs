@@ -121,6 +121,16 @@ impl Template {
         &self.parts
     }
 
+    /// The text, when there is nothing to fill in.
+    pub(crate) fn fixed(&self) -> Option<Vec<u8>> {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.to_vec()),
+            Part::Value { .. } => None,
+        };
+        let texts: Option<Vec<_>> = self.parts.iter().map(text).collect();
+        texts.map(|texts| texts.concat())
+    }
+
     /// How long it is with these values, where none is encoded.
     pub(crate) fn len(&self, feeder: &Feeder, rows: &Rows) -> usize {
         let len = |part: &Part| match *part {

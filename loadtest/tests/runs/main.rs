@@ -5,9 +5,11 @@
 mod counts;
 mod echo;
 mod errors;
+mod html;
 mod pace;
 mod postgres_real;
 mod postgres_scripted;
+mod scenario;
 mod scripts;
 mod server;
 mod thresholds;
