@@ -16,8 +16,8 @@ pub(crate) mod request;
 use body::{Body, Taken};
 use head::Head;
 
-pub(crate) use request::Request;
 pub use request::RequestError;
+pub(crate) use request::{Parts, Request};
 
 /// Longest head of a response, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;

@@ -31,6 +31,7 @@ mod echo;
 pub mod failure;
 pub mod feed;
 mod http;
+mod http2;
 mod measure;
 mod mix;
 mod over_time;

@@ -18,6 +18,10 @@ use crate::{
 
 /// Most connections of a run.
 pub const MAX_CONNECTIONS: usize = 100_000;
+/// Most streams of a connection.
+pub const MAX_STREAMS: usize = 1_000;
+/// Most streams of all connections together.
+pub const MAX_LANES: usize = 1_000_000;
 /// Most threads of a run.
 pub const MAX_THREADS: usize = 1_024;
 /// Longest run, warm-up or timeout: a week.
@@ -61,6 +65,11 @@ pub struct Options {
     pub http: HttpOptions,
     /// For `https://` targets.
     pub tls: TlsOptions,
+    /// For `http://` and `https://` targets: HTTP/2, without asking whether the server speaks it
+    /// (`http://`) or insisting that it does (`https://`).
+    pub http2: bool,
+    /// For HTTP/2: requests at the same time on a connection; one unless given.
+    pub streams: Option<usize>,
     /// For `tcp://` targets: bytes of a payload.
     pub payload_bytes: Option<usize>,
     /// For `postgres://` targets: the query.
@@ -111,6 +120,12 @@ pub enum PlanError {
     /// A query that cannot be sent.
     #[error("a query holds no NUL characters and is not longer than 1 MiB")]
     Query,
+    /// Streams of a protocol that has none.
+    #[error("--streams is for HTTP/2; add --http2")]
+    StreamsWithoutHttp2,
+    /// Requests at the same time, each on a connection of its own.
+    #[error("--no-keepalive leaves no room for more than one stream on a connection")]
+    StreamsWithoutKeepAlive,
     /// A server that cannot be met over TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -193,6 +208,8 @@ impl Default for Options {
             thresholds: Vec::new(),
             http: HttpOptions::default(),
             tls: TlsOptions::default(),
+            http2: false,
+            streams: None,
             payload_bytes: None,
             query: None,
             query_mode: None,
@@ -209,6 +226,7 @@ impl Options {
         if self.requests == Some(0) {
             within("the number of requests", 0, 1, u64::MAX)?;
         }
+        self.check_streams()?;
         let tick = Duration::from_millis(1);
         if let Some(duration) = self.duration {
             within_duration("the duration", duration, tick)?;
@@ -223,6 +241,18 @@ impl Options {
         Ok(())
     }
 
+    fn check_streams(&self) -> Result<(), PlanError> {
+        let Some(streams) = self.streams else { return Ok(()) };
+        if !self.http2 {
+            return Err(PlanError::StreamsWithoutHttp2);
+        }
+        within("the number of streams", streams, 1, MAX_STREAMS)?;
+        if streams > 1 && !self.keep_alive {
+            return Err(PlanError::StreamsWithoutKeepAlive);
+        }
+        within("connections times streams", self.connections * streams, 1, MAX_LANES)
+    }
+
     /// An option that was given, though the target's protocol has no use for it.
     fn foreign(&self, service: &Service) -> Option<PlanError> {
         let http = [
@@ -231,6 +261,7 @@ impl Options {
             (self.http.body.is_some(), "--body"),
             (self.http.expect_status.is_some(), "--expect-status"),
             (self.http.expect_body.is_some(), "--expect-body"),
+            (self.http2, "--http2"),
         ];
         let tcp = [(self.payload_bytes.is_some(), "--payload-size")];
         let postgres = [(self.query.is_some(), "--query"), (self.query_mode.is_some(), "--mode")];

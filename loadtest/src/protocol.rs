@@ -83,6 +83,12 @@ pub(crate) trait Protocol: Clone + Send {
         None
     }
 
+    /// Multiplexed: the lane of a request that the server has not looked at, and that may be sent
+    /// again on another connection.
+    fn returned(&mut self, _session: &mut Self::Session) -> Option<usize> {
+        None
+    }
+
     /// Multiplexed: whether no further request may begin on this connection. It is closed when
     /// the last one that is under way has ended.
     fn is_draining(&self, _session: &Self::Session) -> bool {

@@ -22,8 +22,8 @@ use crate::{
     rate::{Arrivals, Schedule},
     report::{Evidence, Report},
     tally::{Count, Tally},
-    workload::Workload,
     worker::{Members, Opened, Order, Share, Worker},
+    workload::Workload,
 };
 
 /// Between telling the threads when to start and the start, so that all of them know in time.
@@ -96,6 +96,8 @@ pub fn run(
     match &plan.workload {
         Workload::Http(http) => site.drive(http, &mut watch),
         Workload::HttpTls(http) => site.drive(http, &mut watch),
+        Workload::Http2(http) => site.drive(http, &mut watch),
+        Workload::Http2Tls(http) => site.drive(http, &mut watch),
         Workload::Echo(echo) => site.drive(echo, &mut watch),
         Workload::Postgres(postgres) => site.drive(postgres, &mut watch),
     }

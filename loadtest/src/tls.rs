@@ -284,16 +284,15 @@ impl<P: Protocol> Protocol for Tls<P> {
         self.inner.completed(&mut session.inner)
     }
 
+    fn returned(&mut self, session: &mut Self::Session) -> Option<usize> {
+        self.inner.returned(&mut session.inner)
+    }
+
     fn is_draining(&self, session: &Self::Session) -> bool {
         self.inner.is_draining(&session.inner)
     }
 
-    fn abandon(
-        &mut self,
-        session: &mut Self::Session,
-        lane: usize,
-        out: &mut Vec<u8>,
-    ) -> Reuse {
+    fn abandon(&mut self, session: &mut Self::Session, lane: usize, out: &mut Vec<u8>) -> Reuse {
         let reuse = self.inner.abandon(&mut session.inner, lane, &mut session.plain);
         Self::close_up(session, out);
         reuse

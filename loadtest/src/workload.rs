@@ -6,6 +6,7 @@ use crate::{
     echo::Echo,
     feed::Feed,
     http::{Call, Http, Request},
+    http2::Http2,
     plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
     postgres::{Identity, Postgres},
     target::{Service, Target, Transport},
@@ -21,6 +22,8 @@ const MAX_QUERY_BYTES: usize = 1 << 20;
 pub(crate) enum Workload {
     Http(Http),
     HttpTls(Tls<Http>),
+    Http2(Http2),
+    Http2Tls(Tls<Http2>),
     Echo(Echo),
     Postgres(Postgres),
 }
@@ -71,9 +74,17 @@ impl Workload {
         feeds: Arc<[Feed]>,
     ) -> Result<Self, PlanError> {
         let agree = |protocol| Agreement::new(&target.host, &options.tls, Some(protocol));
-        Ok(match target.transport {
-            Transport::Plain => Self::Http(Http::new(calls, feeds)),
-            Transport::Tls => Self::HttpTls(Tls::new(agree(tls::HTTP1)?, Http::new(calls, feeds))),
+        let streams = options.streams.unwrap_or(1);
+        Ok(match (target.transport, options.http2) {
+            (Transport::Plain, false) => Self::Http(Http::new(calls, feeds)),
+            (Transport::Tls, false) => {
+                Self::HttpTls(Tls::new(agree(tls::HTTP1)?, Http::new(calls, feeds)))
+            }
+            (Transport::Plain, true) => Self::Http2(Http2::new(calls, feeds, "http", streams)?),
+            (Transport::Tls, true) => {
+                let http2 = Http2::new(calls, feeds, "https", streams)?;
+                Self::Http2Tls(Tls::new(agree(tls::HTTP2)?, http2))
+            }
         })
     }
 
@@ -82,6 +93,8 @@ impl Workload {
         match self {
             Self::Http(_) => "http/1.1",
             Self::HttpTls(_) => "http/1.1 over tls",
+            Self::Http2(_) => "http/2",
+            Self::Http2Tls(_) => "http/2 over tls",
             Self::Echo(_) => "tcp",
             Self::Postgres(_) => "postgresql",
         }

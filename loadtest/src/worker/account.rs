@@ -102,6 +102,22 @@ impl<P: Protocol> Worker<'_, P> {
         }
     }
 
+    /// The server has not looked at a request: it is sent again, once.
+    pub(super) fn give_back(&mut self, slot: usize, own: usize) {
+        let lane = self.lane(slot, own);
+        let carried = &mut self.lanes[lane];
+        if carried.state != LaneState::Begun {
+            return;
+        }
+        if std::mem::replace(&mut carried.was_returned, true) {
+            let outcome = Err(Failure::GoAway("it has not looked at it twice"));
+            let complete = Complete { lane: own, outcome, status: None, reuse: Reuse::Close };
+            return self.succeed(slot, complete);
+        }
+        carried.state = LaneState::Claimed;
+        self.connections[slot].under_way -= 1;
+    }
+
     /// A request failed. Its lane rests until it is told otherwise.
     fn lose(&mut self, lane: usize, failure: &Failure, now: Instant) {
         let carried = &mut self.lanes[lane];

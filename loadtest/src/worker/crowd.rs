@@ -16,7 +16,7 @@ use crate::course::Course;
 #[derive(Debug)]
 pub(super) struct Crowd {
     members: Members,
-    /// Connections that do nothing, by when that ends. Each is in here once at most.
+    /// Lanes that do nothing, by when that ends. Each is in here once at most.
     sleepers: BinaryHeap<Reverse<(Instant, usize)>>,
     timer: PreciseTimer,
     armed: Option<Instant>,
@@ -75,29 +75,26 @@ pub(super) enum Turn {
 // === impl Crowd ===
 
 impl Crowd {
-    pub(super) fn new(
-        members: Members,
-        connections: usize,
-        registry: &Registry,
-    ) -> io::Result<Self> {
+    pub(super) fn new(members: Members, lanes: usize, registry: &Registry) -> io::Result<Self> {
         Ok(Self {
             members,
-            sleepers: BinaryHeap::with_capacity(connections),
+            sleepers: BinaryHeap::with_capacity(lanes),
             timer: PreciseTimer::new(registry, TIMER)?,
             armed: None,
         })
     }
 
-    /// What this connection does `now`, when it first pauses for `pause`.
+    /// What a lane of the connection `slot` does `now`, when it first pauses for `pause`.
     pub(super) fn turn(
         &mut self,
+        lane: usize,
         slot: usize,
         start: Instant,
         now: Instant,
         pause: Duration,
     ) -> Turn {
         if !pause.is_zero() {
-            self.sleepers.push(Reverse((now + pause, slot)));
+            self.sleepers.push(Reverse((now + pause, lane)));
             return Turn::Pause;
         }
         let since = now.saturating_duration_since(start);
@@ -106,7 +103,7 @@ impl Crowd {
             Some(at) => {
                 // A level that is never reached for all a clock can tell.
                 if let Some(at) = start.checked_add(at) {
-                    self.sleepers.push(Reverse((at, slot)));
+                    self.sleepers.push(Reverse((at, lane)));
                 }
                 Turn::Leave
             }
@@ -114,13 +111,13 @@ impl Crowd {
         }
     }
 
-    /// A connection whose time has come.
+    /// A lane whose time has come.
     pub(super) fn wake(&mut self, now: Instant) -> Option<usize> {
         let Reverse((at, _)) = self.sleepers.peek()?;
         if *at > now {
             return None;
         }
-        self.sleepers.pop().map(|Reverse((_, slot))| slot)
+        self.sleepers.pop().map(|Reverse((_, lane))| lane)
     }
 
     /// Sets the timer for the next one. Says how long to wait at most when it is already due.
@@ -171,9 +168,9 @@ mod tests {
         let members = Members::new(Course::constant(3.0), 0, 1);
         let mut crowd = Crowd::new(members, 3, poll.registry()).unwrap();
         let start = Instant::now();
-        assert_eq!(crowd.turn(0, start, start, Duration::ZERO), Turn::Send);
-        assert_eq!(crowd.turn(1, start, start, 2 * SECOND), Turn::Pause);
-        assert_eq!(crowd.turn(2, start, start, SECOND), Turn::Pause);
+        assert_eq!(crowd.turn(0, 0, start, start, Duration::ZERO), Turn::Send);
+        assert_eq!(crowd.turn(1, 1, start, start, 2 * SECOND), Turn::Pause);
+        assert_eq!(crowd.turn(2, 2, start, start, SECOND), Turn::Pause);
         assert_eq!(crowd.arm(start).unwrap(), None);
         assert_eq!(crowd.wake(start), None);
         assert_eq!(crowd.arm(start + SECOND).unwrap(), Some(Duration::ZERO));

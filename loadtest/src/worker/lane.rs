@@ -8,6 +8,8 @@ pub(super) struct Lane {
     pub(super) state: LaneState,
     /// Which one of the mix its request is.
     pub(super) request: usize,
+    /// Whether it was sent once already, and returned unread.
+    pub(super) was_returned: bool,
     /// When the latency of its request began to count.
     pub(super) since: Instant,
     /// When its request was really sent.
@@ -31,6 +33,13 @@ pub(super) enum LaneState {
 
 impl Lane {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: LaneState::Free, request: 0, since: now, began: now, deadline: now }
+        Self {
+            state: LaneState::Free,
+            request: 0,
+            was_returned: false,
+            since: now,
+            began: now,
+            deadline: now,
+        }
     }
 }

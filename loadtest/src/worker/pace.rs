@@ -126,12 +126,12 @@ impl<P: Protocol> Worker<'_, P> {
         if self.is_over(now) {
             return;
         }
+        let slot = self.slot(lane);
         let Pace::Closed(crowd) = &mut self.pace else { return };
-        match crowd.turn(lane, start, now, pause) {
+        match crowd.turn(lane, slot, start, now, pause) {
             Turn::Send => self.claim(lane, now, now),
             Turn::Pause => {}
             Turn::Leave => {
-                let slot = self.slot(lane);
                 if self.connections[slot].is_idle() {
                     self.part(slot);
                 }
@@ -171,6 +171,7 @@ impl<P: Protocol> Worker<'_, P> {
         self.under_way += 1;
         let carried = &mut self.lanes[lane];
         (carried.state, carried.since) = (LaneState::Claimed, since);
+        carried.was_returned = false;
         carried.request = self.picker.pick();
         let slot = self.slot(lane);
         match &self.connections[slot] {

@@ -221,6 +221,10 @@ impl<P: Protocol> Worker<'_, P> {
                 return Reuse::Close;
             }
             connection.draining |= self.protocol.is_draining(&connection.session);
+            if let Some(own) = self.protocol.returned(&mut connection.session) {
+                self.give_back(slot, own);
+                continue;
+            }
             let Some(complete) = self.protocol.completed(&mut connection.session) else {
                 self.part_if_drained(slot);
                 self.open_if_wanted(slot, Instant::now());

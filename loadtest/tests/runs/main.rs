@@ -6,6 +6,8 @@ mod counts;
 mod echo;
 mod errors;
 mod html;
+mod http2;
+mod http2_server;
 mod pace;
 mod postgres_real;
 mod postgres_scripted;

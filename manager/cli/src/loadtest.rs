@@ -1,8 +1,9 @@
 //! `bs9 loadtest`: load on a server, and what it makes of it.
 
 use std::{
-    fs,
-    path::PathBuf,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use bs9_loadtest::{
-    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, StatusSet, Target,
+    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, StatusSet, Target,
     Threshold, TlsOptions,
     plan::HttpOptions,
     quantity::{parse_duration, parse_size},
@@ -34,16 +35,38 @@ Examples:
   bs9 loadtest http://127.0.0.1:8080/ --rate 20000 --warmup 2s
   bs9 loadtest http://127.0.0.1:8080/ --rate 100..5000 -d 1m a ramp
   bs9 loadtest http://127.0.0.1:8080/orders --body @order.json -H 'Content-Type: application/json'
+  bs9 loadtest https://127.0.0.1:8443/ --ca ca.pem --http2 --streams 32 -c 8
   bs9 loadtest http://127.0.0.1:8080/ --threshold 'p99 < 5ms' --threshold 'errors == 0'
   bs9 loadtest tcp://127.0.0.1:7000 --payload-size 4KiB      a server that echoes
   PGPASSWORD=secret bs9 loadtest postgres://app@127.0.0.1:6432/app --mode prepared
+  bs9 loadtest --scenario shop.toml --html report.html       stages, mixes, checks: a file says how
 
 Without --rate each connection sends its next request when the response is in; with it requests are
 due at their time, whatever the server does, and latency counts from then. Exit code 1 when a
-threshold is not kept or nothing succeeded, 6 when nothing could be reached. Other machines are only put under load with --allow-remote.";
+threshold is not kept or nothing succeeded, 5 when the scenario is invalid, 6 when nothing could be reached. Other machines are only put under load with --allow-remote.";
 
 /// Where the sample of `bs9 quickstart` listens.
 const SAMPLE: &str = "http://127.0.0.1:8080/";
+
+/// Flags whose place in a scenario is the file.
+const SAID_BY_SCENARIOS: [&str; 16] = [
+    "connections",
+    "duration",
+    "requests",
+    "rate",
+    "warmup",
+    "no_keepalive",
+    "timeout",
+    "connect_timeout",
+    "method",
+    "headers",
+    "body",
+    "expect_status",
+    "expect_body",
+    "payload_size",
+    "query",
+    "mode",
+];
 
 /// Where the load goes, how much, and what counts as good.
 #[derive(Debug, Args)]
@@ -53,6 +76,10 @@ pub(crate) struct Arguments {
     /// `bs9 quickstart` and `make run` listen].
     #[arg(value_name = "URL")]
     target: Option<Target>,
+    /// A file that says what is sent, how much of it and what has to be kept (docs/LOADTEST.md).
+    /// Its target is put under load, unless a URL is given.
+    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_SCENARIOS)]
+    scenario: Option<PathBuf>,
     /// Connections, over all threads.
     #[arg(long, short, default_value_t = 64, value_name = "COUNT")]
     connections: usize,
@@ -89,10 +116,19 @@ pub(crate) struct Arguments {
     /// Also write it second by second, as comma-separated values.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Also write it as a page for browsers, with charts.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     http: HttpArguments,
     #[command(flatten)]
     tls: TlsArguments,
+    /// http://, https://: HTTP/2, with prior knowledge or agreed on in the handshake.
+    #[arg(long)]
+    http2: bool,
+    /// HTTP/2: requests at the same time on each connection [default: 1].
+    #[arg(long, short = 'm', value_name = "COUNT")]
+    streams: Option<usize>,
     /// tcp://: bytes of a payload, such as 4KiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     payload_size: Option<usize>,
@@ -185,13 +221,14 @@ impl HttpArguments {
 
 impl Arguments {
     fn resolve(self) -> Result<Plan, Failure> {
+        if let Some(file) = self.scenario.clone() {
+            return self.resolve_scenario(&file);
+        }
         let mut target = match self.target {
             Some(target) => target,
             None => SAMPLE.parse().expect("the sample's address is a URL"),
         };
-        if let Ok(password) = std::env::var("PGPASSWORD") {
-            target.supply_password(&password);
-        }
+        supply_password(&mut target);
         let options = Options {
             connections: self.connections,
             threads: self.threads,
@@ -206,29 +243,84 @@ impl Arguments {
             thresholds: self.threshold,
             http: self.http.resolve()?,
             tls: self.tls.resolve(),
+            http2: self.http2,
+            streams: self.streams,
             payload_bytes: self.payload_size,
             query: self.query,
             query_mode: self.mode,
         };
-        Plan::new(target, options)
-            .map_err(|error: PlanError| Failure::new(Exit::Usage, error.to_string()))
+        Plan::new(target, options).map_err(no_plan)
+    }
+
+    /// What a scenario file asks for, and what only the command line can say.
+    fn resolve_scenario(self, file: &Path) -> Result<Plan, Failure> {
+        let mut scenario = Scenario::read(file, self.target).map_err(|error| {
+            terminal::remark(error.render(true));
+            Failure::silent(Exit::Config)
+        })?;
+        supply_password(scenario.target());
+        let options = &mut scenario.options;
+        options.threads = self.threads.or(options.threads);
+        options.allow_remote = self.allow_remote;
+        options.thresholds.extend(self.threshold);
+        options.tls = self.tls.resolve();
+        scenario.plan().map_err(no_plan)
     }
 }
 
+fn supply_password(target: &mut Target) {
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        target.supply_password(&password);
+    }
+}
+
+fn no_plan(error: PlanError) -> Failure {
+    Failure::new(Exit::Usage, error.to_string())
+}
+
+/// The files a report is written to besides the terminal.
+struct Files {
+    csv: Option<PathBuf>,
+    html: Option<PathBuf>,
+}
+
+impl Files {
+    /// Whether they can be written, before anything is measured.
+    fn check(&self) -> Result<(), Failure> {
+        for file in [&self.csv, &self.html].into_iter().flatten() {
+            let opened = File::options().append(true).create(true).open(file);
+            opened.map_err(|error| cannot_write(file, error))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, report: &Report) -> Result<(), Failure> {
+        let write = |file: &Option<PathBuf>, text: &dyn Fn() -> String| match file {
+            Some(file) => fs::write(file, text()).map_err(|error| cannot_write(file, error)),
+            None => Ok(()),
+        };
+        write(&self.csv, &|| report.to_csv())?;
+        write(&self.html, &|| report.to_html())
+    }
+}
+
+fn cannot_write(file: &Path, error: io::Error) -> Failure {
+    Failure::io(format!("cannot write {}", file.display()), error)
+}
+
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let csv = arguments.csv.clone();
-    let aim = if arguments.target.is_some() { Aim::Given } else { Aim::Sample };
+    let files = Files { csv: arguments.csv.clone(), html: arguments.html.clone() };
+    let given = arguments.target.is_some() || arguments.scenario.is_some();
+    let aim = if given { Aim::Given } else { Aim::Sample };
     let plan = arguments.resolve()?;
+    files.check()?;
     limits::raise_open_files();
     let stop = stop_on_signal();
     let line = ProgressLine::new(&plan);
     let result = bs9_loadtest::run(&plan, &stop, |progress| line.show(progress));
     line.clear();
     let report = result.map_err(|error| not_measured(error, aim))?;
-    if let Some(file) = csv {
-        fs::write(&file, report.to_csv())
-            .map_err(|error| Failure::io(format!("cannot write {}", file.display()), error))?;
-    }
+    files.write(&report)?;
     show(&report, global)?;
     if report.passed { Ok(()) } else { Err(Failure::silent(Exit::Error)) }
 }
