@@ -107,8 +107,7 @@ fn throughput(report: &Report) -> Option<Figure> {
         legend.push(key("bad", "failed"));
     }
     if report.asked_per_second.is_some() {
-        let asked = series.iter().map(|second| Some((middle(second), second.asked_per_second?)));
-        chart.line("asked", asked);
+        chart.line("asked", asked(report).into_iter().map(Some));
         legend.push(key("asked", "asked for"));
     }
     mark_stages(&mut chart, report);
@@ -123,6 +122,21 @@ fn throughput(report: &Report) -> Option<Figure> {
         legend,
         svg: chart.into_svg("requests a second over time"),
     })
+}
+
+/// The rate that was asked for, from corner to corner.
+fn asked(report: &Report) -> Vec<(f64, f64)> {
+    let whole = report.asked_per_second.map(|rates| (report.elapsed_seconds, rates));
+    let stages = report.stages.iter().filter_map(|s| Some((s.seconds, s.asked_per_second?)));
+    let stages: Vec<_> =
+        if report.stages.is_empty() { whole.into_iter().collect() } else { stages.collect() };
+    let mut begins = 0.0;
+    let corners = stages.into_iter().flat_map(|(seconds, [from, to])| {
+        let corners = [(begins, from), (begins + seconds, to)];
+        begins += seconds;
+        corners
+    });
+    corners.collect()
 }
 
 /// The lines of latency over time: colour, name, and which value.
