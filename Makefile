@@ -3,12 +3,15 @@
 
 CARGO     ?= cargo
 BENCH     ?=
+ONLY      ?=
+SOAK      ?=
+SCALE     ?=
 LOAD      ?=
 GUARD     ?=
 FUZZ_RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test lint bench guard load fuzz
+.PHONY: help deps run test lint bench guard soak scale load fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,16 +37,26 @@ lint: ## formatting, clippy, licences and sources of dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) deny check bans licenses sources
 
-bench: ## measure bs9 beside its peers (BENCH="--only pool-simple --json out.json")
+bench: ## measure bs9 beside its peers (ONLY=http-keepalive for a row, BENCH="--json out.json")
 	@.ci/deps build run bench
-	$(CARGO) build --release --bin bs9 --bin bs9-bench
+	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
 	$(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml
-	target/release/bs9-bench $(BENCH)
+	target/release/bs9-bench $(ONLY:%=--only %) $(BENCH)
 
-guard: ## instruction counts of the hot paths against bench/baseline.json (GUARD=--update)
+guard: ## instructions and allocations of the hot paths against bench/baseline.json (GUARD=--update)
 	@.ci/deps build guard
-	$(CARGO) build --release --locked --bin bs9-guard
-	target/release/bs9-guard $(GUARD)
+	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
+	target/release/bs9-bench guard $(GUARD)
+
+soak: ## three minutes of everything at once: nothing may grow (SOAK="--seconds 3600")
+	@.ci/deps build run
+	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
+	target/release/bs9-bench soak $(SOAK)
+
+scale: ## what a request costs as routes, endpoints, connections, shards grow (SCALE="--json out.json")
+	@.ci/deps build guard
+	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
+	target/release/bs9-bench scale $(SCALE)
 
 load: ## put load on a running `make run` (LOAD="…" is passed to bs9 loadtest)
 	@.ci/deps build

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::contender::Contender;
 
@@ -47,11 +47,11 @@ pub(crate) struct Arguments {
     pub(crate) peers_only: bool,
 
     /// Use another program for a contender, such as `pgbouncer=/opt/pgbouncer/bin/pgbouncer`.
-    #[arg(long, value_name = "NAME=PATH", value_parser = parse_binary)]
+    #[arg(long, global = true, value_name = "NAME=PATH", value_parser = parse_binary)]
     pub(crate) binary: Vec<(Contender, PathBuf)>,
 
     /// Keep the folder with configurations and logs, and say where it is.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) keep: bool,
 }
 
@@ -60,6 +60,35 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// List the rows.
     Rows,
+    /// Draw the ratios of a run as SVG.
+    Chart {
+        /// What --json wrote.
+        figures: PathBuf,
+
+        /// Where the picture goes; absent: to standard output.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Compare instructions and allocations of the hot paths with a baseline.
+    ///
+    /// Exits with 1 when an operation takes over 3 % more instructions than the baseline
+    /// says, or allocates once more.
+    Guard(GuardArguments),
+    /// Find out what a request costs as routes, clusters, endpoints, connections and shards grow.
+    Scale(ScaleArguments),
+    /// Do everything at once for a while, and watch that nothing grows.
+    ///
+    /// Exits with 1 when memory, descriptors or threads grow beyond what is allowed, or a
+    /// request failed that nothing excuses.
+    Soak(SoakArguments),
+    /// Do the work of one of the guard's cases, for callgrind to count.
+    #[command(hide = true)]
+    GuardCase {
+        /// Its name.
+        case: String,
+        /// How often its operation is done.
+        times: u32,
+    },
     /// Answer every HTTP request with the same body (the backend of the HTTP rows).
     Origin {
         /// Where to listen.
@@ -84,6 +113,51 @@ pub(crate) enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
         seconds: u32,
     },
+}
+
+/// What is guarded.
+#[derive(Debug, Args)]
+pub(crate) struct GuardArguments {
+    /// Where the baseline is.
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline.json"))]
+    pub(crate) baseline: PathBuf,
+
+    /// Write what is counted to the baseline instead of comparing.
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+/// How far a study goes, and where it goes to.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    /// The most of anything.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) most: usize,
+
+    /// Also write every point to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Also write table and conclusions as Markdown to this file: between its lines
+    /// `<!-- scale: begin -->` and `<!-- scale: end -->` where it has them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+
+    /// Also draw it to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+/// How long, and where it goes to.
+#[derive(Debug, Args)]
+pub(crate) struct SoakArguments {
+    /// Seconds of work; at most a day.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u32).range(4..=86_400))]
+    pub(crate) seconds: u32,
+
+    /// Also write every sample to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 fn parse_binary(text: &str) -> Result<(Contender, PathBuf), String> {

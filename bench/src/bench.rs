@@ -70,7 +70,6 @@ impl Bench {
             measured: Duration::from_secs(arguments.seconds.into()),
             warmup: Duration::from_secs(arguments.warmup_seconds.into()),
         };
-        bench.say_who_is_missing()?;
         if arguments.keep {
             writeln!(std::io::stderr(), "keeping {}", bench.dir.path().display())?;
         }
@@ -90,7 +89,8 @@ impl Bench {
         }
     }
 
-    fn say_who_is_missing(&self) -> anyhow::Result<()> {
+    /// Names on stderr who takes no part.
+    pub(crate) fn say_who_is_missing(&self) -> anyhow::Result<()> {
         for (contender, why) in &self.missing {
             writeln!(std::io::stderr(), "missing: {}: {why}", contender.name())?;
         }

@@ -73,7 +73,7 @@ impl HttpService {
     }
 
     /// Writes the contender's configuration.
-    fn configure(
+    pub(crate) fn configure(
         &self,
         bench: &Bench,
         contender: Contender,

@@ -18,12 +18,20 @@
 //! - [`support`]: whether this build of bs9 can do a row's work at all.
 //! - [`statistics`], [`report`]: medians, ratios; the tables and the JSON file.
 //! - [`origin`], [`postgres`]: the backends; [`certificate`]: what TLS rows need.
+//! - [`guard`], [`scale`], [`soak`]: what else is watched, each with its subcommand;
+//!   [`callgrind`] counts for the first two, [`fit`] finds the curve behind points.
+//! - [`document`], [`chart`], [`svg`]: where results go, and how they are drawn.
 //! - [`http_client`], [`tls_client`], [`postgres_client`]: for probes and idle connections.
 
 mod arguments;
 mod bench;
+mod callgrind;
 mod certificate;
+mod chart;
 mod contender;
+mod document;
+mod fit;
+mod guard;
 mod http_client;
 mod http_service;
 mod idle;
@@ -40,8 +48,11 @@ mod report;
 mod rounds;
 mod row;
 mod run_dir;
+mod scale;
+mod soak;
 mod statistics;
 mod support;
+mod svg;
 mod syscalls;
 mod template;
 mod tls_client;
@@ -51,7 +62,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Parser;
 
 use crate::arguments::{Arguments, Command};
@@ -76,42 +86,50 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    match arguments.command {
-        Some(Command::Origin { listen, body_bytes }) => {
-            origin::serve(listen, body_bytes as usize)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(Command::Handshakes { target, connections, seconds }) => {
-            load::handshakes::work(
-                target,
-                connections.into(),
-                Duration::from_secs(seconds.into()),
-            )?;
-            return Ok(ExitCode::SUCCESS);
-        }
+    let mut out = std::io::stdout();
+    match &arguments.command {
+        None => return compare(&Bench::set_up(arguments)?, arguments),
+        Some(Command::Guard(guard)) => return guard::run(&Bench::set_up(arguments)?, guard),
+        Some(Command::Scale(scale)) => return scale::run(&Bench::set_up(arguments)?, scale),
+        Some(Command::Soak(soak)) => return soak::run(&Bench::set_up(arguments)?, soak),
         Some(Command::Rows) => {
             for row in row::all() {
-                writeln!(std::io::stdout(), "{:<16} {}", row.name, row.about)?;
+                writeln!(out, "{:<16} {}", row.name, row.about)?;
             }
-            return Ok(ExitCode::SUCCESS);
         }
-        None => {}
+        Some(Command::Chart { figures, svg }) => match svg {
+            Some(path) => document::write(path, &chart::draw(figures)?)?,
+            None => write!(out, "{}", chart::draw(figures)?)?,
+        },
+        Some(Command::GuardCase { case, times }) => guard::case::Case::named(case)?.run(*times),
+        Some(Command::Origin { listen, body_bytes }) => {
+            origin::serve(*listen, *body_bytes as usize)?;
+        }
+        Some(Command::Handshakes { target, connections, seconds }) => {
+            let length = Duration::from_secs((*seconds).into());
+            load::handshakes::work(*target, (*connections).into(), length)?;
+        }
     }
+    Ok(ExitCode::SUCCESS)
+}
 
-    let bench = Bench::set_up(arguments)?;
-    let mut report = Report::begin(&bench);
+/// Measures bs9 beside its peers, row by row.
+fn compare(bench: &Bench, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    bench.say_who_is_missing()?;
+    let mut out = std::io::stdout();
+    let mut report = Report::begin(bench);
     for row in row::select(&arguments.only)? {
-        let result = rounds::run(&bench, row)?;
-        writeln!(std::io::stdout(), "{}", result.table())?;
+        let result = rounds::run(bench, row)?;
+        writeln!(out, "{}", result.table())?;
         report.rows.push(result);
     }
     report.finish();
-    writeln!(std::io::stdout(), "{}", report.footer())?;
+    writeln!(out, "{}", report.footer())?;
     if let Some(path) = &arguments.json {
-        report.write(path).with_context(|| format!("writing {}", path.display()))?;
+        document::write_json(path, &report)?;
     }
     if let Some(path) = &arguments.markdown {
-        report.write_markdown(path).with_context(|| format!("writing {}", path.display()))?;
+        document::place(path, report::PLACE, &report.markdown())?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

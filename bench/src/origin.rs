@@ -3,7 +3,7 @@
 //! run. It reads heads only: requests must have no body.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, ensure};
 use mio::net::{TcpListener, TcpStream};
@@ -46,13 +46,29 @@ struct Connection {
 /// Starts an origin with bodies of this size, and waits until it accepts.
 pub(crate) fn start(bench: &Bench, body_bytes: usize) -> anyhow::Result<(SocketAddr, Process)> {
     let address = free_address()?;
+    start_at(bench, address, body_bytes).map(|process| (address, process))
+}
+
+/// Starts one with small bodies that answers at every address of this machine.
+pub(crate) fn start_for_all_addresses(bench: &Bench) -> anyhow::Result<(SocketAddr, Process)> {
+    let address = free_address()?;
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    start_at(bench, everywhere, SMALL_BODY_BYTES).map(|process| (address, process))
+}
+
+/// Starts one at this address, and waits until it accepts.
+pub(crate) fn start_at(
+    bench: &Bench,
+    listen: SocketAddr,
+    body_bytes: usize,
+) -> anyhow::Result<Process> {
     let own = std::env::current_exe().context("finding the path of this program")?;
     let mut process = Launch::load(bench, "origin", &own)
-        .arguments(["origin", "--listen", &address.to_string()])
+        .arguments(["origin", "--listen", &listen.to_string()])
         .arguments(["--body-bytes", &body_bytes.to_string()])
         .start(bench)?;
-    process.wait_until_it_accepts(address)?;
-    Ok((address, process))
+    process.wait_until_it_accepts(listen)?;
+    Ok(process)
 }
 
 /// Makes sure that `answer` is the origin's.

@@ -44,7 +44,7 @@ impl PoolService {
     }
 
     /// Writes the contender's configuration.
-    fn configure(
+    pub(crate) fn configure(
         &self,
         bench: &Bench,
         contender: Contender,

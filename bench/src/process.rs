@@ -233,6 +233,10 @@ impl Process {
             .with_context(|| format!("reading the memory of {}", self.name))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The program and its descendants.
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         accounting::family_pids(self.child.id())

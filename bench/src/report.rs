@@ -4,10 +4,6 @@ mod cells;
 mod markdown;
 mod table;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::bench::Bench;
@@ -19,6 +15,8 @@ use crate::row::Row;
 use crate::statistics::Spread;
 use crate::syscalls::Syscalls;
 
+/// Where a document has its place for the tables.
+pub(crate) const PLACE: &str = "results";
 /// Counts up when a field changes its meaning or goes away.
 const SCHEMA: u32 = 3;
 
@@ -58,6 +56,7 @@ pub(crate) struct RowResult {
 pub(crate) struct Limit {
     most: f64,
     /// None when bs9 failed or saw errors.
+    value: Option<Spread>,
     verdict: Option<Verdict>,
 }
 
@@ -113,24 +112,6 @@ impl Report {
     /// Whether every contender that ran did so without a failure or an error.
     pub(crate) fn is_clean(&self) -> bool {
         self.rows.iter().flat_map(|row| &row.contenders).all(ContenderResult::is_clean)
-    }
-
-    /// Writes everything as JSON.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let mut file = File::create(path)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        Ok(writeln!(file)?)
-    }
-
-    /// Writes the tables as Markdown: in the place a file has for them, else as
-    /// the whole file.
-    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
-        let before = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e.into()),
-        };
-        Ok(fs::write(path, markdown::placed(&before, &self.markdown())?)?)
     }
 }
 
@@ -210,7 +191,8 @@ impl ContenderResult {
 
     fn within(&self, most: f64) -> Limit {
         let reached = self.value().filter(|_| self.is_clean());
-        Limit { most, verdict: reached.map(|value| Goal::at_most(most).verdict(value.median)) }
+        let verdict = reached.map(|value| Goal::at_most(most).verdict(value.median));
+        Limit { most, value: reached, verdict }
     }
 }
 

@@ -9,14 +9,14 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::callgrind;
+use crate::callgrind::{self, Cost};
 
 /// Counts up when a field changes its meaning or goes away.
-const SCHEMA: u32 = 1;
-/// How much an operation may get dearer.
+const SCHEMA: u32 = 2;
+/// How many more instructions an operation may take. Of allocations, none.
 const TOLERANCE: f64 = 0.03;
 
-/// Instructions of one operation, by case, and where they were counted.
+/// What one operation costs, by case, and where it was counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     schema: u32,
@@ -25,15 +25,15 @@ pub(crate) struct Baseline {
     valgrind: String,
     /// Some functions of libc and memchr are chosen by what the processor can do.
     target: String,
-    instructions: BTreeMap<String, f64>,
+    costs: BTreeMap<String, Cost>,
 }
 
 /// One case, before and now.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     case: String,
-    before: Option<f64>,
-    now: Option<f64>,
+    before: Option<Cost>,
+    now: Option<Cost>,
 }
 
 // === impl Baseline ===
@@ -46,7 +46,7 @@ impl Baseline {
             rustc: rustc(),
             valgrind: callgrind::version()?,
             target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-            instructions: BTreeMap::new(),
+            costs: BTreeMap::new(),
         })
     }
 
@@ -64,21 +64,24 @@ impl Baseline {
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Notes a count, to a tenth of an instruction.
-    pub(crate) fn set(&mut self, case: &str, instructions: f64) {
-        self.instructions.insert(case.to_owned(), (instructions * 10.0).round() / 10.0);
+    /// Notes a cost, to a tenth: what comes once in many operations, such as the tick of
+    /// a clock, is not theirs.
+    pub(crate) fn set(&mut self, case: &str, cost: Cost) {
+        let tenths = |count: f64| (count * 10.0).round() / 10.0;
+        let cost =
+            Cost { instructions: tenths(cost.instructions), allocations: tenths(cost.allocations) };
+        self.costs.insert(case.to_owned(), cost);
     }
 
     /// Every case that either side has.
     pub(crate) fn compare(&self, now: &Self) -> Vec<Change> {
-        let mut cases: Vec<&String> =
-            self.instructions.keys().chain(now.instructions.keys()).collect();
+        let mut cases: Vec<&String> = self.costs.keys().chain(now.costs.keys()).collect();
         cases.sort();
         cases.dedup();
         let change = |case: &String| Change {
             case: case.clone(),
-            before: self.instructions.get(case).copied(),
-            now: now.instructions.get(case).copied(),
+            before: self.costs.get(case).copied(),
+            now: now.costs.get(case).copied(),
         };
         cases.into_iter().map(change).collect()
     }
@@ -101,8 +104,11 @@ impl Baseline {
 
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (case, count) in &self.instructions {
-            writeln!(f, "{case:<24} {count:>12.1}")?;
+        for (case, Cost { instructions, allocations }) in &self.costs {
+            writeln!(
+                f,
+                "{case:<24} {instructions:>12.1} instructions {allocations:>6.1} allocations"
+            )?;
         }
         write!(f, "{}, {}, {}", self.rustc, self.valgrind, self.target)
     }
@@ -122,33 +128,45 @@ fn rustc() -> String {
 impl Change {
     /// Dearer than may be, or not comparable at all.
     pub(crate) fn is_worse(&self) -> bool {
-        self.growth().is_none_or(|growth| growth > TOLERANCE)
+        self.verdict().1
     }
 
-    fn growth(&self) -> Option<f64> {
-        Some(self.now? / self.before? - 1.0)
+    /// What to say, and whether it is worse.
+    fn verdict(&self) -> (&'static str, bool) {
+        let (before, now) = match (self.before, self.now) {
+            (Some(before), Some(now)) => (before, now),
+            (_, None) => return ("gone", true),
+            (None, _) => return ("not in the baseline", true),
+        };
+        let growth = now.instructions / before.instructions - 1.0;
+        if now.allocations > before.allocations {
+            ("worse: it allocates more", true)
+        } else if growth > TOLERANCE {
+            ("worse", true)
+        } else if growth < -TOLERANCE || now.allocations < before.allocations {
+            ("better: update the baseline", false)
+        } else {
+            ("", false)
+        }
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown =
-            |count: Option<f64>| count.map_or_else(|| "–".to_owned(), |n| format!("{n:.1}"));
-        write!(f, "{:<24} {:>12} {:>12}", self.case, shown(self.before), shown(self.now))?;
-        match self.growth() {
-            None if self.now.is_none() => write!(f, "   gone"),
-            None => write!(f, "   not in the baseline"),
-            Some(growth) => {
-                write!(f, " {:>+8.2} %", growth * 100.0)?;
-                if growth > TOLERANCE {
-                    write!(f, "   worse")
-                } else if growth < -TOLERANCE {
-                    write!(f, "   better: update the baseline")
-                } else {
-                    Ok(())
-                }
-            }
-        }
+        let shown = |count: Option<f64>| count.map_or_else(|| "–".into(), |n| format!("{n:.1}"));
+        let instructions = [self.before, self.now].map(|cost| shown(cost.map(|c| c.instructions)));
+        let allocations = [self.before, self.now].map(|cost| shown(cost.map(|c| c.allocations)));
+        let growth = self.now.zip(self.before).map_or_else(String::new, |(now, before)| {
+            format!("{:+.2} %", (now.instructions / before.instructions - 1.0) * 100.0)
+        });
+        let [before, now] = instructions;
+        let [allocated, allocates] = allocations;
+        write!(
+            f,
+            "{:<24} {before:>12} {now:>12} {growth:>9}   allocations {allocated:>5} {allocates:>5}   {}",
+            self.case,
+            self.verdict().0
+        )
     }
 }
 
@@ -156,15 +174,19 @@ impl fmt::Display for Change {
 mod tests {
     use super::*;
 
+    fn cost(instructions: f64, allocations: f64) -> Cost {
+        Cost { instructions, allocations }
+    }
+
     fn baseline(counts: &[(&str, f64)]) -> Baseline {
         let mut baseline = Baseline {
             schema: SCHEMA,
             rustc: "rustc 1".into(),
             valgrind: "valgrind 3".into(),
             target: "x".into(),
-            instructions: BTreeMap::new(),
+            costs: BTreeMap::new(),
         };
-        counts.iter().for_each(|(case, count)| baseline.set(case, *count));
+        counts.iter().for_each(|(case, count)| baseline.set(case, cost(*count, 1.0)));
         baseline
     }
 
@@ -174,6 +196,19 @@ mod tests {
         let now = baseline(&[("a", 102.9), ("b", 103.1), ("c", 50.0)]);
         let worse: Vec<_> = before.compare(&now).iter().map(Change::is_worse).collect();
         assert_eq!(worse, [false, true, false]);
+    }
+
+    #[test]
+    fn one_more_allocation_is_worse_and_a_stray_one_is_not() {
+        let mut before = baseline(&[]);
+        before.set("a", cost(100.0, 0.0));
+        let with = |allocations| {
+            let mut now = baseline(&[]);
+            now.set("a", cost(100.0, allocations));
+            before.compare(&now)[0].is_worse()
+        };
+        assert!(with(1.0) && with(0.1));
+        assert!(!with(0.04) && !with(0.0));
     }
 
     #[test]

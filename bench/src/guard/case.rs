@@ -1,19 +1,23 @@
 //! The operations whose instructions are counted.
 //!
-//! A case prepares what it needs, then does its operation [`TIMES`] times in
-//! [`counted`], whose cost callgrind collects. Each operation begins and ends
-//! in the same state, as one in a long-running process does.
+//! A case prepares what it needs, then does its operation so many times in
+//! [`counted`], whose cost callgrind collects. Each operation begins and ends in
+//! the same state, as one in a long-running process does.
 
 mod http;
 mod route;
 mod wire;
 
+use std::hint::black_box;
+
 use anyhow::Context;
 
-/// How often the operation is done while it is counted.
-pub(crate) const TIMES: u32 = 1_000;
-/// And before: buffers have grown to their size then.
+/// How often the operation is done before it is counted: buffers have grown to their
+/// size then.
 const WARMUP_TIMES: u32 = 10;
+
+/// The name of a case that allocates once, to see that allocations are seen.
+pub(crate) const CONTROL: &str = "control";
 
 /// A named operation.
 pub(crate) struct Case {
@@ -38,25 +42,30 @@ impl Case {
     }
 
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        let control = Self {
+            name: CONTROL,
+            prepare: || Box::new(|| drop(black_box(Box::new(black_box(7u64))))),
+        };
         Self::all()
             .into_iter()
+            .chain([control])
             .find(|case| case.name == name)
             .with_context(|| format!("no case {name:?}"))
     }
 
-    /// Does the operation as often as it takes.
-    pub(crate) fn run(&self) {
+    /// Does the operation so many times, after a warm-up.
+    pub(crate) fn run(&self, times: u32) {
         let mut operation = (self.prepare)();
         (0..WARMUP_TIMES).for_each(|_| operation());
-        counted(&mut operation);
+        counted(&mut operation, times);
     }
 }
 
 /// What callgrind collects. A function of its own, and of one type, so that it
 /// can be named.
 #[inline(never)]
-fn counted(operation: &mut dyn FnMut()) {
-    for _ in 0..TIMES {
+fn counted(operation: &mut dyn FnMut(), times: u32) {
+    for _ in 0..times {
         operation();
     }
 }
@@ -72,7 +81,7 @@ mod tests {
         let names: BTreeSet<_> = Case::all().iter().map(|case| case.name).collect();
         assert_eq!(names.len(), Case::all().len());
         for name in names {
-            Case::named(name).unwrap().run();
+            Case::named(name).unwrap().run(5);
         }
         assert!(Case::named("none").is_err());
     }

@@ -1,0 +1,46 @@
+//! Whole cycles through bs9: from the client's bytes to the endpoint or server, and
+//! back. The kernel's part is not counted.
+
+use crate::bench::Bench;
+use crate::callgrind::{Cost, Instrumented};
+use crate::contender::Contender;
+use crate::http_client::HttpClient;
+use crate::http_service::{Carry, HttpService};
+use crate::load::pgbench::Queries;
+use crate::load::wrk::Wrk;
+use crate::origin;
+use crate::pool_service::PoolService;
+use crate::postgres_client::PostgresClient;
+use crate::run_dir::free_address;
+
+const WARMUP_TIMES: u32 = 200;
+const TIMES: u32 = 2_000;
+
+/// A request on a kept connection, answered from one.
+pub(super) fn request(bench: &Bench) -> anyhow::Result<Cost> {
+    let service = HttpService::start(bench, Carry::SmallHttp, Wrk::keep_alive(1))?;
+    let address = free_address()?;
+    let config = service.configure(bench, Contender::Bs9, address)?;
+    let mut bs9 = Instrumented::start(bench, &config, address)?;
+    let mut client = HttpClient::connect(address)?;
+    let ask = || origin::check(&client.get("/")?, origin::SMALL_BODY_BYTES);
+    per_time(&mut bs9, ask)
+}
+
+/// A simple query of a client that holds no server connection between two.
+pub(super) fn query(bench: &Bench) -> anyhow::Result<Cost> {
+    let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
+    let address = free_address()?;
+    let config = service.configure(bench, Contender::Bs9, address)?;
+    let mut bs9 = Instrumented::start(bench, &config, address)?;
+    let mut client = PostgresClient::connect(address)?;
+    per_time(&mut bs9, || client.query("SELECT 1"))
+}
+
+fn per_time(
+    bs9: &mut Instrumented,
+    mut work: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Cost> {
+    (0..WARMUP_TIMES).try_for_each(|_| work())?;
+    Ok(bs9.count(|| (0..TIMES).try_for_each(|_| work()))?.over(TIMES))
+}

@@ -1,0 +1,85 @@
+//! The scale study: what a request costs bs9 as a configuration, the number of
+//! connections or of shards grows, in instructions of its own code.
+//!
+//! - [`dimension`]: what grows, and bs9 with so much of it.
+//! - [`conclusion`]: the fitted curves, as a table, as words and as a picture.
+
+mod conclusion;
+mod dimension;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::arguments::ScaleArguments;
+use crate::bench::Bench;
+use crate::document;
+use crate::fit::Curve;
+use crate::machine::Machine;
+use crate::origin;
+use dimension::Dimension;
+
+/// Where a document has its place for the study.
+const PLACE: &str = "scale";
+
+/// All dimensions.
+#[derive(Debug, Serialize)]
+pub(crate) struct Study {
+    machine: Machine,
+    bs9: String,
+    series: Vec<Series>,
+}
+
+/// One dimension: what a request cost at each size.
+#[derive(Debug, Serialize)]
+pub(crate) struct Series {
+    name: &'static str,
+    about: &'static str,
+    /// Size, and instructions of a request.
+    points: Vec<(f64, f64)>,
+    curve: Curve,
+}
+
+/// Counts at every size of every dimension, and writes what comes of it.
+pub(crate) fn run(bench: &Bench, arguments: &ScaleArguments) -> anyhow::Result<ExitCode> {
+    let bs9 = bench.own_bs9()?;
+    let (origin, _process) = origin::start_for_all_addresses(bench)?;
+    let mut series = Vec::new();
+    for dimension in Dimension::ALL {
+        let mut points = Vec::new();
+        for size in dimension.sizes(arguments.most) {
+            if std::io::stderr().is_terminal() {
+                write!(std::io::stderr(), "\r\x1b[K{}: {size}", dimension.name())?;
+            }
+            let cost = dimension
+                .count(bench, origin, size)
+                .with_context(|| format!("with {size} {}", dimension.name()))?;
+            points.push((size as f64, cost.instructions));
+        }
+        let curve = Curve::through(&points).context("a study needs two sizes at least")?;
+        let (name, about) = (dimension.name(), dimension.about());
+        series.push(Series { name, about, points, curve });
+    }
+    if std::io::stderr().is_terminal() {
+        write!(std::io::stderr(), "\r\x1b[K")?;
+    }
+    let version = crate::contender::version_of(&bs9, "--version")?;
+    let study = Study { machine: bench.machine.clone(), bs9: version, series };
+
+    writeln!(std::io::stdout(), "{}", study.table())?;
+    for sentence in study.conclusions() {
+        writeln!(std::io::stdout(), "{sentence}")?;
+    }
+    if let Some(path) = &arguments.json {
+        document::write_json(path, &study)?;
+    }
+    if let Some(path) = &arguments.markdown {
+        document::place(path, PLACE, &study.markdown())?;
+    }
+    if let Some(path) = &arguments.svg {
+        document::write(path, &study.svg())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

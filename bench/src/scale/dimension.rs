@@ -1,0 +1,202 @@
+//! What grows in the study, and bs9 with so much of it.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use crate::bench::Bench;
+use crate::callgrind::{Cost, Instrumented};
+use crate::http_client::HttpClient;
+use crate::origin;
+use crate::run_dir::free_address;
+use crate::template::fill;
+
+/// Something there can be more or less of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dimension {
+    Routes,
+    Clusters,
+    Endpoints,
+    Connections,
+    Shards,
+}
+
+/// A configuration, and how it is used.
+#[derive(Debug, PartialEq, Eq)]
+struct Layout {
+    routes: usize,
+    clusters: usize,
+    /// Of each cluster.
+    endpoints: usize,
+    connections: usize,
+    shards: usize,
+}
+
+/// Requests that are counted.
+const TIMES: usize = 2_000;
+/// Requests before them go once through everything, and this often.
+const WARMUP_TIMES: usize = 200;
+/// Random picks until each endpoint most likely was picked: this many for each.
+const PICKS_PER_ENDPOINT: usize = 8;
+
+impl Dimension {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Routes, Self::Clusters, Self::Endpoints, Self::Connections, Self::Shards];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Routes => "routes",
+            Self::Clusters => "clusters",
+            Self::Endpoints => "endpoints",
+            Self::Connections => "connections",
+            Self::Shards => "shards",
+        }
+    }
+
+    pub(super) fn about(self) -> &'static str {
+        match self {
+            Self::Routes => "routes by host and path prefix; requests for ten of them in turn",
+            Self::Clusters => "clusters behind 100 routes",
+            Self::Endpoints => "endpoints of one cluster, picked as bs9 does by default",
+            Self::Connections => "client connections, each used in turn",
+            Self::Shards => "shards, with 64 client connections over them",
+        }
+    }
+
+    /// Powers of ten, up to `most`; of shards, of two.
+    pub(super) fn sizes(self, most: usize) -> Vec<usize> {
+        let (factor, end) = match self {
+            Self::Routes | Self::Clusters => (10, 10_000),
+            // More would be more than a process may have open on many a machine.
+            Self::Endpoints | Self::Connections => (10, 1_000),
+            Self::Shards => (2, 16),
+        };
+        let sizes = std::iter::successors(Some(1), |size| Some(size * factor));
+        sizes.take_while(|size| *size <= end.min(most)).collect()
+    }
+
+    fn layout(self, size: usize) -> Layout {
+        let one = Layout { routes: 1, clusters: 1, endpoints: 1, connections: 1, shards: 1 };
+        match self {
+            Self::Routes => Layout { routes: size, ..one },
+            Self::Clusters => Layout { routes: 100, clusters: size, ..one },
+            Self::Endpoints => Layout { endpoints: size, ..one },
+            Self::Connections => Layout { connections: size, ..one },
+            Self::Shards => Layout { connections: 64, shards: size, ..one },
+        }
+    }
+
+    /// What a request costs with so much of it.
+    pub(super) fn count(
+        self,
+        bench: &Bench,
+        origin: SocketAddr,
+        size: usize,
+    ) -> anyhow::Result<Cost> {
+        let layout = self.layout(size);
+        let address = free_address()?;
+        let text = layout.configuration(bench.dir.path(), address, origin.port())?;
+        let config = bench.dir.write("bs9.toml", &text)?;
+        let mut bs9 = Instrumented::start(bench, &config, address)?;
+        let clients: anyhow::Result<Vec<_>> =
+            (0..layout.connections).map(|_| HttpClient::connect(address)).collect();
+        let mut rounds = Rounds { clients: clients?, paths: layout.paths(), at: 0 };
+        let warmup = (rounds.clients.len() + WARMUP_TIMES).max(size * PICKS_PER_ENDPOINT);
+        rounds.ask(bench, warmup.min(20_000))?;
+        let times = TIMES.max(layout.connections * 2);
+        Ok(bs9.count(|| rounds.ask(bench, times))?.over(times as u32))
+    }
+}
+
+impl Layout {
+    /// Routes that requests go to: spread evenly, and as many whatever the number of routes.
+    fn paths(&self) -> Vec<String> {
+        (0..10).map(|part| format!("/service/{}/x", part * self.routes / 10)).collect()
+    }
+
+    fn configuration(
+        &self,
+        folder: &std::path::Path,
+        listen: SocketAddr,
+        origin_port: u16,
+    ) -> anyhow::Result<String> {
+        let (listen, shards) = (listen.to_string(), self.shards.to_string());
+        let folder = folder.display().to_string();
+        let places =
+            [("listen", listen.as_str()), ("shards", shards.as_str()), ("folder", folder.as_str())];
+        let mut text = fill(include_str!("../../configs/bs9-scale.toml"), &places)?;
+        for cluster in 0..self.clusters {
+            let endpoints = (0..self.endpoints).map(|number| endpoint(number, origin_port));
+            let endpoints: Vec<_> = endpoints.map(|address| format!("\"{address}\"")).collect();
+            let list = endpoints.join(", ");
+            write!(text, "\n[clusters.cluster-{cluster}]\nendpoints = [{list}]\n")?;
+        }
+        for route in 0..self.routes {
+            // Clusters are given to routes so that those asked for differ.
+            let cluster = route * self.clusters.div_ceil(self.routes) % self.clusters;
+            write!(
+                text,
+                "\n[[listeners.web.routes]]\npath = \"/service/{route}/\"\ncluster = \"cluster-{cluster}\"\n"
+            )?;
+        }
+        Ok(text)
+    }
+}
+
+/// The same origin under another of its addresses: all of 127.0.0.0/8 is this machine.
+fn endpoint(number: usize, port: u16) -> SocketAddr {
+    let [_, second, third, fourth] = (number as u32 + 1).to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, second, third, fourth), port))
+}
+
+/// Clients that ask in turn, for one path after the other.
+#[derive(Debug)]
+struct Rounds {
+    clients: Vec<HttpClient<TcpStream>>,
+    paths: Vec<String>,
+    at: usize,
+}
+
+impl Rounds {
+    fn ask(&mut self, bench: &Bench, times: usize) -> anyhow::Result<()> {
+        for _ in 0..times {
+            bench.interrupt.check()?;
+            let (clients, paths) = (self.clients.len(), self.paths.len());
+            let client = &mut self.clients[self.at % clients];
+            let path = &self.paths[self.at / clients % paths];
+            origin::check(&client.get(path)?, origin::SMALL_BODY_BYTES)?;
+            self.at += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_grow_up_to_their_end() {
+        assert_eq!(Dimension::Routes.sizes(usize::MAX), [1, 10, 100, 1_000, 10_000]);
+        assert_eq!(Dimension::Routes.sizes(99), [1, 10]);
+        assert_eq!(Dimension::Shards.sizes(usize::MAX), [1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn every_layout_makes_a_valid_configuration() {
+        let listen = "127.0.0.1:4000".parse().unwrap();
+        for dimension in Dimension::ALL {
+            for size in dimension.sizes(100) {
+                let layout = dimension.layout(size);
+                let text = layout.configuration("/run".as_ref(), listen, 4001).unwrap();
+                let config = bs9_config::parse_str("bs9.toml", &text).unwrap();
+                assert_eq!(config.clusters.len(), layout.clusters, "{dimension:?} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn endpoints_have_addresses_of_their_own() {
+        assert_eq!(endpoint(0, 80).to_string(), "127.0.0.1:80");
+        assert_eq!(endpoint(255, 80).to_string(), "127.0.1.0:80");
+    }
+}
