@@ -132,3 +132,4 @@ macro_rules! duplex {
 }
 
 duplex!(Stream);
+duplex!(bs9_net::Transport);

@@ -101,6 +101,8 @@ struct Admission {
 
 async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client>> {
     let Connection { stream, peer, slot, open } = connection;
+    // Clients of PostgreSQL ask for TLS in words of their own.
+    let stream = stream.into_plain()?;
     let part = home.part();
     let timer = home.shard.timer();
     timer.set(part.postgres()?.login_timeout);

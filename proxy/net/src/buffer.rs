@@ -88,6 +88,15 @@ impl Buffer {
         &mut self.bytes[self.end..]
     }
 
+    /// How many bytes [`spare`](Self::spare) has.
+    pub fn room(&self) -> usize {
+        match self.bytes.len() - self.end {
+            _ if self.is_empty() => self.bytes.len(),
+            0 => self.start,
+            room => room,
+        }
+    }
+
     /// `count` bytes of [`spare`](Self::spare) now hold data.
     pub fn commit(&mut self, count: usize) {
         assert!(count <= self.bytes.len() - self.end, "committed more than there was room for");
@@ -114,6 +123,24 @@ impl Buffer {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+        }
+    }
+}
+
+/// Where a read goes.
+pub(crate) enum Target<'a> {
+    /// Into this one.
+    Given(&'a mut Buffer),
+    /// Into one that is taken from the pool when there is something to read.
+    Pooled(&'a mut Option<Buffer>, &'a Rc<BufferPool>),
+}
+
+impl Target<'_> {
+    /// The buffer; from here on there is one.
+    pub(crate) fn buffer(&mut self) -> &mut Buffer {
+        match self {
+            Self::Given(buffer) => buffer,
+            Self::Pooled(buffer, pool) => buffer.get_or_insert_with(|| pool.take()),
         }
     }
 }
@@ -157,9 +184,11 @@ mod tests {
         buffer.commit(4);
         assert!(buffer.is_full());
         buffer.consume(3);
+        assert_eq!(buffer.room(), 3);
         assert_eq!(buffer.spare().len(), 3);
         assert_eq!(buffer.filled(), b"d");
         buffer.consume(1);
+        assert_eq!(buffer.room(), 4);
         assert_eq!(buffer.spare().len(), 4);
     }
 }

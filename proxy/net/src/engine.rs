@@ -6,7 +6,7 @@ use bs9_config::{Config, Generation, ListenerProtocol};
 use thiserror::Error;
 
 use crate::{
-    ConnectionSlot, Listener, OpenGuard, PeerAddress, Shard, Snapshot, SnapshotCell, Stream,
+    ConnectionSlot, Listener, OpenGuard, PeerAddress, Shard, Snapshot, SnapshotCell, Transport,
 };
 
 /// A protocol engine: one per process, seen by every thread.
@@ -101,8 +101,8 @@ pub struct ControlContext {
 
 /// A connection just accepted. Dropping `slot` and `open` counts it as closed.
 pub struct Connection {
-    /// The socket.
-    pub stream: Stream,
+    /// The socket, or the TLS on it.
+    pub stream: Transport,
     /// Who connected.
     pub peer: PeerAddress,
     /// Keeps the connection counted as open.

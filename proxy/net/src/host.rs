@@ -16,6 +16,7 @@ use crate::{
     listener::ProcessLimit,
     shard::{self, Command, ShardHandle, ShardMail, ShardPlan, SocketKey},
     socket::SocketFile,
+    tls::ServerTls,
 };
 
 mod preparation;
@@ -131,6 +132,7 @@ impl Host {
             next_socket: 0,
             draining: false,
         };
+        host.apply_tls(prepared.tls);
         host.apply_limits(&config);
         for (number, engine) in host.engines.iter().enumerate() {
             engine.start_control(&host.control_context(number));
@@ -170,6 +172,7 @@ impl Host {
         self.next_listener = prepared.next_listener;
         self.listeners = prepared.listeners;
         self.snapshots.store(Arc::new(prepared.snapshot));
+        self.apply_tls(prepared.tls);
         self.apply_limits(&config);
         self.tell_engines();
         self.wait_for_shards().await;
@@ -256,6 +259,13 @@ impl Host {
         }
         for wait in waits {
             let _ended_already = wait.await;
+        }
+    }
+
+    /// What is accepted from now on shakes hands by these; in the order of the listeners.
+    fn apply_tls(&self, tls: Vec<Option<Arc<ServerTls>>>) {
+        for (listener, tls) in self.listeners.values().zip(tls) {
+            listener.tls.store(tls);
         }
     }
 

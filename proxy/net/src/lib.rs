@@ -24,6 +24,8 @@ mod socket;
 mod stream;
 pub mod time;
 mod timer;
+pub mod tls;
+mod transport;
 
 pub use buffer::{Buffer, BufferPool};
 pub use clock::{CoarseInstant, now, refresh as refresh_clock};
@@ -38,3 +40,4 @@ pub use shard::{OpenGuard, Shard, ShardMail};
 pub use snapshot::{Snapshot, SnapshotCell, SnapshotReader};
 pub use stream::{PeerAddress, Stream};
 pub use timer::{Interrupted, Timer};
+pub use transport::Transport;

@@ -8,7 +8,12 @@ use std::{
     },
 };
 
-use crate::{Counter, Gauge, PerShard};
+use arc_swap::ArcSwapOption;
+
+use crate::{
+    Counter, Gauge, PerShard,
+    tls::{FailureKind, ServerTls},
+};
 
 /// A listener's number: the same for as long as a listener of that name exists, or another
 /// one that took its place and an address.
@@ -26,6 +31,8 @@ pub struct Listener {
     pub(crate) limit: AtomicUsize,
     pub(crate) open: AtomicUsize,
     pub(crate) process: Arc<ProcessLimit>,
+    /// For connections accepted from now on; `None`: plaintext.
+    pub(crate) tls: ArcSwapOption<ServerTls>,
 }
 
 impl fmt::Debug for Listener {
@@ -39,6 +46,9 @@ pub(crate) struct ListenerCell {
     pub(crate) accepted: Counter,
     pub(crate) refused: Counter,
     pub(crate) open: Gauge,
+    pub(crate) handshakes: Counter,
+    pub(crate) resumptions: Counter,
+    pub(crate) handshake_failures: [Counter; FailureKind::COUNT],
 }
 
 /// Connections over all listeners.
@@ -89,6 +99,21 @@ impl Listener {
     /// When there is no such shard.
     pub fn accepted_connections_on(&self, shard: usize) -> u64 {
         self.cells[shard].accepted.get()
+    }
+
+    /// TLS handshakes that succeeded.
+    pub fn handshakes(&self) -> u64 {
+        self.cells.sum(|cell| cell.handshakes.get())
+    }
+
+    /// Those of them that took up an earlier session.
+    pub fn resumptions(&self) -> u64 {
+        self.cells.sum(|cell| cell.resumptions.get())
+    }
+
+    /// TLS handshakes that failed, by [`FailureKind::NAMES`].
+    pub fn handshake_failures(&self) -> [u64; FailureKind::COUNT] {
+        std::array::from_fn(|kind| self.cells.sum(|cell| cell.handshake_failures[kind].get()))
     }
 
     /// Client connections closed at accept because a limit was reached.

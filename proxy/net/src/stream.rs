@@ -181,6 +181,25 @@ impl Stream {
         }
     }
 
+    /// Reads without waiting; `WouldBlock` when there is nothing.
+    ///
+    /// # Errors
+    /// As [`poll_read`](Self::poll_read).
+    pub(crate) fn try_read(&self, into: &mut Buffer) -> io::Result<usize> {
+        match rustix::net::recv(&self.socket, into.spare(), RecvFlags::empty()) {
+            Ok((count, _)) => {
+                into.commit(count);
+                Ok(count)
+            }
+            Err(error) => {
+                if error == Errno::AGAIN {
+                    self.registered.clear(Direction::Read);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
     /// Writes once, as much as the socket takes.
     ///
     /// # Errors
@@ -314,6 +333,11 @@ impl Stream {
     /// found it empty. Costs no system call and takes nothing.
     pub fn has_news(&self) -> bool {
         self.registered.is_ready(Direction::Read)
+    }
+
+    /// Itself: nothing else carries its bytes, as TLS would.
+    pub fn plain(&self) -> Option<&Self> {
+        Some(self)
     }
 
     /// The direction was found exhausted.

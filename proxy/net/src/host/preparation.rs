@@ -6,13 +6,15 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
 };
 
+use arc_swap::ArcSwapOption;
 use bs9_config::{BindAddress, Config, Generation};
 
 use super::Held;
 use crate::{
-    CompileContext, Engine, Listener, ListenerId, PerShard, PrepareError, Snapshot,
+    CompileContext, CompileError, Engine, Listener, ListenerId, PerShard, PrepareError, Snapshot,
     listener::ProcessLimit,
     socket::{self, BoundAddress},
+    tls::ServerTls,
 };
 
 /// Everything the next snapshot is prepared from.
@@ -30,6 +32,8 @@ pub(super) struct Preparation<'a> {
 pub(super) struct Prepared {
     pub(super) snapshot: Snapshot,
     pub(super) listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    /// In the order of `listeners`.
+    pub(super) tls: Vec<Option<Arc<ServerTls>>>,
     pub(super) opened: Vec<Opened>,
     pub(super) adopted: Vec<Adopted>,
     pub(super) next_listener: u32,
@@ -70,10 +74,28 @@ impl Preparation<'_> {
             })
         };
         let parts = self.engines.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        let tls = Self::tls(config, &listeners)?;
         let (opened, adopted) = self.addresses(config, &listeners)?;
         let snapshot = Snapshot { generation, config: Arc::clone(config), parts };
         let next_listener = self.next_listener;
-        Ok(Prepared { snapshot, listeners, opened, adopted, next_listener })
+        Ok(Prepared { snapshot, listeners, tls, opened, adopted, next_listener })
+    }
+
+    /// What each listener shakes hands with; in the order of `listeners`.
+    fn tls(
+        config: &Config,
+        listeners: &BTreeMap<Arc<str>, Arc<Listener>>,
+    ) -> Result<Vec<Option<Arc<ServerTls>>>, CompileError> {
+        let compile = |listener: &Arc<Listener>| {
+            let wanted = config.listeners[&listener.name].tls.as_ref();
+            let previous = listener.tls.load_full();
+            let compiled = wanted.map(|wanted| ServerTls::compile(wanted, previous.as_ref()));
+            compiled.transpose().map_err(|error| CompileError {
+                key: format!("listeners.{}.tls", listener.name),
+                message: error.to_string(),
+            })
+        };
+        listeners.values().map(compile).collect()
     }
 
     /// Listeners that were there keep their number and counters. One that has another name
@@ -131,6 +153,7 @@ impl Preparation<'_> {
             limit: AtomicUsize::new(usize::MAX),
             open: AtomicUsize::new(0),
             process: Arc::clone(self.process),
+            tls: ArcSwapOption::empty(),
         })
     }
 

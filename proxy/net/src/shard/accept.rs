@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use crate::{
-    Connection, Listener, PeerAddress, ShardEngine, Stream,
+    Connection, ConnectionSlot, Listener, OpenGuard, PeerAddress, ShardEngine, Stream,
     runtime::{self, Direction, Registered},
     time,
+    tls::{HandshakeFailure, ServerTls},
 };
 
 /// Connections accepted in one go before others get their turn.
@@ -103,13 +104,57 @@ impl Acceptor {
             tracing::debug!(listener = &*listener.name, %peer, "refused: connection limit");
             return;
         };
-        match Stream::from_socket(accepted) {
-            Ok(stream) => {
-                let open = self.shard.keep_open();
-                engine.serve(Connection { stream, peer, slot, open });
+        let stream = match Stream::from_socket(accepted) {
+            Ok(stream) => stream,
+            Err(error) => return log_lost(&listener.name, peer, &error),
+        };
+        let open = self.shard.keep_open();
+        match &*listener.tls.load() {
+            None => engine.serve(Connection { stream: stream.into(), peer, slot, open }),
+            Some(tls) => {
+                let engine = Rc::clone(engine);
+                let arrival = Arrival { shard: Rc::clone(&self.shard), peer, slot, open };
+                runtime::spawn(arrival.shake_hands(Arc::clone(tls), stream, engine));
             }
-            Err(error) => {
-                log_lost(&listener.name, peer, &error);
+        }
+    }
+}
+
+/// A connection that no engine knows yet.
+struct Arrival {
+    shard: Rc<Shard>,
+    peer: PeerAddress,
+    slot: ConnectionSlot,
+    open: OpenGuard,
+}
+
+impl Arrival {
+    async fn shake_hands(self, tls: Arc<ServerTls>, stream: Stream, engine: Rc<dyn ShardEngine>) {
+        let timer = self.shard.timer();
+        timer.set(tls.handshake_timeout());
+        let shaken = match timer.guard(tls.accept(stream)).await {
+            Ok(shaken) => shaken,
+            Err(_) => Err(HandshakeFailure::Timeout),
+        };
+        drop(timer);
+        let Self { shard, peer, slot, open } = self;
+        let listener = slot.listener();
+        let cell = &listener.cells[shard.index()];
+        match shaken {
+            Ok(stream) => {
+                cell.handshakes.increment();
+                if stream.agreed().resumed {
+                    cell.resumptions.increment();
+                }
+                engine.serve(Connection { stream: stream.into(), peer, slot, open });
+            }
+            Err(failure) => {
+                let kind = failure.kind();
+                cell.handshake_failures[kind as usize].increment();
+                tracing::debug!(
+                    listener = &*listener.name, %peer, kind = kind.name(), error = %failure,
+                    "a TLS handshake failed"
+                );
             }
         }
     }
