@@ -17,7 +17,7 @@ use body::{Body, Taken};
 use head::Head;
 
 pub use request::RequestError;
-pub(crate) use request::{Parts, Request};
+pub(crate) use request::{Parts, Request, check_field};
 
 /// Longest head of a response, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;

@@ -35,6 +35,7 @@ mod http2;
 mod measure;
 mod mix;
 mod over_time;
+mod payload;
 pub mod plan;
 mod postgres;
 pub mod progress;
@@ -50,6 +51,7 @@ mod template;
 mod thread_time;
 pub mod threshold;
 mod tls;
+mod websocket;
 mod worker;
 mod workload;
 

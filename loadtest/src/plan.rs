@@ -10,7 +10,7 @@ use crate::{
     mix::Mix,
     postgres::QueryMode,
     rate::Rate,
-    target::{Service, Target},
+    target::{Service, Target, Transport},
     threshold::Threshold,
     tls::{TlsError, TlsOptions},
     workload::Workload,
@@ -26,11 +26,11 @@ pub const MAX_LANES: usize = 1_000_000;
 pub const MAX_THREADS: usize = 1_024;
 /// Longest run, warm-up or timeout: a week.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Largest payload of a TCP echo, in bytes.
+/// Largest payload of an echo, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 /// How long a run takes when neither duration nor number of requests is given.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-/// The payload of a TCP echo unless told otherwise, in bytes.
+/// The payload of an echo unless told otherwise, in bytes.
 pub const DEFAULT_PAYLOAD_BYTES: usize = 64;
 /// The query unless told otherwise.
 pub const DEFAULT_QUERY: &str = "SELECT 1";
@@ -70,7 +70,7 @@ pub struct Options {
     pub http2: bool,
     /// For HTTP/2: requests at the same time on a connection; one unless given.
     pub streams: Option<usize>,
-    /// For `tcp://` targets: bytes of a payload.
+    /// For `tcp://` and `ws://` targets: bytes of a payload.
     pub payload_bytes: Option<usize>,
     /// For `postgres://` targets: the query.
     pub query: Option<String>,
@@ -254,29 +254,32 @@ impl Options {
     }
 
     /// An option that was given, though the target's protocol has no use for it.
-    fn foreign(&self, service: &Service) -> Option<PlanError> {
-        let http = [
-            (self.http.method.is_some(), "--method"),
-            (!self.http.headers.is_empty(), "--header"),
-            (self.http.body.is_some(), "--body"),
-            (self.http.expect_status.is_some(), "--expect-status"),
-            (self.http.expect_body.is_some(), "--expect-body"),
-            (self.http2, "--http2"),
-        ];
-        let tcp = [(self.payload_bytes.is_some(), "--payload-size")];
-        let postgres = [(self.query.is_some(), "--query"), (self.query_mode.is_some(), "--mode")];
-        let of = |scheme, options: &[(bool, &'static str)]| {
-            let given = options.iter().find(|(given, _)| *given)?;
-            Some(PlanError::Foreign { option: given.1, scheme })
-        };
-        let http = || of("http", &http);
-        let tcp = || of("tcp", &tcp);
-        let postgres = || of("postgres", &postgres);
-        match service {
-            Service::Http { .. } => tcp().or_else(postgres),
-            Service::Tcp => http().or_else(postgres),
-            Service::Postgres { .. } => http().or_else(tcp),
+    fn foreign(&self, target: &Target) -> Option<PlanError> {
+        let (mut http, mut websocket, mut tcp, mut postgres) = (false, false, false, false);
+        match target.service {
+            Service::Http { .. } => http = true,
+            Service::WebSocket { .. } => websocket = true,
+            Service::Tcp => tcp = true,
+            Service::Postgres { .. } => postgres = true,
         }
+        let tls = target.transport == Transport::Tls;
+        let options = [
+            (self.http.method.is_some(), "--method", "http", http),
+            (!self.http.headers.is_empty(), "--header", "http", http || websocket),
+            (self.http.body.is_some(), "--body", "http", http),
+            (self.http.expect_status.is_some(), "--expect-status", "http", http),
+            (self.http.expect_body.is_some(), "--expect-body", "http", http),
+            (self.http2, "--http2", "http", http),
+            (self.payload_bytes.is_some(), "--payload-size", "tcp", tcp || websocket),
+            (self.query.is_some(), "--query", "postgres", postgres),
+            (self.query_mode.is_some(), "--mode", "postgres", postgres),
+            (self.tls.ca_file.is_some(), "--ca", "https", tls),
+            (self.tls.insecure, "--insecure", "https", tls),
+            (self.tls.server_name.is_some(), "--servername", "https", tls),
+            (self.tls.resume, "--tls-resume", "https", tls),
+        ];
+        let foreign = options.into_iter().find(|(given, _, _, known)| *given && !known);
+        foreign.map(|(_, option, scheme, _)| PlanError::Foreign { option, scheme })
     }
 }
 
@@ -321,7 +324,7 @@ impl Plan {
     /// [`PlanError`] when they make no sense, together or alone.
     pub fn new(target: Target, options: Options) -> Result<Self, PlanError> {
         options.check()?;
-        if let Some(error) = options.foreign(&target.service) {
+        if let Some(error) = options.foreign(&target) {
             return Err(error);
         }
         let workload = Workload::new(&target, &options)?;

@@ -99,6 +99,9 @@ pub fn run(
         Workload::Http2(http) => site.drive(http, &mut watch),
         Workload::Http2Tls(http) => site.drive(http, &mut watch),
         Workload::Echo(echo) => site.drive(echo, &mut watch),
+        Workload::EchoTls(echo) => site.drive(echo, &mut watch),
+        Workload::WebSocket(websocket) => site.drive(websocket, &mut watch),
+        Workload::WebSocketTls(websocket) => site.drive(websocket, &mut watch),
         Workload::Postgres(postgres) => site.drive(postgres, &mut watch),
     }
 }

@@ -1,4 +1,4 @@
-//! Where the load goes: `http://…`, `https://…`, `tcp://…` or `postgres://…`.
+//! Where the load goes: `http://…`, `ws://…`, `tcp://…`, each also over TLS, or `postgres://…`.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,13 @@ pub(crate) enum Service {
         /// Path and query as they go on the request line.
         path: String,
     },
+    /// Echoes what it is sent.
     Tcp,
+    /// Echoes the messages it is sent.
+    WebSocket {
+        /// Path and query as they go on the request line.
+        path: String,
+    },
     Postgres {
         user: String,
         password: Option<Password>,
@@ -42,7 +48,7 @@ pub(crate) struct Password(pub(crate) String);
 pub enum TargetError {
     /// No `scheme://` that is spoken here.
     #[error(
-        "`{text}` is no target; write http://host:port/path (or https://), tcp://host:port or postgres://user:password@host:port/database"
+        "`{text}` is no target; write http://host:port/path, ws://host:port/path or tcp://host:port (https://, wss:// and tls:// over TLS), or postgres://user:password@host:port/database"
     )]
     Scheme {
         /// What was typed.
@@ -115,7 +121,10 @@ impl FromStr for Target {
         match scheme {
             "http" => http(rest, Transport::Plain),
             "https" => http(rest, Transport::Tls),
-            "tcp" => tcp(rest),
+            "ws" => websocket(rest, Transport::Plain),
+            "wss" => websocket(rest, Transport::Tls),
+            "tcp" => tcp(rest, Transport::Plain),
+            "tls" => tcp(rest, Transport::Tls),
             "postgres" | "postgresql" => postgres(rest),
             // Not the whole text: it may hold a password.
             _ => Err(TargetError::Scheme { text: format!("{scheme}://…") }),
@@ -131,7 +140,14 @@ impl fmt::Display for Target {
                 let scheme = if self.transport == Transport::Tls { "https" } else { "http" };
                 write!(f, "{scheme}://{authority}{path}")
             }
-            Service::Tcp => write!(f, "tcp://{authority}"),
+            Service::Tcp => {
+                let scheme = if self.transport == Transport::Tls { "tls" } else { "tcp" };
+                write!(f, "{scheme}://{authority}")
+            }
+            Service::WebSocket { path } => {
+                let scheme = if self.transport == Transport::Tls { "wss" } else { "ws" };
+                write!(f, "{scheme}://{authority}{path}")
+            }
             Service::Postgres { user, database, .. } => {
                 write!(f, "postgres://{user}@{authority}/{database}")
             }
@@ -146,10 +162,27 @@ impl fmt::Debug for Password {
 }
 
 fn http(rest: &str, transport: Transport) -> Result<Target, TargetError> {
+    let scheme = if transport == Transport::Tls { "https" } else { "http" };
+    let (host, port, path) = page(rest, scheme, transport)?;
+    Ok(Target { host, port, transport, service: Service::Http { path } })
+}
+
+fn websocket(rest: &str, transport: Transport) -> Result<Target, TargetError> {
+    let scheme = if transport == Transport::Tls { "wss" } else { "ws" };
+    let (host, port, path) = page(rest, scheme, transport)?;
+    Ok(Target { host, port, transport, service: Service::WebSocket { path } })
+}
+
+/// Host, port and path.
+fn page(
+    rest: &str,
+    scheme: &'static str,
+    transport: Transport,
+) -> Result<(String, u16, String), TargetError> {
     let split = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(split);
     if authority.contains('@') {
-        return Err(TargetError::Superfluous { what: "a user", scheme: "http" });
+        return Err(TargetError::Superfluous { what: "a user", scheme });
     }
     // A fragment is the browser's own (RFC 9110 section 7.1).
     let path = path.split('#').next().unwrap_or_default();
@@ -159,16 +192,16 @@ fn http(rest: &str, transport: Transport) -> Result<Target, TargetError> {
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let port = if transport == Transport::Tls { 443 } else { 80 };
     let (host, port) = host_and_port(authority, Some(port))?;
-    Ok(Target { host, port, transport, service: Service::Http { path } })
+    Ok((host, port, path))
 }
 
-fn tcp(rest: &str) -> Result<Target, TargetError> {
+fn tcp(rest: &str, transport: Transport) -> Result<Target, TargetError> {
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) {
         return Err(TargetError::Superfluous { what: "anything but host and port", scheme: "tcp" });
     }
     let (host, port) = host_and_port(authority, None)?;
-    Ok(Target { host, port, transport: Transport::Plain, service: Service::Tcp })
+    Ok(Target { host, port, transport, service: Service::Tcp })
 }
 
 fn postgres(rest: &str) -> Result<Target, TargetError> {
@@ -272,6 +305,9 @@ mod tests {
             ("http://[::1]:81/x", "http://[::1]:81/x"),
             ("http://[::1]", "http://[::1]:80/"),
             ("https://x/y", "https://x:443/y"),
+            ("ws://x", "ws://x:80/"),
+            ("wss://x:1/chat?room=1", "wss://x:1/chat?room=1"),
+            ("tls://x:1", "tls://x:1"),
             ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6380"),
             ("postgres://app:se%40cret@db:6432/shop", "postgres://app@db:6432/shop"),
             ("postgresql://app@db?sslmode=disable", "postgres://app@db:5432/app"),
@@ -297,6 +333,8 @@ mod tests {
             "http://[::1",
             "http://[::1]80",
             "tcp://x",
+            "tls://x",
+            "ws://me@x/",
             "tcp://x:1/path",
             "postgres://db",
             "postgres://@db",

@@ -7,11 +7,13 @@ use crate::{
     feed::Feed,
     http::{Call, Http, Request},
     http2::Http2,
+    payload::Payloads,
     plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
     postgres::{Identity, Postgres},
     target::{Service, Target, Transport},
     template::Template,
     tls::{self, Agreement, Tls},
+    websocket::{Upgrade, WebSocket},
 };
 
 /// Longest query, in bytes.
@@ -25,6 +27,9 @@ pub(crate) enum Workload {
     Http2(Http2),
     Http2Tls(Tls<Http2>),
     Echo(Echo),
+    EchoTls(Tls<Echo>),
+    WebSocket(WebSocket),
+    WebSocketTls(Tls<WebSocket>),
     Postgres(Postgres),
 }
 
@@ -41,9 +46,26 @@ impl Workload {
                 Self::http(target, options, vec![call], Arc::new([]))?
             }
             Service::Tcp => {
-                let bytes = options.payload_bytes.unwrap_or(DEFAULT_PAYLOAD_BYTES);
-                within("the payload", bytes, 1, MAX_PAYLOAD_BYTES)?;
-                Self::Echo(Echo::new(bytes))
+                let echo = Echo::new(payloads(options)?);
+                match target.transport {
+                    Transport::Plain => Self::Echo(echo),
+                    Transport::Tls => {
+                        let agreement = Agreement::new(&target.host, &options.tls, None)?;
+                        Self::EchoTls(Tls::new(agreement, echo))
+                    }
+                }
+            }
+            Service::WebSocket { path } => {
+                let upgrade = Upgrade::new(&target.authority(), path, &options.http.headers)?;
+                let websocket = WebSocket::new(upgrade, payloads(options)?);
+                match target.transport {
+                    Transport::Plain => Self::WebSocket(websocket),
+                    Transport::Tls => {
+                        let protocol = Some(tls::HTTP1);
+                        let agreement = Agreement::new(&target.host, &options.tls, protocol)?;
+                        Self::WebSocketTls(Tls::new(agreement, websocket))
+                    }
+                }
             }
             Service::Postgres { user, password, database } => {
                 let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
@@ -96,9 +118,18 @@ impl Workload {
             Self::Http2(_) => "http/2",
             Self::Http2Tls(_) => "http/2 over tls",
             Self::Echo(_) => "tcp",
+            Self::EchoTls(_) => "tls",
+            Self::WebSocket(_) => "websocket",
+            Self::WebSocketTls(_) => "websocket over tls",
             Self::Postgres(_) => "postgresql",
         }
     }
+}
+
+fn payloads(options: &Options) -> Result<Payloads, PlanError> {
+    let bytes = options.payload_bytes.unwrap_or(DEFAULT_PAYLOAD_BYTES);
+    within("the payload", bytes, 1, MAX_PAYLOAD_BYTES)?;
+    Ok(Payloads::new(bytes))
 }
 
 /// Whether a query can be sent.

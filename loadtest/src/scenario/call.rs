@@ -58,10 +58,10 @@ impl Common<'_> {
         let content = match self.service {
             Some(Service::Postgres { .. }) => self.query(&scope),
             Some(Service::Http { .. }) => self.http(&scope),
-            Some(Service::Tcp) => {
+            Some(Service::Tcp | Service::WebSocket { .. }) => {
                 scope.all();
                 scope.fault(
-                    Fault::new("a tcp:// target is sent payloads, not requests")
+                    Fault::new("a tcp:// or ws:// target is sent payloads, not requests")
                         .hint("say how large they are: payload_size = \"4KiB\""),
                 );
                 None

@@ -34,7 +34,8 @@ impl Root<'_> {
         let loads = load::read(scope, &mut options);
         let requests = self.requests(scope, target.as_ref(), &feeds, feeds_known, &loads);
         let target = target?;
-        if !matches!(target.service, Service::Tcp) && options.payload_bytes.is_some() {
+        let echoes = matches!(target.service, Service::Tcp | Service::WebSocket { .. });
+        if !echoes && options.payload_bytes.is_some() {
             foreign(scope, "payload_size", "tcp://");
         }
         if !matches!(target.service, Service::Postgres { .. }) && options.query_mode.is_some() {

@@ -148,8 +148,9 @@ path = "/a b"
     assert_eq!(
         findings(text),
         [
-            "2:10 `ftp://…` is no target; write http://host:port/path (or https://), \
-             tcp://host:port or postgres://user:password@host:port/database",
+            "2:10 `ftp://…` is no target; write http://host:port/path, \
+             ws://host:port/path or tcp://host:port (https://, wss:// and tls:// over TLS), or \
+             postgres://user:password@host:port/database",
             "3:1 unknown key `conections` (did you mean `connections`?)",
             "4:11 0 is out of range (allowed is 1 to 1024)",
             "5:11 expected a duration, found an integer (write \"5s\" for seconds)",
@@ -213,7 +214,7 @@ fn each_mistake_says_what_to_do() {
         ),
         (
             "target = \"tcp://127.0.0.1:7\"\n[[requests]]\npath = \"/\"\n".to_owned(),
-            "2:1 a tcp:// target is sent payloads, not requests",
+            "2:1 a tcp:// or ws:// target is sent payloads, not requests",
         ),
         (
             "target = \"postgres://a@b\"\n[[requests]]\nname = \"x\"\n".to_owned(),

@@ -17,6 +17,7 @@ mod server;
 mod thresholds;
 mod tls;
 mod tls_server;
+mod websocket;
 
 use std::sync::atomic::AtomicBool;
 

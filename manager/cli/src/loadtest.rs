@@ -13,8 +13,8 @@ use std::{
 };
 
 use bs9_loadtest::{
-    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, StatusSet, Target,
-    Threshold, TlsOptions,
+    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, StatusSet,
+    Target, Threshold, TlsOptions,
     plan::HttpOptions,
     quantity::{parse_duration, parse_size},
 };
@@ -38,6 +38,7 @@ Examples:
   bs9 loadtest https://127.0.0.1:8443/ --ca ca.pem --http2 --streams 32 -c 8
   bs9 loadtest http://127.0.0.1:8080/ --threshold 'p99 < 5ms' --threshold 'errors == 0'
   bs9 loadtest tcp://127.0.0.1:7000 --payload-size 4KiB      a server that echoes
+  bs9 loadtest ws://127.0.0.1:8080/chat -H 'Cookie: id=1'    one that echoes messages
   PGPASSWORD=secret bs9 loadtest postgres://app@127.0.0.1:6432/app --mode prepared
   bs9 loadtest --scenario shop.toml --html report.html       stages, mixes, checks: a file says how
 
@@ -72,7 +73,7 @@ const SAID_BY_SCENARIOS: [&str; 16] = [
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// http://, https://, tcp:// or postgres:// and a place [default: http://127.0.0.1:8080/, where
+    /// http://, ws://, tcp:// (https://, wss://, tls://) or postgres:// and a place [default: http://127.0.0.1:8080/, where
     /// `bs9 quickstart` and `make run` listen].
     #[arg(value_name = "URL")]
     target: Option<Target>,
@@ -129,7 +130,7 @@ pub(crate) struct Arguments {
     /// HTTP/2: requests at the same time on each connection [default: 1].
     #[arg(long, short = 'm', value_name = "COUNT")]
     streams: Option<usize>,
-    /// tcp://: bytes of a payload, such as 4KiB.
+    /// tcp://, ws://: bytes of a payload, such as 4KiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     payload_size: Option<usize>,
     /// postgres://: the query [default: SELECT 1].
@@ -146,7 +147,7 @@ struct HttpArguments {
     /// http://: the method [default: GET, POST with --body].
     #[arg(long, short = 'X', value_name = "METHOD")]
     method: Option<String>,
-    /// http://: a header field, 'Name: value'; may be given more than once.
+    /// http://, ws://: a header field, 'Name: value'; may be given more than once.
     #[arg(long = "header", short = 'H', value_name = "FIELD", value_parser = header)]
     headers: Vec<(String, String)>,
     /// http://: the body, or @FILE.
