@@ -41,6 +41,7 @@ pub(super) fn all(report: &Report) -> Vec<Figure> {
         latency_over_time(report),
         curve(report),
         bins(report),
+        connections(report),
         errors(report),
         generator(report),
     ];
@@ -130,6 +131,11 @@ fn asked(report: &Report) -> Vec<(f64, f64)> {
     let stages = report.stages.iter().filter_map(|s| Some((s.seconds, s.asked_per_second?)));
     let stages: Vec<_> =
         if report.stages.is_empty() { whole.into_iter().collect() } else { stages.collect() };
+    corners(stages)
+}
+
+/// A course of stages, each with its length and its level at both ends, from corner to corner.
+fn corners(stages: Vec<(f64, [f64; 2])>) -> Vec<(f64, f64)> {
     let mut begins = 0.0;
     let corners = stages.into_iter().flat_map(|(seconds, [from, to])| {
         let corners = [(begins, from), (begins + seconds, to)];
@@ -241,6 +247,30 @@ fn bins(report: &Report) -> Option<Figure> {
         caption: "Percent of all requests that took about so long; logarithmic.".to_owned(),
         legend: Vec::new(),
         svg: chart.into_svg("how many requests took how long"),
+    })
+}
+
+/// Closed loop: how many connections there were, if not always the same.
+fn connections(report: &Report) -> Option<Figure> {
+    let stages: Vec<_> =
+        report.stages.iter().filter_map(|s| Some((s.seconds, s.connections?))).collect();
+    let first = stages.first()?.1[0];
+    let changes = |levels: &[f64; 2]| levels.iter().any(|level| *level != first);
+    if !stages.iter().any(|(_, levels)| changes(levels)) {
+        return None;
+    }
+    let points = corners(stages);
+    let highest = points.iter().map(|(_, level)| *level).fold(0.0, f64::max);
+    let y = Scale::linear(0.0, rounded_up(highest));
+    let mut chart = Chart::new((time_axis(&report.series), &moment), (y, &short));
+    chart.area("p90", &points);
+    chart.line("p90", points.iter().copied().map(Some));
+    mark_stages(&mut chart, report);
+    Some(Figure {
+        title: "Connections",
+        caption: "How many connections took part.".to_owned(),
+        legend: Vec::new(),
+        svg: chart.into_svg("connections over time"),
     })
 }
 
