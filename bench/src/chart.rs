@@ -246,12 +246,12 @@ impl Lane {
         };
         svg.text("", Anchor::Start, 28.0, y, &self.label);
         svg.line("grid", LEFT, middle, RIGHT, middle);
-        if let Some(goal) = self.goal {
-            svg.line("goal", place(goal), middle - 7.0, place(goal), middle + 7.0);
-        }
         if let Some(Ratio { median, low, high }) = self.ratio {
             svg.line(&format!("range {class}"), place(low), middle, place(high), middle);
             svg.circle(class, place(median), middle, 5.0);
+        }
+        if let Some(goal) = self.goal {
+            svg.line("goal", place(goal), middle - 8.0, place(goal), middle + 8.0);
         }
         let goal = self.goal.filter(|goal| *goal != 1.0 || self.label != "own limit");
         let goal = goal.map_or_else(String::new, |goal| format!("  goal ≤ {goal:.2}"));

@@ -114,7 +114,9 @@ impl HttpService {
                 fill(include_str!("../configs/haproxy.cfg"), &[listen, origin, tls, splice])
             }
             (Contender::Caddy, false) => {
-                fill(include_str!("../configs/Caddyfile"), &[listen, origin, folder])
+                let (ip, port) = (address.ip().to_string(), address.port().to_string());
+                let places = [("ip", ip.as_str()), ("port", port.as_str()), origin, folder];
+                fill(include_str!("../configs/Caddyfile"), &places)
             }
             (Contender::Varnish, false) => {
                 let (ip, port) = (self.origin.ip().to_string(), self.origin.port().to_string());
@@ -151,7 +153,8 @@ impl Service for HttpService {
     fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
         let tunnel = self.carry == Carry::Tunnel;
         Ok(match contender.contender {
-            Contender::Bs9 => {
+            // TLS may be beyond this build. What it refuses otherwise is a mistake here.
+            Contender::Bs9 if self.certificate.is_some() => {
                 let config = self.configure(bench, Contender::Bs9, free_address()?)?;
                 support::refusal(&contender.program, &config)?
             }

@@ -90,15 +90,11 @@ impl Service for PoolService {
         Some(("PostgreSQL", self.cluster.version.clone()))
     }
 
-    fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
+    fn lacks(&self, _: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
         let prepared = self.generator.queries.protocol == "prepared";
         Ok(match contender.contender {
             Contender::Bs9 if prepared && !support::knows_key(&contender.program, "prepared")? => {
                 Some("prepared statements in transaction mode: not supported by this build".into())
-            }
-            Contender::Bs9 => {
-                let config = self.configure(bench, Contender::Bs9, free_address()?)?;
-                support::refusal(&contender.program, &config)?
             }
             Contender::Pgbouncer if prepared && !contender.is_since((1, 21)) => {
                 Some("has prepared statements in transaction mode since 1.21".to_owned())

@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bs9_api::types::ClusterStatus;
 use bs9_config::Balance;
+use bs9_net::tls::ClientTls;
 
 /// A cluster as compiled from one configuration.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Cluster {
     pub members: Box<[Member]>,
     /// Whether picking needs to know how busy each endpoint is over all shards.
     pub(crate) counts_active: bool,
+    /// What connections to its endpoints shake hands with; `None`: plaintext.
+    pub(crate) tls: Option<Arc<ClientTls>>,
 }
 
 /// An endpoint's place in a cluster.
@@ -42,9 +45,11 @@ pub struct Member {
 }
 
 impl Cluster {
-    /// Compiles one, keeping the endpoints of `previous` that are still wanted.
-    pub(crate) fn compile(
+    /// Compiles one, keeping the endpoints of `previous` that are still wanted. `tls` is what
+    /// its `tls` compiled to.
+    pub fn compile(
         config: &bs9_config::Cluster,
+        tls: Option<Arc<ClientTls>>,
         previous: Option<&Self>,
         shards: usize,
     ) -> Arc<Self> {
@@ -66,7 +71,7 @@ impl Cluster {
             .collect();
         let compares = matches!(config.balance, Balance::LeastConnections | Balance::P2c);
         let counts_active = config.max_connections.is_some() || (compares && members.len() > 1);
-        Arc::new(Self { config: config.clone(), members, counts_active })
+        Arc::new(Self { config: config.clone(), members, counts_active, tls })
     }
 
     /// For status answers.

@@ -4,6 +4,7 @@
 //! [`counted`], whose cost callgrind collects. Each operation begins and ends in
 //! the same state, as one in a long-running process does.
 
+mod balance;
 mod http;
 mod route;
 mod wire;
@@ -35,6 +36,8 @@ impl Case {
             case("http1-response", http::response),
             case("route-lookup-10", || route::lookup(10)),
             case("route-lookup-10000", || route::lookup(10_000)),
+            case("balance-p2c-10", || balance::pick("p2c", 10)),
+            case("balance-round-robin-10", || balance::pick("round-robin", 10)),
             case("wire-query", wire::simple_query),
             case("wire-extended-query", wire::extended_query),
             case("wire-row-scan", wire::row_scan),

@@ -46,10 +46,7 @@ impl Generator for H2load {
     }
 
     fn read(&self, bench: &Bench, printed: &str) -> anyhow::Result<Load> {
-        ensure!(
-            printed.contains("Application protocol: h2\n"),
-            "HTTP/2 was not negotiated (ALPN): {printed}"
-        );
+        ensure!(printed.contains("Application protocol: h2\n"), "HTTP/2 was not negotiated (ALPN)");
         let mut micros: Vec<u64> =
             fs::read_to_string(latencies(bench))?.lines().filter_map(parse_request).collect();
         micros.sort_unstable();

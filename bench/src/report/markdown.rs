@@ -18,7 +18,12 @@ impl Report {
 impl RowResult {
     fn markdown(&self) -> String {
         let (header, lines) = self.cells();
-        let table = document::table(&header, &lines, WORD_COLUMNS);
+        // Where nobody could do the work, there are only notes.
+        let table = if lines.is_empty() {
+            String::new()
+        } else {
+            document::table(&header, &lines, WORD_COLUMNS)
+        };
         let mut text = format!("**{}**\n\n{table}", self.title());
         for note in self.notes() {
             text.push_str("\n- ");

@@ -11,6 +11,9 @@ impl RowResult {
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         let (header, lines) = self.cells();
+        if lines.is_empty() {
+            return format!("{}\n{}\n", self.title(), self.notes().join("\n"));
+        }
         table.load_style(UTF8_FULL_CONDENSED).set_header(header);
         for line in lines {
             table.add_row(line);
