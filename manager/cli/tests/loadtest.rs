@@ -1,9 +1,21 @@
-//! `bs9 loadtest` against a small server.
+//! `bs9 loadtest` against small servers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
 
-use fixture::{bs9, origin::Origin};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use fixture::{bs9, origin::Origin, sample_endpoint::SampleEndpoint, tool::Tool, write};
+use regex::Regex;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 #[test]
 fn requests_are_counted_and_bounds_are_kept() {
@@ -28,4 +40,168 @@ fn what_cannot_be_is_refused() {
     bs9(["loadtest", "http://127.0.0.1:1/", "-n", "1"]).fails(6);
     let said = bs9(["loadtest", "http://192.0.2.1/", "-n", "1"]).fails(2);
     assert!(said.contains("--allow-remote"), "{said}");
+    bs9(["loadtest", "--scenario", "x.toml", "-c", "4"]).fails(2);
+    bs9(["loadtest", "http://127.0.0.1:1/", "--html", "/nowhere/report.html"]).fails(3);
+}
+
+#[test]
+fn what_goes_wrong_is_told_apart_in_words_and_in_json() {
+    // Nobody listens there any more.
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = bs9(["loadtest", &format!("http://{refused}/"), "-n", "1"]).fails(6);
+    assert!(said.contains("connection refused"), "{said}");
+    // A multicast address: TCP has no way to one, whatever the network looks like.
+    let said = bs9(["loadtest", "http://224.0.0.1/", "-n", "1", "--allow-remote"]).fails(6);
+    assert!(said.contains("no way to the address"), "{said}");
+
+    // It accepts, since the kernel does, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}/", silent.local_addr().unwrap());
+    let origin = Origin::start("one");
+    let origin = format!("http://{}/", origin.address);
+    for (url, flags, kind, words) in [
+        (&silent, ["--timeout", "100ms"], "request_timeout", "request timeout"),
+        (&origin, ["--expect-body", "two"], "body", "wrong body"),
+        (&origin, ["--expect-status", "201"], "status", "wrong status"),
+    ] {
+        let flags = ["loadtest", url, "-n", "3", "-c", "1"].into_iter().chain(flags);
+        let text = bs9(flags.clone());
+        assert!(text.code == Some(1) && text.stdout.contains(&format!("3 × {words}")), "{text:?}");
+        let outcome = bs9(flags.chain(["--json"]));
+        assert_eq!(outcome.code, Some(1));
+        let report = outcome.json();
+        assert_eq!(report["errors"][0]["kind"], kind, "{report:#}");
+        assert_eq!(report["errors"][0]["count"], 3);
+        assert_eq!(report["errors"].as_array().unwrap().len(), 1);
+    }
+}
+
+/// A text of the load tester's documents, made to be over soon.
+fn hurried(text: &str) -> String {
+    let replace = |text: &str, pattern: &str, with: &str| {
+        Regex::new(pattern).unwrap().replace_all(text, with).into_owned()
+    };
+    let text = replace(text, r#"(duration|warm_up) = "\w+""#, "$1 = \"300ms\"");
+    let text = replace(&text, r"(-d|--warmup) \w+", "$1 300ms");
+    // How long something takes is the machine's business.
+    replace(&text, r"(p\d+) < \w+", "$1 < 60s")
+}
+
+#[test]
+fn the_scenarios_of_the_project_run() {
+    let endpoint = SampleEndpoint::start();
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(root().join("loadtest/scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let text = hurried(&text).replace("requests > 500", "requests > 50");
+        write(&folder.path().join(path.file_name().unwrap()), &text);
+    }
+    for (name, rows) in [("smoke.toml", 2), ("shop.toml", 3), ("steps.toml", 1)] {
+        let file = folder.path().join(name);
+        let file = file.to_str().unwrap();
+        let outcome = bs9(["loadtest", "--scenario", file, &endpoint.url, "--json"]);
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome:#?}");
+        let report = outcome.json();
+        assert_eq!(report["mix"].as_array().unwrap().len(), rows, "{name}: {report:#}");
+        assert_eq!(report["requests"]["failed"], 0, "{name}: {report:#}");
+        assert_eq!(report["stages"].is_array(), name != "smoke.toml", "{name}");
+    }
+}
+
+#[test]
+fn a_report_is_written_for_everybody() {
+    let endpoint = SampleEndpoint::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (html, csv) = (file("report.html"), file("report.csv"));
+    let flags = ["loadtest", &endpoint.url, "--rate", "100", "-d", "1200ms"];
+    let report = bs9(flags.into_iter().chain(["--html", &html, "--csv", &csv, "--json"])).json();
+    let series = report["series"].as_array().unwrap();
+    assert_eq!(series[0]["asked_per_second"], 100.0);
+    assert!(series[0]["latency_seconds"]["p99"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["latency_curve"][0]["quantile"], 0.0);
+    assert!(report["generator"]["threads"][0]["cpu_ratio"].is_number());
+    let page = fs::read_to_string(html).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains(&endpoint.url), "{page}");
+    let csv = fs::read_to_string(csv).unwrap();
+    assert_eq!(csv.lines().count(), 1 + series.len());
+}
+
+#[test]
+fn a_scenario_with_mistakes_says_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    write(&file, "target = \"http://127.0.0.1:1\"\nthread = 2\n[[requests]]\nweight = \"x\"\n");
+    let said = bs9(["loadtest", "--scenario", file.to_str().unwrap()]).fails(5);
+    for part in ["s.toml:2:1", "did you mean `threads`?", "s.toml:4:10", "2 errors found"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn wrk_runs_its_scripts_against_the_sample() {
+    let endpoint = SampleEndpoint::start();
+    let folder = root().join("loadtest/wrk");
+    for script in ["get-mix.lua", "post.lua", "pipeline.lua"] {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t1", "-c4", "-d1s", "-s"]).arg(folder.join(script)).arg(&endpoint.url);
+        let said = Tool::start(&mut wrk).outcome().ok();
+        assert!(said.contains("Requests/sec"), "{script}: {said}");
+        for trouble in ["Socket errors", "Non-2xx"] {
+            assert!(!said.contains(trouble), "{script}: {said}");
+        }
+    }
+}
+
+/// The blocks of the load tester's document in one language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs/LOADTEST.md")).unwrap();
+    let opening = format!("```{language}\n");
+    let blocks = text.split(&opening).skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_of_the_document_work() {
+    let endpoint = SampleEndpoint::start();
+    let folder = tempfile::tempdir().unwrap();
+    let scenarios = blocks("toml");
+    assert_eq!(scenarios.len(), 1);
+    let scenario = hurried(&scenarios[0]).replace("http://127.0.0.1:8080", &endpoint.url);
+    write(&folder.path().join("shop.toml"), &scenario);
+    let mut found = 0;
+    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+        let line = hurried(line).replace("http://127.0.0.1:8080", &endpoint.url);
+        let bare = line == "bs9 loadtest";
+        // Both would go on for long, and need the usual ports.
+        let line = match line.as_str() {
+            "bs9 quickstart" => continue,
+            "bs9 loadtest" => format!("bs9 loadtest {} -d 300ms", endpoint.url),
+            line => line.to_owned(),
+        };
+        assert!(bare || line.starts_with("bs9 loadtest "), "{line}");
+        let program = env!("CARGO_BIN_EXE_bs9");
+        let line = line.replacen("bs9", program, 1);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).current_dir(folder.path());
+        Tool::start(&mut shell).outcome().ok();
+        found += 1;
+    }
+    assert!(found >= 7, "{found} commands");
+    for file in ["report.html", "report.csv"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn the_links_of_the_document_lead_somewhere() {
+    for document in ["docs/LOADTEST.md", "loadtest/README.md"] {
+        let path = root().join(document);
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let found = path.parent().unwrap().join(link).exists();
+            assert!(link.starts_with("https://") || found, "{document}: {link}");
+        }
+    }
 }
