@@ -37,7 +37,7 @@ impl BoundSocket {
     /// Makes the folder if it is missing, replaces the socket of a process that
     /// is gone, and listens.
     pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
-        let folder = lock_folder(path)?;
+        let folder = make_and_lock_folder(path)?;
         clear_the_way(path)?;
         let unix = |source| BindError::Unix { path: path.to_owned(), source };
         let listener = listen(path).map_err(unix)?;
@@ -78,7 +78,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _folder = lock_folder(&self.path);
+        // Without a folder there is nothing to remove.
+        let _folder = lock(folder_of(&self.path));
         if self.is_still_there()
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -87,19 +88,26 @@ impl Drop for SocketFile {
     }
 }
 
-/// Opens and locks the folder of `path`; the lock goes with the handle.
-fn lock_folder(path: &Path) -> Result<File, BindError> {
-    let folder = match path.parent() {
+/// Makes the folder of `path` if it is missing, and locks it.
+fn make_and_lock_folder(path: &Path) -> Result<File, BindError> {
+    let folder = folder_of(path);
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    made.and_then(|()| lock(folder))
+        .map_err(|source| BindError::Folder { path: folder.to_owned(), source })
+}
+
+/// Locks `folder`; the lock goes with the handle.
+fn lock(folder: &Path) -> io::Result<File> {
+    let handle = File::open(folder)?;
+    handle.lock()?;
+    Ok(handle)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let open = || -> io::Result<File> {
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-        let handle = File::open(folder)?;
-        handle.lock()?;
-        Ok(handle)
-    };
-    open().map_err(|source| BindError::Folder { path: folder.to_owned(), source })
+    }
 }
 
 /// Removes the socket of a process that is gone; refuses when it is not gone, or
@@ -210,6 +218,15 @@ mod tests {
         let (_folder, path) = place();
         drop(BoundSocket::bind(&path).unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_stays_gone() {
+        let (folder, path) = place();
+        let bound = BoundSocket::bind(&path).unwrap();
+        folder.close().unwrap();
+        drop(bound);
+        assert!(!path.parent().unwrap().exists());
     }
 
     #[test]
