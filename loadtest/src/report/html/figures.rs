@@ -145,8 +145,10 @@ fn corners(stages: Vec<(f64, [f64; 2])>) -> Vec<(f64, f64)> {
     corners.collect()
 }
 
-/// The lines of latency over time: colour, name, and which value.
-const PERCENTILES: [(&str, &str, fn(&Latency) -> f64); 4] = [
+/// A line of latency over time: colour, name, and which value.
+type Line = (&'static str, &'static str, fn(&Latency) -> f64);
+
+const PERCENTILES: [Line; 4] = [
     ("max", "longest", |latency| latency.max),
     ("p99", "99 %", |latency| latency.p99),
     ("p90", "90 %", |latency| latency.p90),
