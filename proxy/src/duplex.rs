@@ -43,6 +43,9 @@ pub(crate) trait Duplex {
     /// The peer must not take what it got for all there was.
     fn reset_on_close(&self);
 
+    /// Says goodbye before it is dropped, where that has to be said: what was sent was all.
+    fn finish(&self) {}
+
     /// [`poll_read`](Self::poll_read), awaited.
     async fn read(&self, into: &mut Buffer) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, into)).await
@@ -126,6 +129,10 @@ macro_rules! duplex {
 
             fn reset_on_close(&self) {
                 self.reset_on_close();
+            }
+
+            fn finish(&self) {
+                self.finish();
             }
         }
     };

@@ -10,7 +10,7 @@
 //! [`ResponseError::reason`]). Line ends of a bare LF are accepted (RFC 9112 section 2.2) and never
 //! forwarded as such.
 
-mod authority;
+pub(crate) mod authority;
 mod body;
 mod chunked;
 mod connection;

@@ -6,14 +6,19 @@ use std::{
     time::Duration,
 };
 
-use bs9_config::{Config, HttpListener, ListenerProtocol, RouteAction};
-use bs9_net::{CompileContext, CompileError, ListenerId};
+use bs9_config::{
+    Config, Hsts, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls, RouteAction,
+};
+use bs9_net::{
+    CompileContext, CompileError, ListenerId,
+    tls::{ClientTls, ServerNames},
+};
 use rustc_hash::FxHashMap;
 
 use crate::{
     cluster::Cluster,
     http::{HttpStats, Reply},
-    http1::HeadLimits,
+    http1::{HeadLimits, HeaderLine},
     route::{HostMatch, PathMatch, RouteError, RouteSpec, RouteTable},
 };
 
@@ -35,6 +40,10 @@ pub(crate) struct HttpSite {
     pub(crate) idle_timeout: Duration,
     pub(crate) tunnel_timeout: Duration,
     pub(crate) trust_forwarded: bool,
+    /// What no route takes is sent there.
+    pub(crate) https_redirect: Option<HttpsRedirect>,
+    /// Fields of every response.
+    pub(crate) response_fields: Box<[HeaderLine]>,
     pub(crate) table: RouteTable,
     /// In the order of the configuration, which is how the table knows them.
     pub(crate) routes: Vec<Route>,
@@ -59,6 +68,9 @@ pub(crate) enum Action {
 
 /// What a TCP listener does.
 pub(crate) struct TcpSite {
+    /// Clusters by the name a client asks for; empty: nobody is asked.
+    pub(crate) sni: ServerNames<usize>,
+    /// Where everything else goes.
     pub(crate) cluster: Option<usize>,
     pub(crate) idle_timeout: Duration,
     pub(crate) connect_attempts: u32,
@@ -76,7 +88,10 @@ impl ProxyPart {
             clusters.push(match old {
                 // Untouched, down to the pointer: shards keep their half as it is.
                 Some(old) if old.config == *wanted => Arc::clone(old),
-                old => Cluster::compile(wanted, old.map(Arc::as_ref), context.shards),
+                old => {
+                    let tls = client_tls(wanted, old)?;
+                    Cluster::compile(wanted, tls, old.map(Arc::as_ref), context.shards)
+                }
             });
         }
         let mut part =
@@ -90,12 +105,21 @@ impl ProxyPart {
                         || Arc::new(HttpStats::new(context.shards)),
                         |site| Arc::clone(&site.stats),
                     );
-                    let site = part.http_site(config, &listener.name, http, stats)?;
+                    let site = part.http_site(config, &listener.name, http, wanted.tls.as_deref(), stats)?;
                     part.http.insert(listener.id, site);
                 }
                 ListenerProtocol::Tcp(tcp) => {
                     let key = || format!("listeners.{}.cluster", listener.name);
+                    let mut sni = ServerNames::default();
+                    for (number, route) in tcp.sni.iter().enumerate() {
+                        let key = || format!("listeners.{}.sni[{number}].cluster", listener.name);
+                        let cluster = part.index_of(&route.cluster, key)?;
+                        for name in &route.names {
+                            sni.entry_or(name, || cluster);
+                        }
+                    }
                     let site = TcpSite {
+                        sni,
                         cluster: tcp
                             .cluster
                             .as_ref()
@@ -126,6 +150,7 @@ impl ProxyPart {
         config: &Config,
         listener: &str,
         http: &HttpListener,
+        tls: Option<&ListenerTls>,
         stats: Arc<HttpStats>,
     ) -> Result<HttpSite, CompileError> {
         let table = RouteTable::compile(http.routes.iter().map(|route| spec(&route.matches)))
@@ -158,6 +183,8 @@ impl ProxyPart {
             idle_timeout: http.idle_timeout,
             tunnel_timeout: http.tunnel_timeout,
             trust_forwarded: http.trust_forwarded,
+            https_redirect: http.https_redirect,
+            response_fields: tls.and_then(|tls| tls.hsts).map(hsts).into_iter().collect(),
             table,
             routes,
             stats,
@@ -188,6 +215,30 @@ impl ProxyPart {
             }
         })
     }
+}
+
+/// `Strict-Transport-Security` (RFC 6797 section 6.1).
+fn hsts(wanted: Hsts) -> HeaderLine {
+    let mut value = format!("max-age={}", wanted.max_age.as_secs());
+    if wanted.include_subdomains {
+        value.push_str("; includeSubDomains");
+    }
+    if wanted.preload {
+        value.push_str("; preload");
+    }
+    HeaderLine::new("Strict-Transport-Security", &value).expect("made of plain ASCII")
+}
+
+fn client_tls(
+    wanted: &bs9_config::Cluster,
+    old: Option<&Arc<Cluster>>,
+) -> Result<Option<Arc<ClientTls>>, CompileError> {
+    let previous = old.and_then(|cluster| cluster.tls.as_ref());
+    let compiled = wanted.tls.as_ref().map(|tls| ClientTls::compile(tls, previous)).transpose();
+    compiled.map_err(|error| CompileError {
+        key: format!("clusters.{}.tls", wanted.name),
+        message: error.to_string(),
+    })
 }
 
 fn route_error(listener: &str, errors: &[RouteError]) -> CompileError {

@@ -1,15 +1,23 @@
 //! TCP listeners: a client's connection, tunnelled to an endpoint.
 
-use std::rc::Rc;
+use std::{io, rc::Rc, time::Duration};
 
-use bs9_net::{Connection, Stream, Timer};
+use bs9_net::{
+    Buffer, Connection, Timer, Transport,
+    tls::{Hello, peek_hello},
+};
 
 use crate::{
     cluster::{ConnectFailure, Lease, ShardCluster, Tried},
     part::TcpSite,
     tunnel::{Passed, Tunnel},
-    worker::{View, Worker},
+    worker::Worker,
 };
+
+/// How long a client may take for its first TLS message, when its name decides where it goes.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
+/// A fatal alert: `unrecognized_name` (RFC 6066 section 3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Carries one client connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
@@ -20,9 +28,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
         return;
     };
     let timer = worker.shard.timer();
-    let Some((lease, endpoint)) = connect(&worker, &view, site, &connection, &timer).await else {
+    let mut early = None;
+    let Some(cluster) = choose(&worker, site, &connection, &timer, &mut early).await else {
         return;
     };
+    let cluster = &view.clusters[cluster];
+    let connected = connect(&worker, cluster, site, &connection, &timer).await;
+    let Some((lease, endpoint)) = connected else { return };
     let tunnel = Tunnel {
         client: &connection.stream,
         endpoint: &endpoint,
@@ -30,7 +42,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
         timer: &timer,
         idle_timeout: site.idle_timeout,
     };
-    let Passed { upstream_bytes, downstream_bytes, end } = tunnel.run(None, None).await;
+    let Passed { upstream_bytes, downstream_bytes, end } = tunnel.run(early, None).await;
     if let Err(error) = end {
         tracing::debug!(
             listener = &*listener.name, peer = %connection.peer, endpoint = lease.endpoint().name(),
@@ -39,15 +51,73 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
     }
 }
 
-/// Connects to an endpoint; another one is tried when the first refuses.
-async fn connect(
+/// The cluster that the connection goes to. What had to be read to know it is in `early`.
+async fn choose(
     worker: &Worker,
-    view: &View,
     site: &TcpSite,
     connection: &Connection,
     timer: &Timer,
-) -> Option<(Lease, Stream)> {
-    let cluster: &Rc<ShardCluster> = &view.clusters[site.cluster?];
+    early: &mut Option<Buffer>,
+) -> Option<usize> {
+    if site.sni.is_empty() {
+        return site.cluster;
+    }
+    let found = |name: Option<&str>| name.and_then(|name| site.sni.lookup(name)).copied();
+    if let Some(agreed) = connection.stream.agreed() {
+        return found(agreed.server_name.as_deref()).or(site.cluster);
+    }
+    let buffer = early.insert(worker.shard.buffers().take());
+    timer.set(HELLO_TIMEOUT);
+    let name = match timer.guard(read_name(&connection.stream, buffer)).await {
+        Ok(Ok(name)) => name,
+        Ok(Err(error)) => {
+            log_nameless(connection, &error);
+            return site.cluster.filter(|_| !buffer.is_empty() && !buffer.is_full());
+        }
+        Err(_) => return None,
+    };
+    let cluster = found(name.as_deref()).or(site.cluster);
+    if cluster.is_none() {
+        log_nameless(connection, &format_args!("no cluster for {name:?}"));
+        let refusal = connection.stream.write_all(&UNRECOGNIZED_NAME);
+        // Gone already, or it takes nothing: then it needs not be told.
+        let _untold = timer.guard(refusal).await;
+    }
+    cluster
+}
+
+/// Reads until the client's first TLS message is whole; gives the name in it.
+async fn read_name(stream: &Transport, buffer: &mut Buffer) -> io::Result<Option<String>> {
+    loop {
+        match peek_hello(buffer.filled()) {
+            Ok(Hello::Complete { server_name }) => return Ok(server_name),
+            Ok(Hello::Partial) if buffer.is_full() => {
+                return Err(io::Error::other("the ClientHello is larger than runtime.buffer_size"));
+            }
+            Ok(Hello::Partial) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        if stream.read(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn log_nameless(connection: &Connection, reason: &dyn std::fmt::Display) {
+    tracing::debug!(
+        listener = &*connection.slot.listener().name, peer = %connection.peer, %reason,
+        "the name in a client's first TLS message leads nowhere"
+    );
+}
+
+/// Connects to an endpoint; another one is tried when the first refuses.
+async fn connect(
+    worker: &Worker,
+    cluster: &Rc<ShardCluster>,
+    site: &TcpSite,
+    connection: &Connection,
+    timer: &Timer,
+) -> Option<(Lease, Transport)> {
     let name = &*cluster.cluster.config.name;
     let mut tried = Tried::default();
     for _ in 0..=site.connect_attempts {
@@ -59,7 +129,7 @@ async fn connect(
                 return Some((lease, stream));
             }
             Ok(Err(failure)) => failure,
-            Err(_) => ConnectFailure::Io(std::io::ErrorKind::TimedOut.into()),
+            Err(_) => ConnectFailure::Io(io::ErrorKind::TimedOut.into()),
         };
         lease.cell().connect_failures.increment();
         lease.cell().failures.increment();

@@ -84,8 +84,14 @@ impl Direction {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => self.state = State::Ending,
                 Poll::Ready(Ok(_)) => self.buffer = Some(buffer),
-                // A reset after the end of the stream: it had been whole.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // A reset after the end of the stream: it had been whole. And TLS that ends
+                // without goodbye, as it does with many: what is inside has an end of its own.
+                Poll::Ready(Err(error))
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
                     self.state = State::Ending;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

@@ -307,6 +307,9 @@ impl Stream {
         Ok(())
     }
 
+    /// Closing says by itself that what was sent was all; TLS has to say it before.
+    pub fn finish(&self) {}
+
     /// Makes closing reset the connection: the peer must not take what it got for all
     /// there was. Without effect on a Unix socket.
     pub fn reset_on_close(&self) {

@@ -10,7 +10,10 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{Cluster, Endpoint, Health};
+use bs9_net::tls::ClientTls;
+use tokio_rustls::{TlsConnector, rustls};
+
+use super::{Cluster, Endpoint, Health, shard::called};
 use crate::http1::{HeadLimits, HeaderStorage, Parsed, ResponseError, ResponseTo, parse_response};
 
 /// How often host names are looked up anew.
@@ -29,6 +32,7 @@ pub(crate) struct Prober {
 struct Watched {
     endpoint: Arc<Endpoint>,
     check: Option<HealthCheck>,
+    tls: Option<Arc<ClientTls>>,
     task: AbortHandle,
 }
 
@@ -48,8 +52,12 @@ impl Prober {
             for member in &cluster.members {
                 let endpoint = &member.endpoint;
                 let key = Arc::as_ptr(endpoint);
-                let kept = before.remove(&key).filter(|old| old.check == *check);
-                let entry = kept.or_else(|| start(&cluster.config.name, endpoint, check.clone()));
+                let same = |old: &Watched| {
+                    let tls = [&old.tls, &cluster.tls].map(|tls| tls.as_ref().map(Arc::as_ptr));
+                    old.check == *check && tls[0] == tls[1]
+                };
+                let kept = before.remove(&key).filter(same);
+                let entry = kept.or_else(|| start(cluster, endpoint, check.clone()));
                 watched.extend(entry.map(|entry| (key, entry)));
             }
         }
@@ -62,7 +70,7 @@ impl Prober {
 
 /// `None` when there is nothing to do for this endpoint.
 fn start(
-    cluster: &Arc<str>,
+    cluster: &Cluster,
     endpoint: &Arc<Endpoint>,
     check: Option<HealthCheck>,
 ) -> Option<Watched> {
@@ -73,7 +81,9 @@ fn start(
             return None;
         }
     }
-    let (cluster, watched, wanted) = (Arc::clone(cluster), Arc::clone(endpoint), check.clone());
+    let (watched, wanted) = (Arc::clone(endpoint), check.clone());
+    let (cluster, tls) = (Arc::clone(&cluster.config.name), cluster.tls.clone());
+    let kept_tls = tls.clone();
     let task = tokio::task::spawn_local(async move {
         let resolving = async {
             match &watched.address {
@@ -85,13 +95,14 @@ fn start(
         };
         let probing = async {
             match &wanted {
-                Some(check) => probe_forever(&cluster, &watched, check).await,
+                Some(check) => probe_forever(&cluster, &watched, tls.as_deref(), check).await,
                 None => pending().await,
             }
         };
         tokio::join!(resolving, probing);
     });
-    Some(Watched { endpoint: Arc::clone(endpoint), check, task: task.abort_handle() })
+    let task = task.abort_handle();
+    Some(Watched { endpoint: Arc::clone(endpoint), check, tls: kept_tls, task })
 }
 
 async fn resolve(cluster: &str, endpoint: &Endpoint, host: &str, port: u16) {
@@ -148,14 +159,19 @@ impl Streak {
     }
 }
 
-async fn probe_forever(cluster: &str, endpoint: &Endpoint, check: &HealthCheck) {
+async fn probe_forever(
+    cluster: &str,
+    endpoint: &Endpoint,
+    tls: Option<&ClientTls>,
+    check: &HealthCheck,
+) {
     let mut streak = Streak::default();
     let mut ticks = tokio::time::interval(check.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let result = match tokio::time::timeout(check.timeout, probe(endpoint, &check.probe)).await
-        {
+        let probe = probe(endpoint, tls, &check.probe);
+        let result = match tokio::time::timeout(check.timeout, probe).await {
             Ok(result) => result,
             Err(_) => Err(ProbeFailure::Timeout(check.timeout)),
         };
@@ -195,6 +211,8 @@ enum ProbeFailure {
     Unresolved,
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
     #[error("closed the connection without an answer")]
     Closed,
     #[error("answered something that is not HTTP: {0}")]
@@ -203,22 +221,42 @@ enum ProbeFailure {
     Status(u16),
 }
 
-async fn probe(endpoint: &Endpoint, probe: &Probe) -> Result<(), ProbeFailure> {
+async fn probe(
+    endpoint: &Endpoint,
+    tls: Option<&ClientTls>,
+    probe: &Probe,
+) -> Result<(), ProbeFailure> {
     match &endpoint.address {
         EndpointAddress::Unix(path) => {
-            converse(UnixStream::connect(path).await?, endpoint, probe).await
+            begin(UnixStream::connect(path).await?, endpoint, tls, probe).await
         }
         EndpointAddress::Tcp(address) => {
-            converse(TcpStream::connect(*address).await?, endpoint, probe).await
+            begin(TcpStream::connect(*address).await?, endpoint, tls, probe).await
         }
         EndpointAddress::Name { .. } => {
             let addresses = endpoint.looked_up().await;
             if addresses.is_empty() {
                 return Err(ProbeFailure::Unresolved);
             }
-            converse(TcpStream::connect(&addresses[..]).await?, endpoint, probe).await
+            begin(TcpStream::connect(&addresses[..]).await?, endpoint, tls, probe).await
         }
     }
+}
+
+/// Shakes hands first, where the cluster speaks TLS: an endpoint that cannot prove who it is
+/// is of no use.
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: &Endpoint,
+    tls: Option<&ClientTls>,
+    probe: &Probe,
+) -> Result<(), ProbeFailure> {
+    let Some(tls) = tls else { return converse(stream, endpoint, probe).await };
+    let unnamed = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let name = tls.name_for(called(&endpoint.address)).map_err(unnamed)?;
+    let connector = TlsConnector::from(Arc::clone(tls.config()));
+    let stream = connector.connect(name, stream).await.map_err(ProbeFailure::Tls)?;
+    converse(stream, endpoint, probe).await
 }
 
 async fn converse(

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
-use bs9_net::{CoarseInstant, Stream, now};
+use bs9_net::{CoarseInstant, Transport, now};
 
 use super::Endpoint;
 
@@ -17,7 +17,7 @@ pub(super) struct IdleConnections {
 
 #[derive(Debug)]
 struct Idle {
-    stream: Stream,
+    stream: Transport,
     since: CoarseInstant,
 }
 
@@ -27,24 +27,25 @@ impl IdleConnections {
     }
 
     /// One that is still as it was left; those that are not are closed.
-    pub(super) fn take(&self, idle_timeout: Duration) -> Option<Stream> {
+    pub(super) fn take(&self, idle_timeout: Duration) -> Option<Transport> {
         loop {
             let idle = self.kept.borrow_mut().pop_back()?;
             self.endpoint.cells[self.shard].idle.decrement();
             if now().since(idle.since) < idle_timeout && idle.stream.is_quiet() {
                 return Some(idle.stream);
             }
+            idle.stream.finish();
         }
     }
 
     /// Keeps `stream`, at the cost of the oldest one when there are `most` already.
-    pub(super) fn put(&self, stream: Stream, most: usize) {
+    pub(super) fn put(&self, stream: Transport, most: usize) {
         if most == 0 {
-            return;
+            return stream.finish();
         }
         let mut kept = self.kept.borrow_mut();
         if kept.len() >= most {
-            kept.pop_front();
+            kept.pop_front().inspect(|idle| idle.stream.finish());
         } else {
             self.endpoint.cells[self.shard].idle.increment();
         }
@@ -56,7 +57,13 @@ impl IdleConnections {
         let mut kept = self.kept.borrow_mut();
         let before = kept.len();
         let instant = now();
-        kept.retain(|idle| instant.since(idle.since) < idle_timeout && idle.stream.is_quiet());
+        kept.retain(|idle| {
+            let keep = instant.since(idle.since) < idle_timeout && idle.stream.is_quiet();
+            if !keep {
+                idle.stream.finish();
+            }
+            keep
+        });
         for _ in kept.len()..before {
             self.endpoint.cells[self.shard].idle.decrement();
         }
@@ -65,7 +72,8 @@ impl IdleConnections {
 
 impl Drop for IdleConnections {
     fn drop(&mut self) {
-        for _ in 0..self.kept.borrow().len() {
+        for idle in &*self.kept.borrow() {
+            idle.stream.finish();
             self.endpoint.cells[self.shard].idle.decrement();
         }
     }

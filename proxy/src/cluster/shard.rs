@@ -8,7 +8,10 @@ use std::{
 };
 
 use bs9_config::EndpointAddress;
-use bs9_net::Stream;
+use bs9_net::{
+    Stream, Transport,
+    tls::{self, ClientTls, HandshakeFailure, TlsStream},
+};
 
 use super::{
     Cluster, Endpoint, Member,
@@ -87,13 +90,16 @@ pub(crate) enum ConnectFailure {
     Unresolved,
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] HandshakeFailure),
 }
 
 impl ShardCluster {
     /// A shard's half of `cluster`; idle connections of endpoints that `previous` has too are kept.
     pub fn new(cluster: &Arc<Cluster>, shard: usize, previous: Option<&Self>) -> Rc<Self> {
         let keep = |endpoint: &Arc<Endpoint>| {
-            let previous = previous?;
+            // Connections that were made otherwise are not what is wanted now.
+            let previous = previous.filter(|previous| same_tls(&previous.cluster, cluster))?;
             let same = |member: &Member| Arc::ptr_eq(&member.endpoint, endpoint);
             previous.cluster.members.iter().position(same).map(|at| Rc::clone(&previous.idle[at]))
         };
@@ -185,12 +191,25 @@ impl Lease {
     }
 
     /// A connection kept from before.
-    pub fn reuse(&self) -> Option<Stream> {
+    pub fn reuse(&self) -> Option<Transport> {
         self.cluster.idle[self.member].take(self.cluster.cluster.config.idle_timeout)
     }
 
     /// A new connection. Bounded by the caller's timer.
-    pub(crate) async fn connect(&self) -> Result<Stream, ConnectFailure> {
+    pub(crate) async fn connect(&self) -> Result<Transport, ConnectFailure> {
+        match &self.cluster.cluster.tls {
+            None => Ok(self.dial().await?.into()),
+            // Apart, so that plain connections need not be as large.
+            Some(tls) => Ok(Box::pin(self.shake_hands(tls)).await?.into()),
+        }
+    }
+
+    async fn shake_hands(&self, tls: &ClientTls) -> Result<TlsStream, ConnectFailure> {
+        let socket = self.dial().await?;
+        Ok(tls.connect(socket, called(&self.endpoint().address)).await?)
+    }
+
+    async fn dial(&self) -> Result<Stream, ConnectFailure> {
         let endpoint = self.endpoint();
         let connected = match &endpoint.address {
             EndpointAddress::Unix(path) => Stream::connect_unix(path).await,
@@ -202,9 +221,26 @@ impl Lease {
     }
 
     /// Gives a connection back that is provably clean.
-    pub fn keep(&self, stream: Stream) {
+    pub fn keep(&self, stream: Transport) {
         self.cluster.idle[self.member]
             .put(stream, self.cluster.cluster.config.max_idle_connections);
+    }
+}
+
+/// What the certificate of an endpoint is for, unless the configuration says otherwise.
+pub(super) fn called(address: &EndpointAddress) -> tls::Endpoint<'_> {
+    match address {
+        EndpointAddress::Tcp(address) => tls::Endpoint::Address(address.ip()),
+        EndpointAddress::Name { host, .. } => tls::Endpoint::Name(host),
+        EndpointAddress::Unix(_) => tls::Endpoint::Name("localhost"),
+    }
+}
+
+fn same_tls(one: &Cluster, other: &Cluster) -> bool {
+    match (&one.tls, &other.tls) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
     }
 }
 

@@ -16,14 +16,21 @@ pub(crate) struct Origin {
     pub(crate) peer: PeerAddress,
     /// For `X-Forwarded-For`: written once, not once per request. Empty for a Unix socket.
     pub(crate) address_text: String,
+    /// Whether the client speaks TLS.
+    pub(crate) encrypted: bool,
     pub(crate) slot: ConnectionSlot,
     _open: OpenGuard,
 }
 
 impl Origin {
-    pub(super) fn new(peer: PeerAddress, slot: ConnectionSlot, open: OpenGuard) -> Self {
+    pub(super) fn new(
+        peer: PeerAddress,
+        encrypted: bool,
+        slot: ConnectionSlot,
+        open: OpenGuard,
+    ) -> Self {
         let address_text = peer.ip().map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
-        Self { peer, address_text, slot, _open: open }
+        Self { peer, address_text, encrypted, slot, _open: open }
     }
 
     /// Where it came in.

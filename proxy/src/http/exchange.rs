@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bs9_net::{Buffer, CoarseInstant, Interrupted, Stream, now};
+use bs9_net::{Buffer, CoarseInstant, Interrupted, Transport, now};
 
 use super::{
     client::Client,
@@ -183,7 +183,7 @@ impl<D: Duplex> Exchange<'_, D> {
         Ok(response.relay(answer, upload, buffer, out).await)
     }
 
-    async fn connect(&self, lease: &Lease, deadline: CoarseInstant) -> Result<Stream, Failed> {
+    async fn connect(&self, lease: &Lease, deadline: CoarseInstant) -> Result<Transport, Failed> {
         let limit = now().plus(lease.cluster().cluster.config.connect_timeout);
         self.client.timer.set_at(limit.min(deadline));
         let failed = |failure| Err(Failed { failure, again: Again::Elsewhere });
@@ -213,7 +213,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// Sends the head, with what has arrived of the body.
     async fn send(
         &self,
-        stream: &Stream,
+        stream: &Transport,
         deadline: CoarseInstant,
         upload: &mut Upload,
         buffer: &mut Buffer,
@@ -244,7 +244,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// of the request's body meanwhile. The inner error is the end of the client.
     async fn opening(
         &self,
-        stream: &Stream,
+        stream: &Transport,
         upload: &mut Upload,
         buffer: &mut Buffer,
         answer: &mut Buffer,
@@ -261,8 +261,10 @@ impl<D: Duplex> Exchange<'_, D> {
             if !answer.is_empty() {
                 let complete = upload.pump.is_done();
                 let keep = complete && !self.worker.shard.is_draining();
+                let set = &self.site.response_fields;
+                let bytes = answer.filled();
                 let read =
-                    response::answer(answer.filled(), &self.facts, &limits, keep, &mut out.bytes)?;
+                    response::answer(bytes, &self.facts, &limits, keep, set, &mut out.bytes)?;
                 match read {
                     Answer::Final(opening) => {
                         out.bytes.drain(..request_len);
@@ -300,7 +302,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// Reads from the endpoint, uploading meanwhile.
     async fn wait_for_endpoint(
         &self,
-        stream: &Stream,
+        stream: &Transport,
         upload: &mut Upload,
         buffer: &mut Buffer,
         answer: &mut Buffer,
@@ -333,7 +335,7 @@ impl<D: Duplex> Exchange<'_, D> {
     fn poll_upload(
         &self,
         cx: &mut Context<'_>,
-        stream: &Stream,
+        stream: &Transport,
         upload: &mut Upload,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Cut>> {
@@ -372,7 +374,7 @@ impl<D: Duplex> Exchange<'_, D> {
 struct Response<'e, 'a, D> {
     exchange: &'e Exchange<'a, D>,
     lease: &'e Lease,
-    stream: Stream,
+    stream: Transport,
     opening: Opening,
 }
 
@@ -535,7 +537,9 @@ impl<D: Duplex> Response<'_, '_, D> {
             }
         } else if sent_whole && self.opening.upstream_keep_alive {
             let until_close = self.opening.framing == ResponseFraming::UntilClose;
-            if !until_close {
+            if until_close {
+                self.stream.finish();
+            } else {
                 self.lease.keep(self.stream);
             }
         }

@@ -8,7 +8,7 @@ use super::{
     client::Client,
     exchange::Exchange,
     failure::Failure,
-    reply::write_failure,
+    reply::{insert_fields, write_failure, write_redirect},
     request::{self, Facts, NO_ROUTE, Plan},
     stats::HttpCell,
 };
@@ -72,6 +72,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
                 }
             }
             Plan::Reply { route } => self.reply(&facts, route, buffer, out).await,
+            Plan::ToHttps { status } => self.send_to_https(&facts, status, buffer, out).await,
         }
     }
 
@@ -109,6 +110,23 @@ impl<'a, D: Duplex> Handling<'a, D> {
         self.send(keep_alive, out).await
     }
 
+    /// Sends the client to the place in `out`.
+    async fn send_to_https(
+        &self,
+        facts: &Facts,
+        status: u16,
+        buffer: &mut Buffer,
+        out: &mut Scratch,
+    ) -> Fate {
+        buffer.consume(facts.head_len);
+        let keep_alive = self.may_keep_alive(facts);
+        let location = String::from_utf8_lossy(&out.bytes).into_owned();
+        out.bytes.clear();
+        write_redirect(&mut out.bytes, status, &location, keep_alive, facts.response_to.head);
+        self.cell.count_response(status);
+        self.send(keep_alive, out).await
+    }
+
     /// Answers a request that failed. Without `facts`, its head was not understood.
     async fn refuse(
         &self,
@@ -139,6 +157,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
 
     async fn send(&self, keep_alive: bool, out: &mut Scratch) -> Fate {
         let Client { stream, timer, .. } = self.client;
+        insert_fields(&mut out.bytes, &self.site.response_fields);
         timer.set(super::exchange::REPLY_TIMEOUT);
         self.cell.sent_bytes.add(out.bytes.len() as u64);
         match timer.guard(stream.write_all(&out.bytes)).await {

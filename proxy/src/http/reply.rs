@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::failure::{Failure, phrase};
-use crate::http1::write_simple_response;
+use crate::http1::{HeaderLine, write_simple_response};
 
 /// Seconds after which a client may try again when no endpoint takes traffic: about
 /// the time a health check needs to notice a recovery.
@@ -35,6 +35,26 @@ impl Reply {
         let (status, body) = (self.status, self.body.as_bytes());
         let fields = field.as_slice();
         write_simple_response(out, status, phrase(status), fields, body, keep_alive, head_request);
+    }
+}
+
+/// Appends a redirect to a place that depends on the request.
+pub(crate) fn write_redirect(
+    out: &mut Vec<u8>,
+    status: u16,
+    location: &str,
+    keep_alive: bool,
+    head_request: bool,
+) {
+    let fields = [("Location", location)];
+    write_simple_response(out, status, phrase(status), &fields, b"", keep_alive, head_request);
+}
+
+/// Puts the listener's own fields into a whole response, behind its status line.
+pub(crate) fn insert_fields(response: &mut Vec<u8>, fields: &[HeaderLine]) {
+    for field in fields {
+        let line = memchr::memchr(b'\n', response).map_or(response.len(), |end| end + 1);
+        response.splice(line..line, field.as_bytes().iter().copied());
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
+use bs9_config::HttpsRedirect;
+
 use super::{client::Origin, failure::Failure};
 use crate::{
     cluster::ShardCluster,
     http1::{
         BodyFraming, HeaderStorage, Parsed, RequestEdits, RequestHead, ResponseTo, Version,
-        parse_request, write_request_head,
+        authority::split_port, parse_request, write_request_head,
     },
     part::{Action, HttpSite},
     worker::{View, Worker},
@@ -33,6 +35,9 @@ pub(crate) enum Plan {
     Forward { cluster: Rc<ShardCluster>, route: usize },
     /// Answered by the proxy; the number is the route's.
     Reply { route: usize },
+    /// No route takes it: the client is sent to the same place by https, which has been
+    /// written.
+    ToHttps { status: u16 },
 }
 
 /// Parses the head at the start of `bytes`, finds its route and writes the head for the
@@ -74,6 +79,10 @@ pub(crate) fn plan(
         target.query(),
     );
     let Some(route) = found else {
+        if let (Some(redirect), Some(host)) = (site.https_redirect, head.host) {
+            write_https_location(out, redirect, host, &head);
+            return Ok(Some((facts, Plan::ToHttps { status: redirect.status })));
+        }
         return Ok(Some((facts, Plan::Reply { route: NO_ROUTE })));
     };
     let plan = match &site.routes[route].action {
@@ -91,11 +100,33 @@ pub(crate) fn plan(
 /// connection can go on after the 404.
 pub(super) const NO_ROUTE: usize = usize::MAX;
 
+/// The same host and target by https. All of it came through the parser: no byte in it could
+/// end the field.
+fn write_https_location(
+    out: &mut Vec<u8>,
+    redirect: HttpsRedirect,
+    host: &str,
+    head: &RequestHead<'_>,
+) {
+    let (name, _) = split_port(host);
+    out.extend_from_slice(b"https://");
+    out.extend_from_slice(name.as_bytes());
+    if redirect.port != 443 {
+        out.extend_from_slice(format!(":{}", redirect.port).as_bytes());
+    }
+    let path = head.target.path();
+    out.extend_from_slice(if path.starts_with('/') { path.as_bytes() } else { b"/" });
+    if let Some(query) = head.target.query() {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+}
+
 fn edits<'a>(site: &HttpSite, origin: &'a Origin, head: &RequestHead<'a>) -> RequestEdits<'a> {
     let address = origin.address_text.as_str();
     RequestEdits {
         forwarded_for: (!address.is_empty()).then_some(address),
-        forwarded_proto: Some("http"),
+        forwarded_proto: Some(if origin.encrypted { "https" } else { "http" }),
         forwarded_host: head.host,
         trust_incoming_forwarded: site.trust_forwarded,
         upgrade: head.upgrade.is_some(),

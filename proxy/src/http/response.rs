@@ -2,8 +2,8 @@
 
 use super::{failure::Failure, request::Facts};
 use crate::http1::{
-    HeadLimits, HeaderStorage, Parsed, Recode, ResponseEdits, ResponseError, ResponseFraming,
-    Version, parse_response, write_response_head,
+    HeadLimits, HeaderLine, HeaderStorage, Parsed, Recode, ResponseEdits, ResponseError,
+    ResponseFraming, Version, parse_response, write_response_head,
 };
 
 /// What an endpoint's answer comes to.
@@ -36,6 +36,7 @@ pub(super) fn answer(
     facts: &Facts,
     limits: &HeadLimits,
     may_keep_alive: bool,
+    set: &[HeaderLine],
     out: &mut Vec<u8>,
 ) -> Result<Answer, Failure> {
     let mut storage = HeaderStorage::new();
@@ -49,7 +50,7 @@ pub(super) fn answer(
         keep_alive,
         client_version: facts.version,
         recode,
-        set: &[],
+        set,
         remove: &[],
     };
     if head.is_interim() {

@@ -22,8 +22,9 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Carries a client's connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
     let Connection { stream, peer, slot, open } = connection;
+    let encrypted = stream.agreed().is_some();
     let timer = worker.shard.timer();
-    Session { worker, stream, timer, origin: Origin::new(peer, slot, open) }.run().await;
+    Session { worker, stream, timer, origin: Origin::new(peer, encrypted, slot, open) }.run().await;
 }
 
 struct Session<D> {
@@ -37,12 +38,15 @@ impl<D: Duplex> Session<D> {
     async fn run(self) {
         let mut ahead: Option<Buffer> = None;
         loop {
-            let Some(mut buffer) = self.first_bytes(ahead.take()).await else { return };
+            let Some(mut buffer) = self.first_bytes(ahead.take()).await else {
+                return self.stream.finish();
+            };
             match self.request(&mut buffer).await {
                 // An empty buffer goes back to its pool: idle connections hold none.
                 Fate::KeepAlive => ahead = (!buffer.is_empty()).then_some(buffer),
                 Fate::Close => return linger(&self.stream, &self.timer, buffer).await,
-                Fate::Done | Fate::Abort => return,
+                Fate::Done => return self.stream.finish(),
+                Fate::Abort => return,
             }
         }
     }

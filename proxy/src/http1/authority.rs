@@ -31,7 +31,7 @@ fn is_unusual(text: &[u8]) -> bool {
 }
 
 /// Splits off the port, without the colon. `[::1]` keeps its brackets.
-pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_port(text: &str) -> (&str, Option<&str>) {
     let search_from = text.rfind(']').map_or(0, |bracket| bracket + 1);
     match text[search_from..].find(':') {
         Some(colon) => (&text[..search_from + colon], Some(&text[search_from + colon + 1..])),

@@ -82,6 +82,11 @@ impl ClientTls {
         Ok(Arc::new(Self { source: Arc::clone(source), config: Arc::new(config), server_name }))
     }
 
+    /// What rustls works by, for those who speak TLS in their own way.
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
     /// Carries out the handshake with an endpoint that is called `endpoint` (a host name or an
     /// IP address), unless the configuration says another name. Bounded by the caller's timer.
     ///
