@@ -43,6 +43,11 @@ pub(crate) trait Duplex {
     /// The peer must not take what it got for all there was.
     fn reset_on_close(&self);
 
+    /// The socket, when it carries the bytes as they are: the kernel can move them then.
+    fn plain(&self) -> Option<&Stream> {
+        None
+    }
+
     /// Says goodbye before it is dropped, where that has to be said: what was sent was all.
     fn finish(&self) {}
 
@@ -129,6 +134,10 @@ macro_rules! duplex {
 
             fn reset_on_close(&self) {
                 self.reset_on_close();
+            }
+
+            fn plain(&self) -> Option<&Stream> {
+                self.plain()
             }
 
             fn finish(&self) {

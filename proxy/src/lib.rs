@@ -12,6 +12,7 @@ mod duplex;
 mod engine;
 mod http;
 mod part;
+mod splice;
 mod tcp;
 mod tunnel;
 mod worker;

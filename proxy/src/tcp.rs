@@ -38,7 +38,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
     let tunnel = Tunnel {
         client: &connection.stream,
         endpoint: &endpoint,
-        pool: worker.shard.buffers(),
+        shard: &worker.shard,
         timer: &timer,
         idle_timeout: site.idle_timeout,
     };

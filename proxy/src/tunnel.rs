@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use bs9_net::{Buffer, BufferPool, Interrupted, Timer};
+use bs9_net::{Buffer, BufferPool, Interrupted, PipePool, Shard, Timer};
 
-use crate::duplex::Duplex;
+use crate::{
+    duplex::Duplex,
+    splice::{Splice, SpliceError, Step, WORTHWHILE_BYTES},
+};
 
 /// Reads taken from one direction before others get their turn.
 const BURST: usize = 16;
@@ -22,6 +25,11 @@ struct Direction {
     moved: u64,
     /// Why the target took no more.
     refused: Option<io::Error>,
+    /// Bytes moved since the source was last found empty.
+    streak: u64,
+    /// The last streak was long enough for the kernel to move the next one.
+    bulk: bool,
+    splice: Splice,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +44,15 @@ impl Direction {
     /// `early` was read before the tunnel opened.
     fn new(early: Option<Buffer>) -> Self {
         let buffer = early.filter(|buffer| !buffer.is_empty());
-        Self { buffer, state: State::Open, moved: 0, refused: None }
+        Self {
+            buffer,
+            state: State::Open,
+            moved: 0,
+            refused: None,
+            streak: 0,
+            bulk: false,
+            splice: Splice::default(),
+        }
     }
 
     /// Moves what can be moved. Ready when the direction has ended: with an error when its
@@ -47,7 +63,7 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &impl Duplex,
         to: &impl Duplex,
-        pool: &Rc<BufferPool>,
+        (pool, pipes): (&Rc<BufferPool>, &Rc<PipePool>),
     ) -> Poll<io::Result<()>> {
         if self.state == State::Ended {
             return Poll::Ready(Ok(()));
@@ -56,16 +72,12 @@ impl Direction {
             if let Some(buffer) = &mut self.buffer {
                 let count = match ready!(to.poll_write(cx, buffer.filled())) {
                     Ok(count) => count,
-                    Err(error) => {
-                        self.buffer = None;
-                        self.state = State::Ended;
-                        self.refused = Some(error);
-                        return Poll::Ready(Ok(()));
-                    }
+                    Err(error) => return Poll::Ready(self.refuse(error)),
                 };
-                self.moved += count as u64;
                 buffer.consume(count);
-                if !buffer.is_empty() {
+                let rest = !buffer.is_empty();
+                self.count(count as u64);
+                if rest {
                     continue;
                 }
             }
@@ -75,13 +87,39 @@ impl Direction {
                 let _not_connected = to.shutdown_write();
                 return Poll::Ready(Ok(()));
             }
-            if self.buffer.is_none() {
-                ready!(from.poll_read_ready(cx));
+            if (self.bulk || self.splice.is_busy())
+                && let (Some(from), Some(to)) = (from.plain(), to.plain())
+            {
+                self.buffer = None;
+                let step = self.splice.poll(cx, from, to, pipes, u64::MAX);
+                if step.is_pending() && !self.splice.is_busy() {
+                    self.rest();
+                }
+                match ready!(step) {
+                    Ok(Step::Moved(count)) => {
+                        self.count(count);
+                        continue;
+                    }
+                    Ok(Step::End) => {
+                        self.state = State::Ending;
+                        continue;
+                    }
+                    Ok(Step::NoPipe) => {}
+                    Err(SpliceError::Write(error)) => return Poll::Ready(self.refuse(error)),
+                    Err(SpliceError::Read(error)) => return Poll::Ready(Err(error)),
+                }
+            }
+            if self.buffer.is_none() && from.poll_read_ready(cx).is_pending() {
+                self.rest();
+                return Poll::Pending;
             }
             let mut buffer = self.buffer.take().unwrap_or_else(|| pool.take());
             match from.poll_read(cx, &mut buffer) {
                 // Nothing there: the buffer goes back while we wait.
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(0)) => self.state = State::Ending,
                 Poll::Ready(Ok(_)) => self.buffer = Some(buffer),
                 // A reset after the end of the stream: it had been whole. And TLS that ends
@@ -99,6 +137,26 @@ impl Direction {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn count(&mut self, moved: u64) {
+        self.moved += moved;
+        self.streak += moved;
+        self.bulk |= self.streak >= WORTHWHILE_BYTES;
+    }
+
+    /// The source has nothing now.
+    fn rest(&mut self) {
+        self.bulk = self.streak >= WORTHWHILE_BYTES;
+        self.streak = 0;
+    }
+
+    /// The target takes no more.
+    fn refuse(&mut self, error: io::Error) -> io::Result<()> {
+        self.buffer = None;
+        self.state = State::Ended;
+        self.refused = Some(error);
+        Ok(())
     }
 }
 
@@ -128,7 +186,7 @@ pub(crate) enum TunnelEnd {
 pub(crate) struct Tunnel<'a, C, E> {
     pub(crate) client: &'a C,
     pub(crate) endpoint: &'a E,
-    pub(crate) pool: &'a Rc<BufferPool>,
+    pub(crate) shard: &'a Shard,
     pub(crate) timer: &'a Timer,
     pub(crate) idle_timeout: Duration,
 }
@@ -144,10 +202,11 @@ impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
         let mut up = Direction::new(from_client);
         let mut down = Direction::new(from_endpoint);
         self.timer.set(self.idle_timeout);
+        let pools = (self.shard.buffers(), self.shard.pipes());
         let end = poll_fn(|cx| {
             let before = up.moved + down.moved;
-            let up_ended = up.poll(cx, self.client, self.endpoint, self.pool)?;
-            let down_ended = down.poll(cx, self.endpoint, self.client, self.pool)?;
+            let up_ended = up.poll(cx, self.client, self.endpoint, pools)?;
+            let down_ended = down.poll(cx, self.endpoint, self.client, pools)?;
             if up_ended.is_ready() && down_ended.is_ready() {
                 return Poll::Ready(Ok(()));
             }

@@ -123,8 +123,10 @@ impl Worker {
     }
 
     async fn sweep(self: Rc<Self>) {
+        let timer = self.shard.timer();
         loop {
-            bs9_net::time::sleep(SWEEP_INTERVAL).await;
+            timer.set(SWEEP_INTERVAL);
+            timer.elapsed().await;
             self.view().clusters.iter().for_each(|cluster| cluster.sweep());
         }
     }

@@ -14,13 +14,14 @@ const MAX_UNUSED_TICKS: u32 = 60;
 /// Runs for the life of the shard, or until the pool is let go.
 pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
     let mut unused = 0;
+    let timer = local.shard().timer();
     loop {
         let resting = local.is_unused() && !local.pool.by_fallback;
-        let pause = local.retry.remaining().map_or(TICK, |left| left.min(TICK));
+        timer.set(local.retry.remaining().map_or(TICK, |left| left.min(TICK)));
         tokio::select! {
             biased;
             () = local.alarm.notified() => {}
-            () = bs9_net::time::sleep(pause), if !resting => local.make_round(),
+            () = timer.elapsed(), if !resting => local.make_round(),
         }
         local.tend();
         unused = if local.is_unused() { unused + 1 } else { 0 };

@@ -33,7 +33,9 @@ const MAX_FREE_PIPES: usize = 16;
 /// A shard's pipes.
 #[derive(Debug, Default)]
 pub struct PipePool {
-    free: RefCell<Vec<Ends>>,
+    // Boxed, so that a connection that may need one has room for no more than a pointer.
+    #[expect(clippy::vec_box, reason = "the boxes go in and out as they are")]
+    free: RefCell<Vec<Box<Ends>>>,
     open: Cell<usize>,
 }
 
@@ -42,15 +44,15 @@ struct Ends {
     out: OwnedFd,
     into: OwnedFd,
     capacity: usize,
+    /// Bytes inside.
+    held: usize,
 }
 
 /// A pipe, for as long as there is something to move through it.
 #[derive(Debug)]
 pub struct Pipe {
     /// `None` only while it is dropped.
-    ends: Option<Ends>,
-    /// Bytes inside.
-    held: usize,
+    ends: Option<Box<Ends>>,
     pool: Rc<PipePool>,
 }
 
@@ -68,11 +70,11 @@ impl PipePool {
             None if self.open.get() < MAX_PIPES => {
                 let ends = Ends::open().ok()?;
                 self.open.set(self.open.get() + 1);
-                ends
+                Box::new(ends)
             }
             None => return None,
         };
-        Some(Pipe { ends: Some(ends), held: 0, pool: Rc::clone(self) })
+        Some(Pipe { ends: Some(ends), pool: Rc::clone(self) })
     }
 }
 
@@ -82,18 +84,18 @@ impl Ends {
         // Refused when the user has too many pages in pipes: then it has the usual 64 KiB.
         let _stays_small = rustix::pipe::fcntl_setpipe_size(&into, CAPACITY);
         let capacity = rustix::pipe::fcntl_getpipe_size(&into)?;
-        Ok(Self { out, into, capacity })
+        Ok(Self { out, into, capacity, held: 0 })
     }
 }
 
 impl Pipe {
     /// Bytes that were taken in and not given out.
     pub fn held(&self) -> usize {
-        self.held
+        self.ends.as_ref().map_or(0, |ends| ends.held)
     }
 
-    fn ends(&self) -> &Ends {
-        self.ends.as_ref().expect("a pipe has its ends until it is dropped")
+    fn ends(&mut self) -> &mut Ends {
+        self.ends.as_mut().expect("a pipe has its ends until it is dropped")
     }
 }
 
@@ -102,7 +104,7 @@ impl Drop for Pipe {
         let ends = self.ends.take().expect("dropped once");
         let mut free = self.pool.free.borrow_mut();
         // What is left inside must not come out elsewhere.
-        if self.held == 0 && free.len() < MAX_FREE_PIPES {
+        if ends.held == 0 && free.len() < MAX_FREE_PIPES {
             free.push(ends);
         } else {
             self.pool.open.set(self.pool.open.get() - 1);
@@ -122,7 +124,7 @@ impl Stream {
         pipe: &mut Pipe,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        debug_assert_eq!(pipe.held, 0, "a full pipe could not be told from an empty socket");
+        debug_assert_eq!(pipe.held(), 0, "a full pipe could not be told from an empty socket");
         ready!(self.poll_read_ready(cx));
         ready!(runtime::spend(cx));
         loop {
@@ -131,7 +133,7 @@ impl Stream {
             let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
             match rustix::pipe::splice(self, None, &ends.into, None, wanted, flags) {
                 Ok(count) => {
-                    pipe.held = count;
+                    ends.held = count;
                     return Poll::Ready(Ok(count));
                 }
                 Err(Errno::AGAIN) => {
@@ -155,14 +157,15 @@ impl Stream {
         pipe: &mut Pipe,
         more: bool,
     ) -> Poll<io::Result<usize>> {
-        debug_assert!(pipe.held > 0, "an empty pipe would look like a full socket");
+        debug_assert!(pipe.held() > 0, "an empty pipe would look like a full socket");
         let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         flags.set(SpliceFlags::MORE, more);
         loop {
             ready!(self.poll_write_ready(cx));
-            match rustix::pipe::splice(&pipe.ends().out, None, self, None, pipe.held, flags) {
+            let ends = pipe.ends();
+            match rustix::pipe::splice(&ends.out, None, self, None, ends.held, flags) {
                 Ok(count) => {
-                    pipe.held -= count;
+                    ends.held -= count;
                     return Poll::Ready(Ok(count));
                 }
                 Err(Errno::AGAIN) => self.clear(Direction::Write),

@@ -19,7 +19,7 @@ pub struct Elapsed;
 pub async fn sleep(after: Duration) {
     let timer = Timer::new(&runtime::current_wheel());
     timer.set(after);
-    std::future::poll_fn(|cx| timer.poll_elapsed(cx)).await;
+    timer.elapsed().await;
 }
 
 /// Waits for `work`, but not longer than `limit`, or up to 16 ms more.

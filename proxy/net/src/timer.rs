@@ -282,6 +282,11 @@ impl Timer {
         .await
     }
 
+    /// Waits until the deadline has passed; a drain and its end make no difference.
+    pub async fn elapsed(&self) {
+        std::future::poll_fn(|cx| self.poll_elapsed(cx)).await;
+    }
+
     /// Ready when this timer interrupts what is being waited for; otherwise the
     /// task is woken when it does.
     pub fn poll_guard(&self, cx: &mut Context<'_>) -> Poll<Interrupted> {

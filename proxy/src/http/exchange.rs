@@ -340,7 +340,8 @@ impl<D: Duplex> Exchange<'_, D> {
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Cut>> {
         let before = upload.pump.seen + upload.pump.moved;
-        let polled = upload.pump.poll(cx, self.client.stream, buffer, stream);
+        let pipes = self.worker.shard.pipes();
+        let polled = upload.pump.poll(cx, self.client.stream, buffer, stream, pipes);
         if upload.pump.seen > self.site.max_body_bytes {
             return Poll::Ready(Err(Cut::Failure(Failure::BodyTooLarge)));
         }
@@ -429,7 +430,8 @@ impl<D: Duplex> Response<'_, '_, D> {
         upload: &mut Upload,
         buffer: &mut Buffer,
     ) -> Result<(), Fate> {
-        let Exchange { client, site, cell, .. } = *self.exchange;
+        let Exchange { client, site, cell, worker, .. } = *self.exchange;
+        let pipes = worker.shard.pipes();
         let sent_before = download.moved;
         let relayed = client
             .timer
@@ -444,7 +446,7 @@ impl<D: Duplex> Response<'_, '_, D> {
                     upload.refused |= uploaded.is_err();
                     client.timer.set(site.body_timeout);
                 }
-                let polled = download.poll(cx, &self.stream, answer, client.stream);
+                let polled = download.poll(cx, &self.stream, answer, client.stream, pipes);
                 if download.moved != before {
                     client.timer.set(site.body_timeout);
                 }
@@ -501,12 +503,11 @@ impl<D: Duplex> Response<'_, '_, D> {
     /// The connection now belongs to another protocol.
     async fn tunnel(&self, answer: Buffer, buffer: &mut Buffer) -> Fate {
         let Exchange { client, site, cell, worker, .. } = *self.exchange;
-        let pool = worker.shard.buffers();
         let early = buffer.take();
         let tunnel = Tunnel {
             client: client.stream,
             endpoint: &self.stream,
-            pool,
+            shard: &worker.shard,
             timer: client.timer,
             idle_timeout: site.tunnel_timeout,
         };

@@ -2,14 +2,16 @@
 
 use std::{
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use bs9_net::Buffer;
+use bs9_net::{Buffer, PipePool};
 
 use crate::{
     duplex::Duplex,
     http1::{BodyError, BodyReader},
+    splice::{Splice, SpliceError, Step, WORTHWHILE_BYTES},
 };
 
 /// Reads taken before others get their turn.
@@ -26,6 +28,7 @@ pub(super) struct Pump {
     pub(super) seen: u64,
     /// Bytes written so far.
     pub(super) moved: u64,
+    splice: Splice,
 }
 
 /// Why a body did not get across.
@@ -45,9 +48,18 @@ pub(super) enum PumpError {
     Write(#[source] io::Error),
 }
 
+impl From<SpliceError> for PumpError {
+    fn from(error: SpliceError) -> Self {
+        match error {
+            SpliceError::Read(error) => Self::Read(error),
+            SpliceError::Write(error) => Self::Write(error),
+        }
+    }
+}
+
 impl Pump {
     pub(super) fn new(body: impl Into<BodyReader>) -> Self {
-        Self { body: body.into(), ready: 0, seen: 0, moved: 0 }
+        Self { body: body.into(), ready: 0, seen: 0, moved: 0, splice: Splice::default() }
     }
 
     /// Whether every byte has been written.
@@ -81,6 +93,7 @@ impl Pump {
         from: &impl Duplex,
         buffer: &mut Buffer,
         to: &impl Duplex,
+        pipes: &Rc<PipePool>,
     ) -> Poll<Result<(), PumpError>> {
         for _ in 0..BURST {
             let ready = self.admit(buffer)?;
@@ -96,13 +109,32 @@ impl Pump {
             if self.body.is_done() {
                 return Poll::Ready(Ok(()));
             }
+            if self.splice.is_busy() || self.body.opaque() >= WORTHWHILE_BYTES {
+                if let (Some(from), Some(to)) = (from.plain(), to.plain()) {
+                    match ready!(self.splice.poll(cx, from, to, pipes, self.body.opaque()))? {
+                        Step::Moved(count) => {
+                            self.body.skip(count);
+                            self.seen += count;
+                            self.moved += count;
+                            continue;
+                        }
+                        Step::End => return Poll::Ready(self.ended()),
+                        Step::NoPipe => {}
+                    }
+                }
+            }
             if ready!(from.poll_read(cx, buffer)).map_err(PumpError::Read)? == 0 {
-                let whole = self.body.may_end_here();
-                self.body = BodyReader::None;
-                return Poll::Ready(if whole { Ok(()) } else { Err(PumpError::CutOff) });
+                return Poll::Ready(self.ended());
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The source has ended.
+    fn ended(&mut self) -> Result<(), PumpError> {
+        let whole = self.body.may_end_here();
+        self.body = BodyReader::None;
+        if whole { Ok(()) } else { Err(PumpError::CutOff) }
     }
 }

@@ -79,6 +79,24 @@ impl BodyReader {
         matches!(self, Self::UntilClose) || self.is_done()
     }
 
+    /// How many bytes may pass without being looked at: those that no framing divides.
+    #[must_use]
+    pub fn opaque(&self) -> u64 {
+        match self {
+            Self::Remaining(remaining) => *remaining,
+            Self::UntilClose => u64::MAX,
+            Self::None | Self::Chunked(_) => 0,
+        }
+    }
+
+    /// `count` bytes, no more than are [`opaque`](Self::opaque), have passed.
+    pub fn skip(&mut self, count: u64) {
+        debug_assert!(count <= self.opaque(), "what was skipped had to be looked at");
+        if let Self::Remaining(remaining) = self {
+            *self = Self::remaining(remaining.saturating_sub(count));
+        }
+    }
+
     /// Takes in `bytes` and says how many of them belong to the body, and whether it is over. The
     /// bytes are the body as it is on the wire, chunk framing included.
     ///
