@@ -10,7 +10,7 @@ use super::{
 use crate::{
     feed::Feed,
     mix::{Entry, Pause},
-    plan::{MAX_CONNECTIONS, MAX_DURATION, MAX_PAYLOAD_BYTES, MAX_THREADS, Options},
+    plan::{MAX_CONNECTIONS, MAX_DURATION, MAX_PAYLOAD_BYTES, MAX_STREAMS, MAX_THREADS, Options},
     quantity::parse_size,
     target::{Service, Target},
     threshold::Threshold,
@@ -37,6 +37,15 @@ impl Root<'_> {
         let echoes = matches!(target.service, Service::Tcp | Service::WebSocket { .. });
         if !echoes && options.payload_bytes.is_some() {
             foreign(scope, "payload_size", "tcp://");
+        }
+        if !matches!(target.service, Service::Http { .. }) && options.http2 {
+            foreign(scope, "http2", "http://");
+        }
+        if !options.http2
+            && let Some(given) = scope.get("streams")
+        {
+            let fault = Fault::new("only HTTP/2 has several requests on a connection");
+            given.fault(fault.hint("write http2 = true"));
         }
         if !matches!(target.service, Service::Postgres { .. }) && options.query_mode.is_some() {
             foreign(scope, "mode", "postgres://");
@@ -145,6 +154,10 @@ fn options(scope: &Scope<'_>) -> Options {
     if let Some(keep_alive) = scope.get("keep_alive").and_then(|given| given.boolean()) {
         options.keep_alive = keep_alive;
     }
+    if let Some(http2) = scope.get("http2").and_then(|given| given.boolean()) {
+        options.http2 = http2;
+    }
+    options.streams = integer(scope, "streams", MAX_STREAMS);
     options.thresholds = thresholds(scope);
     options.payload_bytes = scope.get("payload_size").and_then(|given| {
         let bytes = given.parsed(parse_size)?;

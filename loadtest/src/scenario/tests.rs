@@ -178,6 +178,14 @@ fn each_mistake_says_what_to_do() {
         (String::new(), "1:1 `target` is missing (write target = \"http://127.0.0.1:8080\")"),
         (format!("{TARGET}mode = \"simple\"\n"), "2:8 `mode` is for postgres:// targets"),
         (format!("{TARGET}payload_size = \"1B\"\n"), "2:16 `payload_size` is for tcp:// targets"),
+        (
+            "target = \"tcp://127.0.0.1:7\"\nhttp2 = true\n".to_owned(),
+            "2:9 `http2` is for http:// targets",
+        ),
+        (
+            format!("{TARGET}streams = 4\n"),
+            "2:11 only HTTP/2 has several requests on a connection (write http2 = true)",
+        ),
         (format!("{TARGET}connections = \"9\"\n"), "2:15 expected an integer, found text"),
         (format!("{TARGET}requests = []\n"), "2:12 there has to be a request"),
         (format!("{TARGET}stages = []\n"), "2:10 there are 0 stages"),
