@@ -43,22 +43,17 @@ pub(crate) trait Duplex {
     /// The peer must not take what it got for all there was.
     fn reset_on_close(&self);
 
+    /// Says goodbye before it is dropped, where that has to be said: what was sent was all.
+    fn finish(&self) {}
+
     /// The socket, when it carries the bytes as they are: the kernel can move them then.
     fn plain(&self) -> Option<&Stream> {
         None
     }
 
-    /// Says goodbye before it is dropped, where that has to be said: what was sent was all.
-    fn finish(&self) {}
-
     /// [`poll_read`](Self::poll_read), awaited.
     async fn read(&self, into: &mut Buffer) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, into)).await
-    }
-
-    /// Waits until a read may find something.
-    async fn readable(&self) {
-        poll_fn(|cx| self.poll_read_ready(cx)).await;
     }
 
     /// Writes all of `bytes`.
@@ -136,12 +131,12 @@ macro_rules! duplex {
                 self.reset_on_close();
             }
 
-            fn plain(&self) -> Option<&Stream> {
-                self.plain()
-            }
-
             fn finish(&self) {
                 self.finish();
+            }
+
+            fn plain(&self) -> Option<&Stream> {
+                self.plain()
             }
         }
     };

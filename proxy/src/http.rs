@@ -15,6 +15,10 @@ mod response;
 mod session;
 mod stats;
 
+pub(crate) use client::{Client, Origin, linger};
+pub(crate) use failure::Failure;
+pub(crate) use handling::{Fate, Handling};
 pub(crate) use reply::Reply;
-pub(crate) use session::serve;
+pub(crate) use request::plan;
+pub(crate) use session::{DRAIN_GRACE, serve};
 pub(crate) use stats::HttpStats;

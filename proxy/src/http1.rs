@@ -33,6 +33,7 @@ pub use chunked::{ChunkError, ChunkedScanner, Scan, write_chunk_end, write_chunk
 pub use edit::{Recode, RequestEdits, ResponseEdits, write_request_head, write_response_head};
 pub use error::{RequestError, ResponseError};
 pub use fault::HeadFault;
+pub use field::is_for_one_hop;
 pub use framing::FramingFault;
 pub use generated::write_simple_response;
 pub use head::{HeadLimits, HeaderStorage, MAX_HEADERS, Parsed, Version};

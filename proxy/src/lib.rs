@@ -11,6 +11,7 @@ pub mod route;
 mod duplex;
 mod engine;
 mod http;
+mod http2;
 mod part;
 mod splice;
 mod tcp;

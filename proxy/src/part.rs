@@ -7,7 +7,7 @@ use std::{
 };
 
 use bs9_config::{
-    Config, Hsts, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls, RouteAction,
+    Config, Hsts, Http2, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls, RouteAction,
 };
 use bs9_net::{
     CompileContext, CompileError, ListenerId,
@@ -44,6 +44,7 @@ pub(crate) struct HttpSite {
     pub(crate) https_redirect: Option<HttpsRedirect>,
     /// Fields of every response.
     pub(crate) response_fields: Box<[HeaderLine]>,
+    pub(crate) http2: Option<Http2>,
     pub(crate) table: RouteTable,
     /// In the order of the configuration, which is how the table knows them.
     pub(crate) routes: Vec<Route>,
@@ -105,7 +106,8 @@ impl ProxyPart {
                         || Arc::new(HttpStats::new(context.shards)),
                         |site| Arc::clone(&site.stats),
                     );
-                    let site = part.http_site(config, &listener.name, http, wanted.tls.as_deref(), stats)?;
+                    let site =
+                        part.http_site(config, &listener.name, http, wanted.tls.as_deref(), stats)?;
                     part.http.insert(listener.id, site);
                 }
                 ListenerProtocol::Tcp(tcp) => {
@@ -185,6 +187,7 @@ impl ProxyPart {
             trust_forwarded: http.trust_forwarded,
             https_redirect: http.https_redirect,
             response_fields: tls.and_then(|tls| tls.hsts).map(hsts).into_iter().collect(),
+            http2: http.http2,
             table,
             routes,
             stats,

@@ -23,6 +23,8 @@ mod failures;
 mod forwarded;
 #[path = "traffic/health.rs"]
 mod health;
+#[path = "traffic/http2.rs"]
+mod http2;
 #[path = "traffic/keep_alive.rs"]
 mod keep_alive;
 #[path = "traffic/listeners.rs"]

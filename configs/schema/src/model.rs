@@ -21,8 +21,8 @@ mod tcp;
 mod tls;
 
 pub use http::{
-    HeaderMatch, HostMatch, HttpListener, HttpsRedirect, PathMatch, QueryMatch, Retries, Route,
-    RouteAction, RouteMatch, WeightedCluster,
+    HeaderMatch, HostMatch, Http2, HttpListener, HttpsRedirect, PathMatch, QueryMatch, Retries,
+    Route, RouteAction, RouteMatch, WeightedCluster,
 };
 pub use manager::{DataPlaneLink, History, ManagerConfig};
 pub use postgres::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bs9_net::{Buffer, ConnectionSlot, ListenerId, OpenGuard, PeerAddress, Timer};
 
-use crate::duplex::Duplex;
+use crate::{duplex::Duplex, worker::Worker};
 
 /// How long, and for how many bytes, a connection that is being closed still reads, so
 /// that the client gets to see the response before a reset (RFC 9112 section 9.6).
@@ -36,6 +36,11 @@ impl Origin {
     /// Where it came in.
     pub(crate) fn listener(&self) -> ListenerId {
         self.slot.listener().id
+    }
+
+    /// Whether its listener is still in the configuration.
+    pub(crate) fn is_served(&self, worker: &Worker) -> bool {
+        worker.view().part.http.contains_key(&self.listener())
     }
 }
 

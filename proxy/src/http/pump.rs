@@ -109,18 +109,18 @@ impl Pump {
             if self.body.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            if self.splice.is_busy() || self.body.opaque() >= WORTHWHILE_BYTES {
-                if let (Some(from), Some(to)) = (from.plain(), to.plain()) {
-                    match ready!(self.splice.poll(cx, from, to, pipes, self.body.opaque()))? {
-                        Step::Moved(count) => {
-                            self.body.skip(count);
-                            self.seen += count;
-                            self.moved += count;
-                            continue;
-                        }
-                        Step::End => return Poll::Ready(self.ended()),
-                        Step::NoPipe => {}
+            if (self.splice.is_busy() || self.body.opaque() >= WORTHWHILE_BYTES)
+                && let (Some(from), Some(to)) = (from.plain(), to.plain())
+            {
+                match ready!(self.splice.poll(cx, from, to, pipes, self.body.opaque()))? {
+                    Step::Moved(count) => {
+                        self.body.skip(count);
+                        self.seen += count;
+                        self.moved += count;
+                        continue;
                     }
+                    Step::End => return Poll::Ready(self.ended()),
+                    Step::NoPipe => {}
                 }
             }
             if ready!(from.poll_read(cx, buffer)).map_err(PumpError::Read)? == 0 {

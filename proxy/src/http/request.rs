@@ -18,7 +18,7 @@ use crate::{
 /// What has to be remembered of a request once its head has been sent on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
-    pub(super) head_len: usize,
+    pub(crate) head_len: usize,
     pub(super) framing: BodyFraming,
     pub(super) version: Version,
     pub(super) keep_alive: bool,

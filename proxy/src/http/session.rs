@@ -1,6 +1,6 @@
 //! A client's connection: one request after the other.
 
-use std::{rc::Rc, time::Duration};
+use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use bs9_net::{Buffer, Connection, Interrupted, Timer};
 
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     duplex::Duplex,
+    http2::{self, Opening},
     part::HttpSite,
     worker::{Scratch, View, Worker},
 };
@@ -34,9 +35,15 @@ struct Session<D> {
     origin: Origin,
 }
 
-impl<D: Duplex> Session<D> {
+impl<D: Duplex + 'static> Session<D> {
     async fn run(self) {
-        let mut ahead: Option<Buffer> = None;
+        let Some(mut first) = self.first_bytes(None).await else { return };
+        if self.opening(&mut first).await == Opening::Http2 {
+            let Self { worker, stream, timer, origin } = self;
+            // A task of its own: those of HTTP/1.x need not be as large.
+            return bs9_net::spawn(http2::serve(worker, stream, timer, origin, first));
+        }
+        let mut ahead = Some(first);
         loop {
             let Some(mut buffer) = self.first_bytes(ahead.take()).await else {
                 return self.stream.finish();
@@ -51,6 +58,35 @@ impl<D: Duplex> Session<D> {
         }
     }
 
+    /// Which protocol the connection begins with; reads on while that is open.
+    async fn opening(&self, first: &mut Buffer) -> Opening {
+        let mut waiting = false;
+        loop {
+            let opening = Opening::of(first.filled());
+            if opening == Opening::Other {
+                return opening;
+            }
+            let view = self.worker.view();
+            let Some(site) = view.part.http.get(&self.origin.listener()) else {
+                return Opening::Other;
+            };
+            match opening {
+                _ if site.http2.is_none() => return Opening::Other,
+                Opening::Partial if !std::mem::replace(&mut waiting, true) => {
+                    self.timer.set(site.head_timeout);
+                }
+                Opening::Partial => {}
+                known => return known,
+            }
+            drop(view);
+            let read = self.timer.guard(self.stream.read(first)).await;
+            if !matches!(read, Ok(Ok(count)) if count > 0) {
+                // HTTP/1.1 has an answer to half a request.
+                return Opening::Other;
+            }
+        }
+    }
+
     /// Waits, without a buffer, for a request to begin.
     async fn first_bytes(&self, ahead: Option<Buffer>) -> Option<Buffer> {
         if ahead.is_some() {
@@ -61,29 +97,24 @@ impl<D: Duplex> Session<D> {
         timer.set(view.part.http.get(&self.origin.listener())?.idle_timeout);
         drop(view);
         let removals = self.worker.removals();
-        let wanted = || removals == self.worker.removals() || self.is_served();
-        match timer.guard_idle_while(self.stream.readable(), wanted).await {
-            Ok(()) => {}
+        let wanted = || removals == self.worker.removals() || self.origin.is_served(&self.worker);
+        let buffers = self.worker.shard.buffers();
+        let mut first = None;
+        let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
+        let read = match timer.guard_idle_while(read, wanted).await {
+            Ok(read) => read,
             // Its listener is gone from the configuration.
             Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return None,
             Err(Interrupted::Draining) => {
                 // The next request may be under way already: answer it, and say that it
                 // was the last one, instead of resetting it.
                 timer.set(DRAIN_GRACE);
-                timer.guard(self.stream.readable()).await.ok()?;
+                let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
+                timer.guard(read).await.ok()?
             }
             Err(Interrupted::Elapsed | Interrupted::Aborted) => return None,
-        }
-        let mut buffer = self.worker.shard.buffers().take();
-        match timer.guard(self.stream.read(&mut buffer)).await {
-            Ok(Ok(count)) if count > 0 => Some(buffer),
-            _ => None,
-        }
-    }
-
-    /// Whether its listener is still in the configuration.
-    fn is_served(&self) -> bool {
-        self.worker.view().part.http.contains_key(&self.origin.listener())
+        };
+        first.filter(|_| matches!(read, Ok(count) if count > 0))
     }
 
     /// Carries one request, of which `buffer` holds the first bytes at least.

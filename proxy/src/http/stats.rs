@@ -4,6 +4,7 @@ use bs9_api::types::{CountByReason, HttpListenerStatus};
 use bs9_net::{Counter, PerShard};
 
 use super::failure::{Failure, REASONS};
+use crate::http2::{self, Http2Cell};
 
 /// Counters of one listener; they outlive reloads.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct HttpCell {
     pub(crate) failures: [Counter; REASONS],
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
+    pub(crate) http2: Http2Cell,
 }
 
 impl HttpCell {
@@ -49,6 +51,7 @@ impl HttpStats {
             failures_total: failures.filter(|failure| failure.count > 0).collect(),
             received_bytes_total: self.0.sum(|cell| cell.received_bytes.get()),
             sent_bytes_total: self.0.sum(|cell| cell.sent_bytes.get()),
+            http2: http2::status(&self.0, |cell| &cell.http2),
         }
     }
 }

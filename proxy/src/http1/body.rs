@@ -115,7 +115,21 @@ impl BodyReader {
     pub fn advance_decoding(
         &mut self,
         bytes: &[u8],
+        payload: impl FnMut(&[u8]),
+    ) -> Result<(usize, bool), BodyError> {
+        self.advance_dividing(bytes, payload, |_| {})
+    }
+
+    /// Likewise, with the trailer section as well ([`ChunkedScanner::decode`]).
+    ///
+    /// # Errors
+    /// When the bytes are not what the framing says.
+    #[inline]
+    pub fn advance_dividing(
+        &mut self,
+        bytes: &[u8],
         mut payload: impl FnMut(&[u8]),
+        trailer: impl FnMut(u8),
     ) -> Result<(usize, bool), BodyError> {
         match self {
             Self::None => Ok((0, true)),
@@ -126,7 +140,7 @@ impl BodyReader {
                 Ok((len, self.is_done()))
             }
             Self::Chunked(scanner) => {
-                let (len, scan) = scanner.decode_spans(bytes, payload)?;
+                let (len, scan) = scanner.decode(bytes, payload, trailer)?;
                 Ok((len, scan == Scan::Done))
             }
             Self::UntilClose => {

@@ -148,7 +148,21 @@ impl ChunkedScanner {
     pub fn decode_spans(
         &mut self,
         bytes: &[u8],
+        payload: impl FnMut(&[u8]),
+    ) -> Result<(usize, Scan), ChunkError> {
+        self.decode(bytes, payload, |_| {})
+    }
+
+    /// Likewise, with the trailer section byte by byte: its lines, and the empty one after them.
+    ///
+    /// # Errors
+    /// At the first byte that cannot belong to a chunked body.
+    #[inline]
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
         mut payload: impl FnMut(&[u8]),
+        mut trailer: impl FnMut(u8),
     ) -> Result<(usize, Scan), ChunkError> {
         let mut at = 0;
         while self.state != State::Done {
@@ -166,10 +180,25 @@ impl ChunkedScanner {
                 }
                 continue;
             }
+            let trails = self.is_in_trailer();
             self.state = self.step(byte)?;
+            if trails {
+                trailer(byte);
+            }
             at += 1;
         }
         Ok((at, Scan::Done))
+    }
+
+    fn is_in_trailer(&self) -> bool {
+        matches!(
+            self.state,
+            State::TrailerStart
+                | State::TrailerName
+                | State::TrailerValue
+                | State::TrailerLf
+                | State::EndLf
+        )
     }
 
     /// One byte that is not payload.

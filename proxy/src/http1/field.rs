@@ -71,6 +71,15 @@ impl Field {
     }
 }
 
+/// Whether a field is about a connection of HTTP/1.1, so that other versions do not know it (RFC
+/// 9113 section 8.2.2).
+pub fn is_for_one_hop(name: &str) -> bool {
+    matches!(
+        Field::of(name),
+        Field::Connection | Field::HopByHop | Field::TransferEncoding | Field::Upgrade
+    )
+}
+
 /// Compares a token or a field value with lower-case letters, digits and hyphens, without regard to
 /// case.
 ///

@@ -28,6 +28,33 @@ pub struct HttpListener {
     pub trust_forwarded: bool,
     /// What no route takes is sent to the same place by https.
     pub https_redirect: Option<HttpsRedirect>,
+    /// HTTP/2 beside HTTP/1.1. `None`: not spoken.
+    pub http2: Option<Http2>,
+}
+
+/// `http2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2 {
+    /// Requests of a connection under way at once. Default 100.
+    pub max_concurrent_streams: u32,
+    /// Bytes of a request body that a client may send ahead of the endpoint. Default 256 KiB.
+    pub stream_window_bytes: u32,
+    /// Likewise of all bodies of a connection. Default 1 MiB.
+    pub connection_window_bytes: u32,
+    /// Requests that a client may give up before its connection is ended, when they are more than
+    /// half of all. Default 100.
+    pub max_resets: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 100,
+            stream_window_bytes: 256 << 10,
+            connection_window_bytes: 1 << 20,
+            max_resets: 100,
+        }
+    }
 }
 
 /// `https_redirect`.

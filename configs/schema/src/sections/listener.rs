@@ -11,8 +11,8 @@ use super::{
 use crate::{
     address, certificate,
     model::{
-        BindAddress, HttpListener, HttpsRedirect, Listener, ListenerProtocol, ListenerTls, Route,
-        RouteMatch, SniRoute, TcpListener,
+        BindAddress, Http2, HttpListener, HttpsRedirect, Listener, ListenerProtocol, ListenerTls,
+        Route, RouteMatch, SniRoute, TcpListener,
     },
     raw::Coverage,
     read::{
@@ -43,7 +43,11 @@ impl Protocol {
 }
 
 const PROTOCOLS: &[Word<Protocol>] = &[
-    Word::is("http", Protocol::Http, "HTTP/1.1, routed by host, path and more to clusters."),
+    Word::is(
+        "http",
+        Protocol::Http,
+        "HTTP/1.1 and HTTP/2, routed by host, path and more to clusters.",
+    ),
     Word::is("tcp", Protocol::Tcp, "Bytes, passed to one cluster."),
     Word::is("postgres", Protocol::Postgres, "PostgreSQL clients, pooled as `[postgres]` says."),
     Word::unsupported("udp", "Datagrams, passed to one cluster."),
@@ -245,6 +249,49 @@ fn https_redirect() -> impl Format<Output = Option<HttpsRedirect>> {
     either(switch, spelled.map(Some))
 }
 
+fn http2() -> impl Format<Output = Option<Http2>> {
+    let switch = boolean().map(|on| on.then(Http2::default));
+    let spelled = table(|t: &mut Scope<'_>| {
+        let usual = Http2::default();
+        let max_concurrent_streams = t.or(
+            Key::new(
+                "max_concurrent_streams",
+                "Requests of one connection under way at once; more are refused for the client to try again.",
+            ),
+            integer(1..=10_000),
+            i64::from(usual.max_concurrent_streams),
+        );
+        let stream_window = t.or(
+            Key::new(
+                "stream_window",
+                "Bytes of a request body that a client may send before the endpoint has taken them.",
+            ),
+            size(16 << 10..=16 << 20),
+            "256KiB",
+        );
+        let connection_window = t.or(
+            Key::new(
+                "connection_window",
+                "Likewise of all request bodies of a connection: it bounds the memory they take.",
+            ),
+            size(64 << 10..=256 << 20),
+            "1MiB",
+        );
+        let max_resets = t.or(
+            Key::new("max_resets", "Requests that a client may give up before its connection is ended, when they are more than half of all it made: a defence against rapid resets."),
+            integer(1..=1_000_000),
+            i64::from(usual.max_resets),
+        );
+        Some(Http2 {
+            max_concurrent_streams,
+            stream_window_bytes: stream_window as u32,
+            connection_window_bytes: connection_window as u32,
+            max_resets,
+        })
+    });
+    either(switch, spelled.map(Some))
+}
+
 /// Reports a reference to a cluster that does not exist.
 pub(super) fn check_cluster(t: &Scope<'_>, cluster: &Located<Arc<str>>) {
     if !t.reader().has_cluster(&cluster.value) {
@@ -317,6 +364,11 @@ fn http(
         https_redirect(),
     );
     let https_redirect = https_redirect.flatten();
+    let http2 = t.optional(
+        Key::new("http2", "HTTP/2 beside HTTP/1.1: `false` to speak HTTP/1.1 alone, or a table of its limits. Without `tls`, clients begin with it by prior knowledge; with it, ALPN decides.").only("http"),
+        http2(),
+    );
+    let http2 = http2.unwrap_or(Some(Http2::default()));
     if protocol == Some(Protocol::Http) && !t.has("routes") && https_redirect.is_none() {
         t.require(routes_key, &kind);
     }
@@ -337,6 +389,7 @@ fn http(
         tunnel_timeout,
         trust_forwarded,
         https_redirect,
+        http2,
     };
     (Some(http), max_head)
 }

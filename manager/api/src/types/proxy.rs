@@ -36,6 +36,22 @@ pub struct HttpListenerStatus {
     pub received_bytes_total: u64,
     /// Sent to clients.
     pub sent_bytes_total: u64,
+    /// What of it came by HTTP/2; absent until a client speaks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2: Option<Http2Status>,
+}
+
+/// What an HTTP listener counts of HTTP/2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Http2Status {
+    /// Connections that spoke it.
+    pub connections_total: u64,
+    /// Requests on them.
+    pub requests_total: u64,
+    /// Requests that the client gave up.
+    pub resets_total: u64,
+    /// Connections that have ended, by reason.
+    pub endings_total: Vec<CountByReason>,
 }
 
 /// A count with the reason it stands for.
