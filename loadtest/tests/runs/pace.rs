@@ -101,5 +101,8 @@ fn an_open_loop_shows_stalls_that_a_closed_one_hides() {
     assert!(closed.requests.succeeded > 2_000, "{closed}");
     let closed = closed.latency_seconds.unwrap();
     assert!(open.p99 > 0.15, "the stall shows: {open:?}");
-    assert!(closed.p99 < open.p99 / 2.0 && closed.max > 0.1, "it hides in the last hundredth: {closed:?}");
+    assert!(
+        closed.p99 < open.p99 / 2.0 && closed.max > 0.1,
+        "it hides in the last hundredth: {closed:?}"
+    );
 }
