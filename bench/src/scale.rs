@@ -19,7 +19,7 @@ use crate::document;
 use crate::fit::Curve;
 use crate::machine::Machine;
 use crate::origin;
-use dimension::Dimension;
+use dimension::{Dimension, Point};
 
 /// Where a document has its place for the study.
 const PLACE: &str = "scale";
@@ -37,8 +37,8 @@ pub(crate) struct Study {
 pub(crate) struct Series {
     name: &'static str,
     about: &'static str,
-    /// Size, and instructions of a request.
-    points: Vec<(f64, f64)>,
+    points: Vec<Point>,
+    /// Through the instructions of a request.
     curve: Curve,
 }
 
@@ -53,12 +53,11 @@ pub(crate) fn run(bench: &Bench, arguments: &ScaleArguments) -> anyhow::Result<E
             if std::io::stderr().is_terminal() {
                 write!(std::io::stderr(), "\r\x1b[K{}: {size}", dimension.name())?;
             }
-            let cost = dimension
-                .count(bench, origin, size)
-                .with_context(|| format!("with {size} {}", dimension.name()))?;
-            points.push((size as f64, cost.instructions));
+            let point = dimension.count(bench, origin, size);
+            points.push(point.with_context(|| format!("with {size} {}", dimension.name()))?);
         }
-        let curve = Curve::through(&points).context("a study needs two sizes at least")?;
+        let measured: Vec<_> = points.iter().map(|p| (p.size as f64, p.instructions)).collect();
+        let curve = Curve::through(&measured).context("a study needs two sizes at least")?;
         let (name, about) = (dimension.name(), dimension.about());
         series.push(Series { name, about, points, curve });
     }

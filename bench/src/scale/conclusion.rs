@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::{Series, Study};
+use super::{Point, Series, Study};
 use crate::document;
 use crate::fit::Shape;
 use crate::svg::{Anchor, Svg};
@@ -61,7 +61,8 @@ impl Study {
 
     /// A lane for each dimension: cost at each size over the cost at 1, all on one scale.
     pub(super) fn svg(&self) -> String {
-        let ratios = self.series.iter().flat_map(|s| s.points.iter().map(|p| p.1 / s.first()));
+        let ratios =
+            self.series.iter().flat_map(|s| s.points.iter().map(|p| p.instructions / s.first()));
         let highest = ratios.fold(LEAST_HIGH, f64::max);
         let bottom = TOP + self.series.len() as f64 * LANE;
         let x = |size: f64| LEFT + size.log10() / f64::from(DECADES) * (RIGHT - LEFT);
@@ -82,8 +83,11 @@ impl Study {
             let y = |ratio: f64| floor - (ratio - 1.0) / (highest - 1.0) * (LANE - 20.0);
             let class = format!("series{number}");
             svg.line("even", LEFT, floor, RIGHT, floor);
-            let points: Vec<_> =
-                series.points.iter().map(|p| (x(p.0), y(p.1 / series.first()))).collect();
+            let points: Vec<_> = series
+                .points
+                .iter()
+                .map(|p| (x(p.size as f64), y(p.instructions / series.first())))
+                .collect();
             svg.polyline(&class, &points);
             points.iter().for_each(|(x, y)| svg.circle(&class, *x, *y, 4.0));
             svg.text("head", Anchor::Start, 16.0, floor - 4.0, series.name);
@@ -99,30 +103,31 @@ impl Study {
     }
 }
 
-const HEADER: [&str; 6] = [
+const HEADER: [&str; 7] = [
     "what grows",
     "counted at",
     "instructions of a request",
     "curve",
     "off by",
     "at ten times as many",
+    "and each second, in thousands",
 ];
 
 impl Series {
     fn first(&self) -> f64 {
-        self.points.first().map_or(1.0, |point| point.1)
+        self.points.first().map_or(1.0, |point| point.instructions)
     }
 
     fn last(&self) -> f64 {
-        self.points.last().map_or(1.0, |point| point.1)
+        self.points.last().map_or(1.0, |point| point.instructions)
     }
 
     fn most(&self) -> f64 {
-        self.points.last().map_or(1.0, |point| point.0)
+        self.points.last().map_or(1.0, |point| point.size as f64)
     }
 
     fn line(&self) -> Vec<String> {
-        let list = |value: fn(&(f64, f64)) -> f64| {
+        let list = |value: fn(&Point) -> f64| {
             let values: Vec<_> = self.points.iter().map(|point| grouped(value(point))).collect();
             values.join(" · ")
         };
@@ -130,8 +135,8 @@ impl Series {
         let base = grouped(curve.base);
         vec![
             self.about.to_owned(),
-            list(|point| point.0),
-            list(|point| point.1),
+            list(|point| point.size as f64),
+            list(|point| point.instructions),
             match curve.shape {
                 Shape::Constant => base,
                 Shape::Logarithmic => format!("{base} + {:.1} · log₂ n", curve.slope),
@@ -139,6 +144,7 @@ impl Series {
             },
             format!("{:.1} %", curve.error / curve.base.abs().max(1.0) * 100.0),
             grouped(curve.at(self.most() * BEYOND)),
+            list(|point| point.instructions_per_second / 1e3),
         ]
     }
 
@@ -188,8 +194,14 @@ mod tests {
     use crate::machine::Machine;
 
     fn study(cost: fn(f64) -> f64) -> Study {
-        let points: Vec<_> = [1.0, 10.0, 100.0, 1_000.0].map(|n| (n, cost(n))).into();
-        let curve = Curve::through(&points).unwrap();
+        let measured = [1.0, 10.0, 100.0, 1_000.0].map(|n| (n, cost(n)));
+        let curve = Curve::through(&measured).unwrap();
+        let point = |(size, instructions)| Point {
+            size: size as usize,
+            instructions,
+            instructions_per_second: 5_000.0,
+        };
+        let points = measured.map(point).into();
         let series = Series { name: "routes", about: "routes", points, curve };
         Study { machine: Machine::describe(), bs9: "0.1.0".into(), series: vec![series] }
     }

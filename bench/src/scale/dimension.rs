@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use crate::bench::Bench;
-use crate::callgrind::{Cost, Instrumented};
+use crate::callgrind::Instrumented;
 use crate::http_client::HttpClient;
 use crate::origin;
 use crate::run_dir::free_address;
@@ -18,6 +21,16 @@ pub(super) enum Dimension {
     Endpoints,
     Connections,
     Shards,
+}
+
+/// What bs9 does with so much of something.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Point {
+    pub(super) size: usize,
+    /// For a request.
+    pub(super) instructions: f64,
+    /// By the clock, whether there are requests or not: sweeps, health, statistics.
+    pub(super) instructions_per_second: f64,
 }
 
 /// A configuration, and how it is used.
@@ -85,13 +98,13 @@ impl Dimension {
         }
     }
 
-    /// What a request costs with so much of it.
+    /// What bs9 does with so much of it.
     pub(super) fn count(
         self,
         bench: &Bench,
         origin: SocketAddr,
         size: usize,
-    ) -> anyhow::Result<Cost> {
+    ) -> anyhow::Result<Point> {
         let layout = self.layout(size);
         let address = free_address()?;
         let text = layout.configuration(bench.dir.path(), address, origin.port())?;
@@ -103,7 +116,21 @@ impl Dimension {
         let warmup = (rounds.clients.len() + WARMUP_TIMES).max(size * PICKS_PER_ENDPOINT);
         rounds.ask(bench, warmup.min(20_000))?;
         let times = TIMES.max(layout.connections * 2);
-        Ok(bs9.count(|| rounds.ask(bench, times))?.over(times as u32))
+        let begun = Instant::now();
+        let mut took = Duration::ZERO;
+        let busy = bs9.count(|| {
+            rounds.ask(bench, times)?;
+            took = begun.elapsed();
+            Ok(())
+        })?;
+        // Under valgrind a second holds few requests, which would look as if they paid
+        // for what is done each second anyway.
+        let idle = bs9.count(|| bench.interrupt.pause(took))?;
+        Ok(Point {
+            size,
+            instructions: (busy.instructions - idle.instructions) / times as f64,
+            instructions_per_second: idle.instructions / took.as_secs_f64(),
+        })
     }
 }
 
