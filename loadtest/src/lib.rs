@@ -18,6 +18,8 @@
 //!
 //! - [`quantity`]: durations and sizes as they are typed.
 //! - [`target`], [`rate`], [`threshold`]: the words of the command line.
+//! - [`checks`]: what has to come back; [`feed`]: values from files that take their places.
+//! - [`scenario`]: all of it in a file.
 //! - [`plan`]: what is asked for, checked.
 //! - [`failure`]: what can go wrong, told apart.
 //! - [`mod@run`]: carrying it out; [`progress`]: showing how far it is.
@@ -45,6 +47,7 @@ pub mod rate;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod script;
 mod tally;
 pub mod target;
 mod template;
@@ -65,6 +68,7 @@ pub use rate::Rate;
 pub use report::Report;
 pub use run::{RunError, run};
 pub use scenario::{Scenario, ScenarioError};
+pub use script::{Script, ScriptError};
 pub use target::Target;
 pub use template::PlaceError;
 pub use threshold::Threshold;

@@ -56,6 +56,8 @@ pub(crate) struct Finished {
     pub(crate) measured: Measurements,
     /// From the call to connect until the first request could be sent, warm-up included.
     pub(crate) connect: Latencies,
+    /// Statements that were answered, where a request is several of them.
+    pub(crate) statements: Option<u64>,
     /// Requests of the warm-up.
     pub(crate) warmed_up: u64,
     /// When the measurement ended here.

@@ -10,6 +10,7 @@ use crate::{
     mix::Mix,
     postgres::QueryMode,
     rate::Rate,
+    script::Script,
     target::{Service, Target, Transport},
     threshold::Threshold,
     tls::{TlsError, TlsOptions},
@@ -74,6 +75,8 @@ pub struct Options {
     pub payload_bytes: Option<usize>,
     /// For `postgres://` targets: the query.
     pub query: Option<String>,
+    /// For `postgres://` targets: a transaction instead of a query.
+    pub script: Option<Script>,
     /// For `postgres://` targets: how it is sent.
     pub query_mode: Option<QueryMode>,
 }
@@ -120,6 +123,9 @@ pub enum PlanError {
     /// A query that cannot be sent.
     #[error("a query holds no NUL characters and is not longer than 1 MiB")]
     Query,
+    /// A query and a script, which is it?
+    #[error("--query and --script exclude each other")]
+    QueryAndScript,
     /// Streams of a protocol that has none.
     #[error("--streams is for HTTP/2; add --http2")]
     StreamsWithoutHttp2,
@@ -212,6 +218,7 @@ impl Default for Options {
             streams: None,
             payload_bytes: None,
             query: None,
+            script: None,
             query_mode: None,
         }
     }
@@ -227,6 +234,9 @@ impl Options {
             within("the number of requests", 0, 1, u64::MAX)?;
         }
         self.check_streams()?;
+        if self.query.is_some() && self.script.is_some() {
+            return Err(PlanError::QueryAndScript);
+        }
         let tick = Duration::from_millis(1);
         if let Some(duration) = self.duration {
             within_duration("the duration", duration, tick)?;
@@ -273,6 +283,7 @@ impl Options {
             (self.payload_bytes.is_some(), "--payload-size", "tcp", tcp || websocket),
             (self.query.is_some(), "--query", "postgres", postgres),
             (self.query_mode.is_some(), "--mode", "postgres", postgres),
+            (self.script.is_some(), "--script", "postgres", postgres),
             (self.tls.ca_file.is_some(), "--ca", "https", tls),
             (self.tls.insecure, "--insecure", "https", tls),
             (self.tls.server_name.is_some(), "--servername", "https", tls),

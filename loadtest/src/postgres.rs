@@ -10,22 +10,26 @@ use bs9_wire::{
     message::{Report, backend::TransactionStatus},
     tag::{BackendTag, FrontendTag},
 };
+use rand::{SeedableRng as _, rngs::SmallRng};
 
 use crate::{
     failure::Failure,
     feed::{Feed, Feeder, Rows},
     protocol::{Beginning, Complete, Login, Protocol, Receipt, Reuse},
+    script::Script,
     template::Template,
 };
 
 mod login;
 mod mode;
 mod statement;
+mod transaction;
 
 pub(crate) use login::Identity;
 use login::LoginExchange;
 pub use mode::{QueryMode, QueryModeError};
 use statement::Statement;
+use transaction::{Place, Transaction};
 
 /// How much of an error is kept, in bytes.
 const MAX_ERROR_BYTES: usize = 8 << 10;
@@ -37,7 +41,12 @@ pub(crate) struct Postgres {
     /// What each connection sends once after its login.
     preparation: Arc<[u8]>,
     statements: Arc<[Statement]>,
+    /// Instead of statements: several of them a request.
+    transaction: Option<Transaction>,
     feeder: Feeder,
+    random: SmallRng,
+    /// Statements of transactions that were answered.
+    answered: u64,
 }
 
 /// Where a connection is.
@@ -54,6 +63,7 @@ pub(crate) struct Session {
     /// Which statement is under way, and the rows its parameters come from.
     statement: usize,
     rows: Rows,
+    place: Place,
 }
 
 /// What the reply to a query came to so far.
@@ -62,6 +72,8 @@ struct Reply {
     error: Option<Failure>,
     completed: bool,
     ready: bool,
+    /// Whether it leaves a transaction open.
+    leaves_open: bool,
 }
 
 // === impl Postgres ===
@@ -79,11 +91,75 @@ impl Postgres {
             .zip(queries)
             .map(|(number, query)| Statement::new(number, query, mode, &mut preparation))
             .collect();
+        Self::made_of(identity, preparation, statements, None, feeds)
+    }
+
+    /// A script.
+    pub(crate) fn with_script(identity: Identity, script: &Script, mode: QueryMode) -> Self {
+        let mut preparation = Vec::new();
+        let transaction = Transaction::new(script, mode, &mut preparation);
+        Self::made_of(identity, preparation, Arc::new([]), Some(transaction), Arc::new([]))
+    }
+
+    fn made_of(
+        identity: Identity,
+        mut preparation: Vec<u8>,
+        statements: Arc<[Statement]>,
+        transaction: Option<Transaction>,
+        feeds: Arc<[Feed]>,
+    ) -> Self {
         if !preparation.is_empty() {
             frontend::sync(&mut preparation);
         }
-        let preparation = preparation.into();
-        Self { identity, preparation, statements, feeder: Feeder::new(feeds) }
+        Self {
+            identity,
+            preparation: preparation.into(),
+            statements,
+            transaction,
+            feeder: Feeder::new(feeds),
+            random: SmallRng::seed_from_u64(0),
+            answered: 0,
+        }
+    }
+
+    /// A statement of a transaction was answered: goes on to the next one.
+    fn go_on(
+        &mut self,
+        session: &mut Session,
+        outcome: Result<(), Failure>,
+        leaves_open: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
+        let outcome = match (session.place.failed.take(), outcome) {
+            // It was rolled back.
+            (Some(failure), _) => Err(failure),
+            (None, Err(failure)) => {
+                if leaves_open {
+                    session.place.failed = Some(failure);
+                    transaction::roll_back(out);
+                    return Ok(Receipt::More);
+                }
+                Err(failure)
+            }
+            (None, Ok(())) => {
+                self.answered += 1;
+                let transaction = self.transaction.as_ref();
+                let place = &mut session.place;
+                if let Some(transaction) = transaction
+                    && transaction.go_on(place, &mut self.random, out)?
+                {
+                    return Ok(Receipt::More);
+                }
+                if leaves_open {
+                    let what = "it ends within a transaction; write END or COMMIT".to_owned();
+                    session.place.failed = Some(Failure::Script(what));
+                    transaction::roll_back(out);
+                    return Ok(Receipt::More);
+                }
+                Ok(())
+            }
+        };
+        Ok(Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep }))
     }
 }
 
@@ -92,6 +168,7 @@ impl Protocol for Postgres {
 
     fn settle(&mut self, index: usize, threads: usize) {
         self.feeder.settle(index, threads);
+        self.random = SmallRng::seed_from_u64(index as u64);
     }
 
     fn session(&self) -> Session {
@@ -104,6 +181,7 @@ impl Protocol for Postgres {
             reply: Reply::default(),
             statement: 0,
             rows: self.feeder.no_rows(),
+            place: self.transaction.as_ref().map(Transaction::place).unwrap_or_default(),
         }
     }
 
@@ -130,6 +208,10 @@ impl Protocol for Postgres {
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         session.reply = Reply::default();
+        if let Some(transaction) = &self.transaction {
+            session.place.begin();
+            return transaction.go_on(&mut session.place, &mut self.random, out).map(|_| ());
+        }
         session.statement = beginning.request;
         let statement = &self.statements[session.statement];
         self.feeder.advance(&mut session.rows, statement.used());
@@ -139,26 +221,33 @@ impl Protocol for Postgres {
 
     #[inline]
     fn request<'a>(&'a self, session: &'a Session) -> &'a [u8] {
-        self.statements[session.statement].fixed()
+        self.statements.get(session.statement).map_or(&[], Statement::fixed)
     }
 
     fn receive(
         &mut self,
         session: &mut Session,
         input: &[u8],
-        _: &mut Vec<u8>,
+        out: &mut Vec<u8>,
     ) -> Result<Receipt, Failure> {
         session.walk(input)?;
         if !session.reply.ready {
             return Ok(Receipt::More);
         }
-        let Reply { error, completed, .. } = std::mem::take(&mut session.reply);
+        let Reply { error, completed, leaves_open, .. } = std::mem::take(&mut session.reply);
         let outcome = match error {
             Some(failure) => Err(failure),
             None if completed => Ok(()),
             None => return Err(Failure::Protocol("the server is ready without having answered")),
         };
+        if self.transaction.is_some() {
+            return self.go_on(session, outcome, leaves_open, out);
+        }
         Ok(Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep }))
+    }
+
+    fn statements(&self) -> Option<u64> {
+        self.transaction.as_ref().map(|_| self.answered)
     }
 
     /// An error may be the server's last word (FATAL); it says more than that it closed.
@@ -262,8 +351,9 @@ impl Session {
                 self.reply.error.get_or_insert_with(|| Failure::Query(error_text(&self.body)));
             }
             BackendTag::ReadyForQuery => {
-                TransactionStatus::read(&self.body)
+                let status = TransactionStatus::read(&self.body)
                     .map_err(|_| Failure::Protocol("a ReadyForQuery is malformed"))?;
+                self.reply.leaves_open = status != TransactionStatus::Idle;
                 self.reply.ready = true;
             }
             _ => {}

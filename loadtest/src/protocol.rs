@@ -109,6 +109,11 @@ pub(crate) trait Protocol: Clone + Send {
     /// Bytes that arrived while nothing was asked.
     fn idle(&mut self, session: &mut Self::Session, input: &[u8], out: &mut Vec<u8>) -> Reuse;
 
+    /// Statements answered so far, where a request is several of them.
+    fn statements(&self) -> Option<u64> {
+        None
+    }
+
     /// What is said before a connection is closed.
     fn farewell(&mut self, _session: &mut Self::Session, _out: &mut Vec<u8>) {}
 }

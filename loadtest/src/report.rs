@@ -52,6 +52,9 @@ pub struct Report {
     pub asked_per_second: Option<[f64; 2]>,
     /// Connections, over all threads.
     pub connections: usize,
+    /// HTTP/2: requests at the same time on each connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<usize>,
     /// Threads.
     pub threads: usize,
     /// Whether connections were used again.
@@ -122,6 +125,12 @@ pub struct Requests {
     pub succeeded_per_second: f64,
     /// Sent during warm-up, not counted above.
     pub warm_up: u64,
+    /// Scripts: statements that were answered as expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements: Option<u64>,
+    /// The same a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements_per_second: Option<f64>,
 }
 
 /// Bytes as the application sees them, without TCP's and IP's headers.
@@ -154,10 +163,13 @@ impl Report {
         let elapsed = ended_at.unwrap_or(measure_from).saturating_duration_since(measure_from);
         let warm_up = finished.iter().map(|finished| finished.warmed_up).sum();
         let interrupted = finished.iter().any(|finished| finished.interrupted);
-        let generator = Generator::of(&finished);
+        let statements =
+            finished.iter().filter_map(|finished| finished.statements).reduce(|sum, own| sum + own);
+        let threads: Vec<_> =
+            finished.iter().map(|finished| (finished.time, finished.wall)).collect();
         let Together { measured, connect, intervals, stages } = Together::of(plan, finished);
         let latency = measured.latency();
-        let requests = Requests::of(&measured, elapsed, warm_up);
+        let requests = Requests::of(&measured, elapsed, warm_up, statements);
         let series = series::seconds(intervals, &plan.load, elapsed);
         let mut report = Self {
             schema: SCHEMA,
@@ -167,6 +179,7 @@ impl Report {
             pacing: if plan.load.is_open() { "open" } else { "closed" },
             asked_per_second: asked(plan),
             connections: plan.connections,
+            streams: plan.workload.streams(),
             threads: plan.threads,
             keep_alive: plan.keep_alive,
             elapsed_seconds: elapsed.as_secs_f64(),
@@ -183,7 +196,7 @@ impl Report {
             statuses: measured.statuses().collect(),
             errors: measured.failures.counts(),
             opening_errors: failures.counts(),
-            generator: generator.over(requests.total, &series),
+            generator: Generator::of(&threads).over(requests.total, &series),
             thresholds: judge(plan, &measured, &latency, &requests),
             passed: false,
             warnings: Vec::new(),
@@ -313,7 +326,12 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
 // === impl Requests ===
 
 impl Requests {
-    fn of(measured: &Measurements, elapsed: Duration, warm_up: u64) -> Self {
+    fn of(
+        measured: &Measurements,
+        elapsed: Duration,
+        warm_up: u64,
+        statements: Option<u64>,
+    ) -> Self {
         let Measurements { succeeded, failed, .. } = *measured;
         Self {
             total: succeeded + failed,
@@ -321,6 +339,8 @@ impl Requests {
             failed,
             succeeded_per_second: per_second(succeeded, elapsed),
             warm_up,
+            statements,
+            statements_per_second: statements.map(|count| per_second(count, elapsed)),
         }
     }
 }

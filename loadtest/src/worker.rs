@@ -112,6 +112,8 @@ pub(crate) struct Worker<'a, P: Protocol> {
     /// Before this no deadline can have passed.
     next_sweep: Instant,
     measured: Measurements,
+    /// What the protocol stood at when the measurement began.
+    statements_before: Option<u64>,
     connect: Latencies,
     warmed_up: u64,
     last_end: Instant,
@@ -168,6 +170,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
             opening_failures: FailureLog::default(),
             under_way: 0,
             next_sweep: now,
+            statements_before: None,
             connect: Latencies::new(),
             warmed_up: 0,
             last_end: now,
@@ -302,6 +305,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
             clock.measuring = Some((now, time));
             // Everything else is only counted from here on; bytes were all along.
             (self.measured.sent_bytes, self.measured.received_bytes) = (0, 0);
+            self.statements_before = self.protocol.statements();
             self.measured.over_time.begin(self.measured.standing(time));
         } else {
             let standing = self.measured.standing(time);
@@ -347,7 +351,9 @@ impl<'a, P: Protocol> Worker<'a, P> {
         let (began, before) = clock.measuring.unwrap_or((now, time));
         let standing = self.measured.standing(time);
         self.measured.over_time.cut(now.saturating_duration_since(clock.measure_from), standing);
+        let statements = self.protocol.statements().zip(self.statements_before);
         Finished {
+            statements: statements.map(|(after, before)| after - before),
             measured: self.measured,
             connect: self.connect,
             warmed_up: self.warmed_up,

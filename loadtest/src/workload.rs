@@ -10,6 +10,7 @@ use crate::{
     payload::Payloads,
     plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
     postgres::{Identity, Postgres},
+    protocol::Protocol as _,
     target::{Service, Target, Transport},
     template::Template,
     tls::{self, Agreement, Tls},
@@ -68,6 +69,11 @@ impl Workload {
                 }
             }
             Service::Postgres { user, password, database } => {
+                if let Some(script) = &options.script {
+                    let identity = Identity::new(user.clone(), password.clone(), database.clone());
+                    let mode = options.query_mode.unwrap_or_default();
+                    return Ok(Self::Postgres(Postgres::with_script(identity, script, mode)));
+                }
                 let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
                 check_query(query)?;
                 let query = Template::verbatim(query.as_bytes());
@@ -108,6 +114,15 @@ impl Workload {
                 Self::Http2Tls(Tls::new(agree(tls::HTTP2)?, http2))
             }
         })
+    }
+
+    /// HTTP/2: requests at the same time on each connection.
+    pub(crate) fn streams(&self) -> Option<usize> {
+        match self {
+            Self::Http2(http) => Some(http.lanes()),
+            Self::Http2Tls(http) => Some(http.lanes()),
+            _ => None,
+        }
     }
 
     /// What reports call it.

@@ -29,17 +29,23 @@ enum Shape {
     /// Simple: parameters become literals.
     Literals(Arc<Template>),
     /// Otherwise: they are bound. Before them goes the text, unless it was prepared.
-    Bound(Arc<Bound>),
+    Bound(Arc<Parameters>),
 }
 
+/// A statement with parameters, and the feed and the column of each of them.
 #[derive(Debug)]
-struct Bound {
+struct Parameters {
+    bound: Bound,
+    sources: Vec<(usize, usize)>,
+}
+
+/// A statement whose parameters are bound.
+#[derive(Debug)]
+pub(super) struct Bound {
     /// The Parse message, or nothing.
     parse: Vec<u8>,
     /// The statement's name.
     name: Vec<u8>,
-    /// The feed and the column of each parameter.
-    parameters: Vec<(usize, usize)>,
 }
 
 // === impl Statement ===
@@ -57,7 +63,7 @@ impl Statement {
         let shape = match mode {
             QueryMode::Simple => Shape::Literals(query.clone().into()),
             QueryMode::Extended | QueryMode::Prepared => {
-                Shape::Bound(Bound::new(number, query, mode, preparation).into())
+                Shape::Bound(Parameters::new(number, query, mode, preparation).into())
             }
         };
         if !used.is_empty() {
@@ -98,54 +104,75 @@ impl Statement {
                 }
                 out.push(0);
             }),
-            Shape::Bound(bound) => bound.fill(feeder, rows, out),
+            Shape::Bound(parameters) => {
+                let Parameters { bound, sources } = &**parameters;
+                let value = |&(feed, column): &(usize, usize)| feeder.value(rows, feed, column);
+                bound.fill(sources.iter().map(value), out);
+            }
         }
+    }
+}
+
+// === impl Parameters ===
+
+impl Parameters {
+    fn new(number: usize, template: &Template, mode: QueryMode, preparation: &mut Vec<u8>) -> Self {
+        let (mut text, mut sources) = (Vec::new(), Vec::new());
+        for part in template.parts() {
+            match *part {
+                Part::Text(ref literal) => text.extend_from_slice(literal),
+                Part::Value { feed, column, .. } => {
+                    sources.push((feed, column));
+                    text.extend_from_slice(format!("${}", sources.len()).as_bytes());
+                }
+            }
+        }
+        Self { bound: Bound::new(number, &text, mode, preparation), sources }
     }
 }
 
 // === impl Bound ===
 
 impl Bound {
-    fn new(number: usize, template: &Template, mode: QueryMode, preparation: &mut Vec<u8>) -> Self {
-        let (mut text, mut parameters) = (Vec::new(), Vec::new());
-        for part in template.parts() {
-            match *part {
-                Part::Text(ref literal) => text.extend_from_slice(literal),
-                Part::Value { feed, column, .. } => {
-                    parameters.push((feed, column));
-                    text.extend_from_slice(format!("${}", parameters.len()).as_bytes());
-                }
-            }
-        }
+    /// Statement `number`. What each connection has to send once for it is appended to
+    /// `preparation`.
+    pub(super) fn new(
+        number: usize,
+        text: &[u8],
+        mode: QueryMode,
+        preparation: &mut Vec<u8>,
+    ) -> Self {
         let mut parse = Vec::new();
         let name = match mode {
             QueryMode::Prepared => {
                 let name = format!("bs9_loadtest_{number}").into_bytes();
-                frontend::parse(preparation, &name, &text, &[]);
+                frontend::parse(preparation, &name, text, &[]);
                 name
             }
             QueryMode::Simple | QueryMode::Extended => {
-                frontend::parse(&mut parse, b"", &text, &[]);
+                frontend::parse(&mut parse, b"", text, &[]);
                 Vec::new()
             }
         };
-        Self { parse, name, parameters }
+        Self { parse, name }
     }
 
     /// Parse perhaps, then Bind, Describe, Execute, Sync: what libpq sends. Values and results
     /// are text.
-    fn fill(&self, feeder: &Feeder, rows: &Rows, out: &mut Vec<u8>) {
+    pub(super) fn fill<'v>(
+        &self,
+        values: impl ExactSizeIterator<Item = &'v [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(&self.parse);
-        let value = |&(feed, column): &(usize, usize)| feeder.value(rows, feed, column);
         // No parameter formats, the number of parameters, no result formats: an Int16 each.
-        let lengths = self.parameters.iter().map(|parameter| 4 + value(parameter).len());
+        let lengths = values.clone().map(|value| 4 + value.len());
         frontend::bind_head(out, b"", &self.name, 6 + lengths.sum::<usize>());
         out.extend_from_slice(&[0; 2]);
         // More than there can be is the server's to refuse.
-        let count = u16::try_from(self.parameters.len()).unwrap_or(u16::MAX);
+        let count = u16::try_from(values.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&count.to_be_bytes());
-        for parameter in &self.parameters {
-            let value = value(parameter);
+        for value in values {
             out.extend_from_slice(&(value.len() as u32).to_be_bytes());
             out.extend_from_slice(value);
         }

@@ -67,7 +67,11 @@ impl Report {
             None => {}
         }
         let reuse = if self.keep_alive { "" } else { ", a new one for each request" };
-        write!(f, "\n{connections} connections{reuse}, {threads} threads, ")?;
+        write!(f, "\n{connections} connections")?;
+        if let Some(streams) = self.streams {
+            write!(f, " of {streams} streams")?;
+        }
+        write!(f, "{reuse}, {threads} threads, ")?;
         write!(f, "{}", show_seconds(self.elapsed_seconds))?;
         if self.warm_up_seconds > 0.0 {
             let (warm_up, count) = (show_seconds(self.warm_up_seconds), self.requests.warm_up);
@@ -81,6 +85,9 @@ impl Report {
         let rate = requests.succeeded_per_second;
         let (succeeded, failed) = (requests.succeeded, requests.failed);
         write!(f, "\nrequests   {succeeded} ok, {failed} failed   {rate:.1}/s")?;
+        if let Some((count, rate)) = requests.statements.zip(requests.statements_per_second) {
+            write!(f, "\nstatements {count} ok   {rate:.1}/s")?;
+        }
         let (received, sent) =
             (show_bytes(bytes.received_bytes as f64), show_bytes(bytes.sent_bytes as f64));
         let speed = show_bytes(bytes.received_bytes_per_second);
@@ -140,7 +147,10 @@ impl Report {
         }
         for error in &self.errors {
             let (words, count) = (error.kind.words(), error.count);
-            write!(f, "\n{count:>8} × {words}: {}", error.example)?;
+            // Some begin with these words themselves.
+            let example = error.example.strip_prefix(words).unwrap_or(&error.example);
+            let example = example.trim_start_matches(": ");
+            write!(f, "\n{count:>8} × {words}: {example}")?;
         }
         Ok(())
     }

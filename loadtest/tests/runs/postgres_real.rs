@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use bs9_loadtest::{FailureKind, Options, QueryMode, RunError};
+use bs9_loadtest::{FailureKind, Options, QueryMode, RunError, Script};
 use tempfile::TempDir;
 
 use crate::{attempt, report, requests};
@@ -17,7 +17,7 @@ use crate::{attempt, report, requests};
 const USERS: [&str; 4] = ["scram", "md5", "plain", "trusted"];
 
 /// A server of this test's own.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: TempDir,
     programs: PathBuf,
     account: Option<(u32, u32)>,
@@ -25,7 +25,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let account = account();
         if let Some((uid, gid)) = account {
@@ -53,6 +53,7 @@ impl Cluster {
             writeln!(input, "SET password_encryption = '{encryption}'").unwrap();
             writeln!(input, "CREATE ROLE {user} LOGIN PASSWORD 'pa:ss@word'").unwrap();
         }
+        writeln!(input, "GRANT CREATE ON SCHEMA public TO scram").unwrap();
         drop(input);
         assert!(child.wait().unwrap().success());
         let methods = ["scram-sha-256", "md5", "password", "trust"];
@@ -79,7 +80,7 @@ impl Cluster {
         assert!(status.success(), "{command:?}: {}", fs::read_to_string(output).unwrap());
     }
 
-    fn url(&self, user: &str, password: &str) -> String {
+    pub(crate) fn url(&self, user: &str, password: &str) -> String {
         format!("postgres://{user}:{password}@127.0.0.1:{}/postgres", self.port)
     }
 }
@@ -166,4 +167,48 @@ fn a_real_server() {
     let query = Some("CREATE TEMP TABLE IF NOT EXISTS t (x int); COPY t FROM STDIN".to_owned());
     let report = report(&cluster.url("scram", right), Options { query, ..requests(2, 1) });
     assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Protocol, 2));
+}
+
+#[test]
+fn a_script_in_every_mode() {
+    let cluster = Cluster::start();
+    let url = cluster.url("scram", "pa%3Ass%40word");
+    let run = |text: &str, options: Options| {
+        let script = Script::parse(text, &[("rows".to_owned(), 100)]).unwrap();
+        report(&url, Options { script: Some(script), ..options })
+    };
+    let table = "BEGIN;
+        CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL);
+        INSERT INTO accounts SELECT id, 0 FROM generate_series(1, :rows) AS id;
+        END;";
+    assert_eq!(run(table, requests(1, 1)).requests.succeeded, 1);
+    let transfer = "-- Money goes from one to another, so that the sum stays.
+        \\set from random(1, :rows)
+        \\set to :from % :rows + 1
+        \\set amount random(-500, 500) * 2
+        BEGIN;
+        UPDATE accounts SET balance = balance - :amount WHERE id = least(:from::int, :to::int);
+        UPDATE accounts SET balance = balance + :amount WHERE id = greatest(:from::int, :to::int);
+        SELECT 'not :a variable', 1 / (CASE WHEN :amount % 2 = 0 THEN 1 ELSE 0 END);
+        END;
+    "
+    .replace("        ", "");
+    for mode in [QueryMode::Simple, QueryMode::Extended, QueryMode::Prepared] {
+        let options = Options { query_mode: Some(mode), ..requests(60, 4) };
+        let report = run(&transfer, options);
+        let counts = (report.requests.succeeded, report.requests.statements);
+        assert_eq!(counts, (60, Some(300)), "{mode}: {report}");
+    }
+    let sum = "SELECT 1 / (CASE WHEN sum(balance) = 0 AND count(*) = :rows THEN 1 ELSE 0 END) \
+               FROM accounts;";
+    assert_eq!(run(sum, requests(1, 1)).requests.succeeded, 1);
+    let moved = "SELECT 1 / (CASE WHEN max(abs(balance)) > 0 THEN 1 ELSE 0 END) FROM accounts;";
+    assert_eq!(run(moved, requests(1, 1)).requests.succeeded, 1);
+    // One that fails half-way leaves nothing behind, and its connection usable.
+    let failing = "BEGIN;\nUPDATE accounts SET balance = 7;\nSELECT 1 / 0;\nEND;";
+    let report = run(failing, requests(4, 1));
+    assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Query, 4));
+    assert!(report.errors[0].example.contains("22012"), "{report}");
+    assert_eq!(report.connect_seconds.as_ref().unwrap().count, 1);
+    assert_eq!(run(sum, requests(1, 1)).requests.succeeded, 1);
 }

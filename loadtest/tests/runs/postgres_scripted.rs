@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use bs9_loadtest::{FailureKind, Options, QueryMode, RunError};
+use bs9_loadtest::{FailureKind, Options, QueryMode, RunError, Script};
 
 use crate::{attempt, report, requests, server::Server};
 
@@ -101,4 +101,69 @@ fn nonsense_is_told_from_silence() {
     });
     let report = report(&url, requests(3, 1));
     assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Protocol, 3));
+}
+
+/// A server that knows transactions: `BEGIN` opens one, `END` and `ROLLBACK` close it, and
+/// `FAIL` fails.
+fn transactional() -> (Server, String) {
+    let server = Server::start(|mut stream| {
+        let _either_side_closed = (|| {
+            read_body(&mut stream)?;
+            stream.write_all(&logged_in()).ok()?;
+            let mut status = b'I';
+            loop {
+                let mut tag = [0];
+                stream.read_exact(&mut tag).ok()?;
+                let mut length = [0; 4];
+                stream.read_exact(&mut length).ok()?;
+                let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+                stream.read_exact(&mut body).ok()?;
+                if tag[0] != b'Q' {
+                    return None::<()>;
+                }
+                let fails = body.starts_with(b"FAIL");
+                status = match (&*body, status) {
+                    (b"BEGIN\0", _) => b'T',
+                    (b"END\0" | b"ROLLBACK\0", _) => b'I',
+                    (_, b'T') if fails => b'E',
+                    (_, status) => status,
+                };
+                let outcome = match fails {
+                    true => message(b'E', b"SERROR\0C23505\0Mtwice\0\0"),
+                    false => message(b'C', b"OK\0"),
+                };
+                let ready = message(b'Z', &[status]);
+                stream.write_all(&[outcome, ready].concat()).ok()?;
+            }
+        })();
+    });
+    let url = format!("postgres://app@{}/shop", server.address);
+    (server, url)
+}
+
+#[test]
+fn a_transaction_is_one_request() {
+    let (_server, url) = transactional();
+    let run = |text: &str| {
+        let script = Some(Script::parse(text, &[]).unwrap());
+        report(&url, Options { script, ..requests(8, 2) })
+    };
+    let good = run("BEGIN;\nSELECT 1;\nEND;");
+    assert_eq!((good.requests.succeeded, good.requests.statements), (8, Some(24)), "{good}");
+    assert!(good.to_string().contains("statements 24 ok"), "{good}");
+    for (text, kind, statements) in [
+        ("BEGIN;\nFAIL;\nEND;", FailureKind::Query, 8),
+        ("SELECT 1;\nFAIL;", FailureKind::Query, 8),
+        ("BEGIN;\nSELECT 1;", FailureKind::Script, 16),
+        ("BEGIN;\n\\set a 1 / (1 - 1)\nEND;", FailureKind::Script, 8),
+        ("\\set a random(2, 1)\nSELECT 1;", FailureKind::Script, 0),
+    ] {
+        let report = run(text);
+        assert_eq!(report.requests.succeeded, 0, "{report}");
+        assert_eq!((report.errors[0].kind, report.errors[0].count), (kind, 8), "{text}: {report}");
+        assert_eq!(report.requests.statements, Some(statements), "{text}");
+        // A division by zero is found with a transaction open, and before anything was sent.
+        let stays = !text.contains("\\set");
+        assert_eq!(report.connect_seconds.unwrap().count == 2, stays, "{text}");
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bs9_loadtest::{
-    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, StatusSet,
+    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, Script, StatusSet,
     Target, Threshold, TlsOptions,
     plan::HttpOptions,
     quantity::{parse_duration, parse_size},
@@ -39,6 +39,7 @@ Examples:
   bs9 loadtest http://127.0.0.1:8080/ --threshold 'p99 < 5ms' --threshold 'errors == 0'
   bs9 loadtest tcp://127.0.0.1:7000 --payload-size 4KiB      a server that echoes
   bs9 loadtest ws://127.0.0.1:8080/chat -H 'Cookie: id=1'    one that echoes messages
+  bs9 loadtest postgres://app@127.0.0.1:6432/app --script tpcb.sql -D scale=10 --mode prepared
   PGPASSWORD=secret bs9 loadtest postgres://app@127.0.0.1:6432/app --mode prepared
   bs9 loadtest --scenario shop.toml --html report.html       stages, mixes, checks: a file says how
 
@@ -50,7 +51,7 @@ threshold is not kept or nothing succeeded, 5 when the scenario is invalid, 6 wh
 const SAMPLE: &str = "http://127.0.0.1:8080/";
 
 /// Flags whose place in a scenario is the file.
-const SAID_BY_SCENARIOS: [&str; 16] = [
+const SAID_BY_SCENARIOS: [&str; 17] = [
     "connections",
     "duration",
     "requests",
@@ -66,6 +67,7 @@ const SAID_BY_SCENARIOS: [&str; 16] = [
     "expect_body",
     "payload_size",
     "query",
+    "script",
     "mode",
 ];
 
@@ -136,6 +138,14 @@ pub(crate) struct Arguments {
     /// postgres://: the query [default: SELECT 1].
     #[arg(long, short, value_name = "SQL")]
     query: Option<String>,
+    /// postgres://: a transaction in the manner of pgbench instead of a query: statements that end
+    /// with `;`, and lines such as `\set id random(1, 1000 * :scale)`.
+    #[arg(long, value_name = "FILE", conflicts_with = "query")]
+    script: Option<PathBuf>,
+    /// --script: a variable that has a value from the beginning; may be given more than once.
+    #[arg(long = "define", short = 'D', value_name = "NAME=NUMBER", value_parser = definition,
+          requires = "script")]
+    definitions: Vec<(String, i64)>,
     /// postgres://: simple, extended or prepared.
     #[arg(long, value_name = "MODE")]
     mode: Option<QueryMode>,
@@ -200,6 +210,20 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+fn definition(text: &str) -> Result<(String, i64), String> {
+    let wrong = || format!("`{text}` is not of the form NAME=NUMBER");
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.trim().to_owned(), value.trim().parse().map_err(|_| wrong())?))
+}
+
+fn script(file: &Path, definitions: &[(String, i64)]) -> Result<Script, Failure> {
+    let name = file.display();
+    let text = fs::read_to_string(file)
+        .map_err(|error| Failure::io(format!("cannot read the script {name}"), error))?;
+    Script::parse(&text, definitions)
+        .map_err(|error| Failure::new(Exit::Usage, format!("the script {name}, {error}")))
+}
+
 impl HttpArguments {
     fn resolve(self) -> Result<HttpOptions, Failure> {
         let body = match self.body {
@@ -230,6 +254,7 @@ impl Arguments {
             None => SAMPLE.parse().expect("the sample's address is a URL"),
         };
         supply_password(&mut target);
+        let script = self.script.as_deref().map(|file| script(file, &self.definitions));
         let options = Options {
             connections: self.connections,
             threads: self.threads,
@@ -248,6 +273,7 @@ impl Arguments {
             streams: self.streams,
             payload_bytes: self.payload_size,
             query: self.query,
+            script: script.transpose()?,
             query_mode: self.mode,
         };
         Plan::new(target, options).map_err(no_plan)
@@ -265,6 +291,8 @@ impl Arguments {
         options.allow_remote = self.allow_remote;
         options.thresholds.extend(self.threshold);
         options.tls = self.tls.resolve();
+        options.http2 |= self.http2;
+        options.streams = self.streams.or(options.streams);
         scenario.plan().map_err(no_plan)
     }
 }
