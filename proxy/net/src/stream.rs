@@ -343,11 +343,6 @@ impl Stream {
         Some(self)
     }
 
-    /// Itself: nothing else carries its bytes, as TLS would.
-    pub fn plain(&self) -> Option<&Self> {
-        Some(self)
-    }
-
     /// The direction was found exhausted.
     pub(crate) fn clear(&self, direction: Direction) {
         self.registered.clear(direction);
