@@ -9,7 +9,10 @@ use std::{
 use bs9_loadtest::{FailureKind, Report, Scenario, run};
 use tempfile::TempDir;
 
-use crate::server::{Answer, Request, Server, response};
+use crate::{
+    postgres_real::Cluster,
+    server::{Answer, Request, Server, response},
+};
 
 const USERS: &str = "id,name\n1,ann\n2,bob b\n3,zoë\n4,dan\n";
 
@@ -193,4 +196,42 @@ connections = 2
     // Those that took part again were opened again; one looked whether somebody is there.
     assert!(server.connections() >= 11, "{}", server.connections());
     assert!(report.stages[1].succeeded > report.stages[2].succeeded, "{report}");
+}
+
+#[test]
+fn queries_take_values_as_parameters() {
+    let cluster = Cluster::start();
+    for mode in ["simple", "extended", "prepared"] {
+        // Only the right values in the right places come out even.
+        let text = r#"
+duration = "400ms"
+connections = 3
+mode = "MODE"
+[data.users]
+file = "users.csv"
+order = "random"
+[[requests]]
+name = "both"
+weight = 3
+query = """
+SELECT 1 / (({{users.id}}::int, {{users.name}}) IN
+  ((1, 'ann'), (2, 'bob b'), (3, 'zoë'), (4, 'dan')))::int
+"""
+[[requests]]
+name = "none"
+query = "SELECT 1"
+[[requests]]
+name = "failing"
+query = "SELECT 1 / ({{users.id}}::int - {{users.id}}::int)"
+"#;
+        let report = carry_out(&cluster.url("trusted", "x"), &text.replace("MODE", mode));
+        let rows: Vec<_> = report
+            .mix
+            .iter()
+            .map(|row| (row.name.as_str(), row.succeeded > 0, row.failed > 0))
+            .collect();
+        let expected = [("both", true, false), ("none", true, false), ("failing", false, true)];
+        assert_eq!(rows, expected, "{mode}: {report}");
+        assert!(report.mix[2].errors[0].example.contains("22012"), "{mode}: {report}");
+    }
 }
