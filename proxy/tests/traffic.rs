@@ -2,6 +2,9 @@
 //! the bytes they get.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../net/tests/tls/authority.rs"]
+#[allow(dead_code, reason = "shared with the tests of the host")]
+mod authority;
 #[path = "traffic/fixture.rs"]
 mod fixture;
 #[path = "traffic/origin.rs"]
@@ -41,5 +44,7 @@ mod retries;
 mod routes;
 #[path = "traffic/tcp.rs"]
 mod tcp;
+#[path = "traffic/tls.rs"]
+mod tls;
 #[path = "traffic/upgrade.rs"]
 mod upgrade;
