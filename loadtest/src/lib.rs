@@ -1,4 +1,4 @@
-//! Load generator: HTTP/1.1, TCP echo, PostgreSQL.
+//! Load generator: HTTP/1.1 and HTTP/2, WebSocket and TCP echo, plain and over TLS; PostgreSQL.
 //!
 //! A [`Target`] says where and what; [`Options`] how much and how. Together they make a checked
 //! [`Plan`], which [`run()`] carries out: a thread per core, each with an event loop and

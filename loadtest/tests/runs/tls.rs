@@ -1,6 +1,9 @@
 //! HTTP over TLS: who is trusted, and what can go wrong.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use bs9_loadtest::{FailureKind, Options, RunError, TlsOptions};
 use rustls::HandshakeKind;
@@ -131,6 +134,17 @@ fn handshakes_that_fail_are_told_from_certificates_that_do() {
     let (server, _) = tls_server::http(config, |_| response(200, ""));
     let report = report(&url(&server), options());
     assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Tls, 2), "{report}");
+}
+
+#[test]
+fn a_handshake_that_is_never_answered_takes_too_long() {
+    let server = Server::start(|mut stream| {
+        let _until_it_closes = stream.read_to_end(&mut Vec::new());
+    });
+    let options = Options { connect_timeout: Duration::from_millis(200), ..requests(2, 2) };
+    let authority = Authority::new();
+    let options = trusting(&authority, options);
+    assert_eq!(not_ready(&url(&server), options).0, FailureKind::ConnectTimeout);
 }
 
 #[test]
