@@ -110,6 +110,7 @@ pub(crate) mod tests {
             open_connections: 0,
             accepted_connections_total: 0,
             refused_connections_total: 0,
+            tls: None,
             http: Some(HttpListenerStatus {
                 requests_total,
                 responses_total: [0, 0, 0, 0, errors],

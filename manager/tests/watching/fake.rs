@@ -52,6 +52,7 @@ impl FakeDataPlane {
             open_connections: 1,
             accepted_connections_total: looks,
             refused_connections_total: 0,
+            tls: None,
             http: Some(HttpListenerStatus {
                 requests_total: looks * 10,
                 ..HttpListenerStatus::default()

@@ -101,6 +101,11 @@ impl Listener {
         self.cells[shard].accepted.get()
     }
 
+    /// Whether what is accepted now shakes hands first.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.load().is_some()
+    }
+
     /// TLS handshakes that succeeded.
     pub fn handshakes(&self) -> u64 {
         self.cells.sum(|cell| cell.handshakes.get())

@@ -19,8 +19,22 @@ pub struct ListenerStatus {
     pub accepted_connections_total: u64,
     /// Closed at accept because a limit was reached.
     pub refused_connections_total: u64,
+    /// With TLS only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsListenerStatus>,
     /// HTTP only.
     pub http: Option<HttpListenerStatus>,
+}
+
+/// What a listener with TLS counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TlsListenerStatus {
+    /// Handshakes that succeeded.
+    pub handshakes_total: u64,
+    /// Those of them that took up an earlier session.
+    pub resumptions_total: u64,
+    /// Handshakes that failed, by kind.
+    pub failures_total: Vec<CountByReason>,
 }
 
 /// What an HTTP listener counts.

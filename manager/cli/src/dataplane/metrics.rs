@@ -69,8 +69,11 @@ fn listener(status: &ListenerStatus) {
         .absolute(status.accepted_connections_total);
     counter!("bs9_listener_refused_connections_total", by)
         .absolute(status.refused_connections_total);
-    let Some(http) = &status.http else { return };
     let by = labels([("listener", &status.name)]);
+    if let Some(status) = &status.tls {
+        tls(&by, status);
+    }
+    let Some(http) = &status.http else { return };
     counter!("bs9_http_requests_total", by.clone()).absolute(http.requests_total);
     counter!("bs9_http_received_bytes_total", by.clone()).absolute(http.received_bytes_total);
     counter!("bs9_http_sent_bytes_total", by).absolute(http.sent_bytes_total);
@@ -179,6 +182,9 @@ fn describe() {
         "bs9_listener_refused_connections_total",
         "Closed at accept because a limit was reached."
     );
+    describe_counter!("bs9_tls_handshakes_total", "TLS handshakes that succeeded.");
+    describe_counter!("bs9_tls_resumptions_total", "Those that took up an earlier session.");
+    describe_counter!("bs9_tls_handshake_failures_total", "TLS handshakes that failed, by kind.");
     describe_counter!("bs9_http_requests_total", "Requests whose head was read.");
     describe_counter!("bs9_http_responses_total", "Responses by class of status.");
     describe_counter!(

@@ -6,9 +6,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bs9_api::types::{DataPlaneState, DataPlaneStatus, ListenerStatus, SCHEMA, ShardStatus};
+use bs9_api::types::{
+    CountByReason, DataPlaneState, DataPlaneStatus, ListenerStatus, SCHEMA, ShardStatus,
+    TlsListenerStatus,
+};
 use bs9_config::Config;
-use bs9_net::{Host, ListenerReport};
+use bs9_net::{Host, Listener, ListenerReport, tls::FailureKind};
 use jiff::Timestamp;
 
 use super::{engines::Engines, generation::Generations};
@@ -86,6 +89,7 @@ impl View {
             open_connections: report.listener.open_connections(),
             accepted_connections_total: report.listener.accepted_connections(),
             refused_connections_total: report.listener.refused_connections(),
+            tls: report.listener.speaks_tls().then(|| tls(&report.listener)),
             http: (report.protocol == "http").then(|| engines.http(report.listener.id)).flatten(),
         };
         self.listeners.iter().map(status).collect()
@@ -120,5 +124,17 @@ impl View {
             clusters: engines.clusters(),
             pools: engines.pools(),
         }
+    }
+}
+
+fn tls(listener: &Listener) -> TlsListenerStatus {
+    let failures = FailureKind::NAMES.iter().zip(listener.handshake_failures());
+    let failures = failures.filter(|(_, count)| *count > 0);
+    TlsListenerStatus {
+        handshakes_total: listener.handshakes(),
+        resumptions_total: listener.resumptions(),
+        failures_total: failures
+            .map(|(kind, count)| CountByReason { reason: (*kind).to_owned(), count })
+            .collect(),
     }
 }
