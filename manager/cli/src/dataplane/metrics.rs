@@ -5,7 +5,8 @@
 //! the shards nothing.
 
 use bs9_api::types::{
-    ClusterStatus, DataPlaneState, EndpointHealth, EndpointStatus, ListenerStatus, PoolStatus,
+    ClusterStatus, DataPlaneState, EndpointHealth, EndpointStatus, Http2Status, ListenerStatus,
+    PoolStatus, TlsListenerStatus,
 };
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -76,7 +77,7 @@ fn listener(status: &ListenerStatus) {
     let Some(http) = &status.http else { return };
     counter!("bs9_http_requests_total", by.clone()).absolute(http.requests_total);
     counter!("bs9_http_received_bytes_total", by.clone()).absolute(http.received_bytes_total);
-    counter!("bs9_http_sent_bytes_total", by).absolute(http.sent_bytes_total);
+    counter!("bs9_http_sent_bytes_total", by.clone()).absolute(http.sent_bytes_total);
     for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(http.responses_total) {
         let by = labels([("listener", &status.name), ("class", class)]);
         counter!("bs9_http_responses_total", by).absolute(count);
@@ -84,6 +85,34 @@ fn listener(status: &ListenerStatus) {
     for failure in &http.failures_total {
         let by = labels([("listener", &status.name), ("reason", &failure.reason)]);
         counter!("bs9_http_failures_total", by).absolute(failure.count);
+    }
+    if let Some(status) = &http.http2 {
+        http2(&by, status);
+    }
+}
+
+fn tls(by: &[Label], status: &TlsListenerStatus) {
+    counter!("bs9_tls_handshakes_total", by.to_vec()).absolute(status.handshakes_total);
+    counter!("bs9_tls_resumptions_total", by.to_vec()).absolute(status.resumptions_total);
+    for failure in &status.failures_total {
+        let kind = Label::new("kind", failure.reason.clone());
+        let by = [by, &[kind]].concat();
+        counter!("bs9_tls_handshake_failures_total", by).absolute(failure.count);
+    }
+}
+
+fn http2(by: &[Label], status: &Http2Status) {
+    for (name, count) in [
+        ("bs9_http2_connections_total", status.connections_total),
+        ("bs9_http2_requests_total", status.requests_total),
+        ("bs9_http2_resets_total", status.resets_total),
+    ] {
+        counter!(name, by.to_vec()).absolute(count);
+    }
+    for ending in &status.endings_total {
+        let reason = Label::new("reason", ending.reason.clone());
+        let by = [by, &[reason]].concat();
+        counter!("bs9_http2_endings_total", by).absolute(ending.count);
     }
 }
 
@@ -144,6 +173,9 @@ fn pool(status: &PoolStatus) {
         ("bs9_pool_servers_closed_dirty_total", status.servers_closed_dirty_total),
         ("bs9_pool_server_handovers_total", status.server_handovers_total),
         ("bs9_pool_cancels_total", status.cancels_total),
+        ("bs9_pool_prepared_hits_total", status.prepared_hits_total),
+        ("bs9_pool_prepared_misses_total", status.prepared_misses_total),
+        ("bs9_pool_prepared_evictions_total", status.prepared_evictions_total),
     ];
     for (name, count) in counts {
         counter!(name, by.clone()).absolute(count);
@@ -193,6 +225,13 @@ fn describe() {
     );
     describe_counter!("bs9_http_received_bytes_total", "Received from clients.");
     describe_counter!("bs9_http_sent_bytes_total", "Sent to clients.");
+    describe_counter!("bs9_http2_connections_total", "Connections that spoke HTTP/2.");
+    describe_counter!("bs9_http2_requests_total", "Requests by HTTP/2.");
+    describe_counter!("bs9_http2_resets_total", "Requests by HTTP/2 that the client gave up.");
+    describe_counter!(
+        "bs9_http2_endings_total",
+        "Connections of HTTP/2 that have ended, by reason; floods are told apart."
+    );
     describe_gauge!(
         "bs9_endpoint_healthy",
         "1 while it may take traffic as far as its health goes."
@@ -237,4 +276,16 @@ fn describe() {
     );
     describe_counter!("bs9_pool_server_handovers_total", "Handed from one shard to another.");
     describe_counter!("bs9_pool_cancels_total", "Cancel requests passed on.");
+    describe_counter!(
+        "bs9_pool_prepared_hits_total",
+        "Prepared statements that were on the server connection when they were wanted."
+    );
+    describe_counter!(
+        "bs9_pool_prepared_misses_total",
+        "Prepared statements sent to a server connection that lacked them."
+    );
+    describe_counter!(
+        "bs9_pool_prepared_evictions_total",
+        "Prepared statements closed to make room for others."
+    );
 }
