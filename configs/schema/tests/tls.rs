@@ -80,7 +80,7 @@ fn a_certificate_brings_its_names_and_the_defaults_are_safe() {
     assert_eq!(site.identity.chain.len(), 2);
     assert!(tls.versions.tls12 && tls.versions.tls13 && tls.session_tickets);
     assert!(tls.client_auth.is_none() && tls.hsts.is_none());
-    assert_eq!(tls.alpn, [Arc::from("http/1.1")]);
+    assert_eq!(tls.alpn, [Arc::from("h2"), Arc::from("http/1.1")]);
     assert_eq!(tls.handshake_timeout, Duration::from_secs(15));
 }
 
@@ -137,6 +137,10 @@ fn what_does_not_serve_is_refused_with_its_file_and_reason() {
         (
             with("client_auth = { ca = \"ca.pem\", crls = [\"ca.pem\"] }"),
             "holds no revocation list",
+        ),
+        (
+            with("alpn = [\"h2\"]").replacen("\"http\"\n", "\"http\"\nhttp2 = false\n", 1),
+            "\"h2\" in `alpn`, but `http2 = false`",
         ),
         (with("alpn = [\"spdy\"]"), "\"spdy\" in `alpn` is not supported"),
         (cluster("{ ca = \"no.pem\" }"), "no.pem: No such file"),

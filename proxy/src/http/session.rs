@@ -23,9 +23,13 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Carries a client's connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
     let Connection { stream, peer, slot, open } = connection;
-    let encrypted = stream.agreed().is_some();
+    let agreed = stream.agreed().map(|agreed| match agreed.alpn.as_deref() {
+        Some(b"h2") => Opening::Http2,
+        _ => Opening::Other,
+    });
     let timer = worker.shard.timer();
-    Session { worker, stream, timer, origin: Origin::new(peer, encrypted, slot, open) }.run().await;
+    let origin = Origin::new(peer, agreed.is_some(), slot, open);
+    Session { worker, stream, timer, origin, agreed }.run().await;
 }
 
 struct Session<D> {
@@ -33,13 +37,15 @@ struct Session<D> {
     stream: D,
     timer: Timer,
     origin: Origin,
+    /// The protocol that TLS agreed on, where there is TLS.
+    agreed: Option<Opening>,
 }
 
 impl<D: Duplex + 'static> Session<D> {
     async fn run(self) {
-        let Some(mut first) = self.first_bytes(None).await else { return };
+        let Some(mut first) = self.first_bytes(None).await else { return self.stream.finish() };
         if self.opening(&mut first).await == Opening::Http2 {
-            let Self { worker, stream, timer, origin } = self;
+            let Self { worker, stream, timer, origin, .. } = self;
             // A task of its own: those of HTTP/1.x need not be as large.
             return bs9_net::spawn(http2::serve(worker, stream, timer, origin, first));
         }
@@ -60,6 +66,9 @@ impl<D: Duplex + 'static> Session<D> {
 
     /// Which protocol the connection begins with; reads on while that is open.
     async fn opening(&self, first: &mut Buffer) -> Opening {
+        if let Some(agreed) = self.agreed {
+            return agreed;
+        }
         let mut waiting = false;
         loop {
             let opening = Opening::of(first.filled());

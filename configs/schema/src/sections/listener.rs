@@ -125,14 +125,21 @@ fn check_tls(
     };
     match protocol {
         Some(Protocol::Http) => {
+            let http2 = http.is_none_or(|http| http.http2.is_some());
             if tls.alpn.is_empty() {
+                tls.alpn.extend(http2.then(|| "h2".into()));
                 tls.alpn.push("http/1.1".into());
             }
-            if let Some(other) = tls.alpn.iter().find(|name| &***name != "http/1.1") {
-                refuse(
-                    &format!("\"{other}\" in `alpn` is not supported by this version"),
-                    "an http listener speaks \"http/1.1\"",
-                );
+            for name in &tls.alpn {
+                match &**name {
+                    "http/1.1" => {}
+                    "h2" if http2 => {}
+                    "h2" => refuse("\"h2\" in `alpn`, but `http2 = false`", "remove one of them"),
+                    other => refuse(
+                        &format!("\"{other}\" in `alpn` is not supported by this version"),
+                        "an http listener speaks \"h2\" and \"http/1.1\"",
+                    ),
+                }
             }
             if http.is_some_and(|http| http.https_redirect.is_some()) {
                 refuse(

@@ -44,7 +44,7 @@ pub(super) fn listener_tls(t: &mut Scope<'_>) -> Option<ListenerTls> {
     );
     let versions = versions(t);
     let alpn = t.optional(
-        Key::new("alpn", "Protocols agreed on inside the handshake (ALPN), most wanted first. Absent: `[\"http/1.1\"]` with `http`, none with `tcp`."),
+        Key::new("alpn", "Protocols agreed on inside the handshake (ALPN), most wanted first. Absent: `[\"h2\", \"http/1.1\"]` with `http`, or without `h2` where `http2 = false`; none with `tcp`."),
         list(alpn()),
     );
     let handshake_timeout = t.or(
