@@ -44,7 +44,7 @@ bench: ## measure bs9 beside its peers (ONLY=http-keepalive for a row, BENCH="--
 	target/release/bs9-bench $(ONLY:%=--only %) $(BENCH)
 
 guard: ## instructions and allocations of the hot paths against bench/baseline.json (GUARD=--update)
-	@.ci/deps build guard
+	@.ci/deps build run guard
 	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
 	target/release/bs9-bench guard $(GUARD)
 
@@ -54,7 +54,7 @@ soak: ## three minutes of everything at once: nothing may grow (SOAK="--seconds 
 	target/release/bs9-bench soak $(SOAK)
 
 scale: ## what a request costs as routes, endpoints, connections, shards grow (SCALE="--json out.json")
-	@.ci/deps build guard
+	@.ci/deps build run guard
 	$(CARGO) build --release --locked --bin bs9 --bin bs9-bench
 	target/release/bs9-bench scale $(SCALE)
 

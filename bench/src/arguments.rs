@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::contender::Contender;
+use crate::scale::Dimension;
 
 /// Measures bs9 beside its peers and prints ratios of CPU time per unit of work.
 ///
@@ -130,6 +131,10 @@ pub(crate) struct GuardArguments {
 /// How far a study goes, and where it goes to.
 #[derive(Debug, Args)]
 pub(crate) struct ScaleArguments {
+    /// Let only this grow (may be given more than once).
+    #[arg(long = "grow", value_name = "WHAT")]
+    pub(crate) dimensions: Vec<Dimension>,
+
     /// The most of anything.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) most: usize,

@@ -11,6 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::arguments::ScaleArguments;
@@ -19,7 +20,8 @@ use crate::document;
 use crate::fit::Curve;
 use crate::machine::Machine;
 use crate::origin;
-use dimension::{Dimension, Point};
+pub(crate) use dimension::Dimension;
+use dimension::Point;
 
 /// Where a document has its place for the study.
 const PLACE: &str = "scale";
@@ -47,7 +49,10 @@ pub(crate) fn run(bench: &Bench, arguments: &ScaleArguments) -> anyhow::Result<E
     let bs9 = bench.own_bs9()?;
     let (origin, _process) = origin::start_for_all_addresses(bench)?;
     let mut series = Vec::new();
-    for dimension in Dimension::ALL {
+    let chosen = |dimension: &&Dimension| {
+        arguments.dimensions.is_empty() || arguments.dimensions.contains(dimension)
+    };
+    for dimension in Dimension::value_variants().iter().filter(chosen) {
         let mut points = Vec::new();
         for size in dimension.sizes(arguments.most) {
             if std::io::stderr().is_terminal() {

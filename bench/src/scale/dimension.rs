@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::bench::Bench;
@@ -14,8 +15,8 @@ use crate::run_dir::free_address;
 use crate::template::fill;
 
 /// Something there can be more or less of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dimension {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dimension {
     Routes,
     Clusters,
     Endpoints,
@@ -52,9 +53,6 @@ const WARMUP_TIMES: usize = 200;
 const PICKS_PER_ENDPOINT: usize = 8;
 
 impl Dimension {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Routes, Self::Clusters, Self::Endpoints, Self::Connections, Self::Shards];
-
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Routes => "routes",
@@ -211,7 +209,7 @@ mod tests {
     #[test]
     fn every_layout_makes_a_valid_configuration() {
         let listen = "127.0.0.1:4000".parse().unwrap();
-        for dimension in Dimension::ALL {
+        for dimension in Dimension::value_variants() {
             for size in dimension.sizes(100) {
                 let layout = dimension.layout(size);
                 let text = layout.configuration("/run".as_ref(), listen, 4001).unwrap();
