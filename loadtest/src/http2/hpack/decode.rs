@@ -17,17 +17,19 @@ const TOO_LONG: Failure =
 pub(in crate::http2) struct Decoder {
     /// The newest first.
     entries: VecDeque<Entry>,
+    /// What was forgotten; its memory serves the next ones.
+    spare: Vec<Entry>,
     size_bytes: usize,
     limit_bytes: usize,
     name: Vec<u8>,
     value: Vec<u8>,
 }
 
-/// A field that is remembered.
-#[derive(Debug)]
+/// A field that is remembered: its name, and behind it its value.
+#[derive(Debug, Default)]
 struct Entry {
-    name: Box<[u8]>,
-    value: Box<[u8]>,
+    bytes: Vec<u8>,
+    name_len: usize,
 }
 
 /// Which fields somebody wants to see.
@@ -42,6 +44,7 @@ impl Decoder {
     pub(in crate::http2) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
+            spare: Vec::new(),
             size_bytes: 0,
             limit_bytes: DEFAULT_TABLE_BYTES,
             name: Vec::new(),
@@ -51,7 +54,7 @@ impl Decoder {
 
     /// Another connection: nothing was sent yet.
     pub(in crate::http2) fn clear(&mut self) {
-        self.entries.clear();
+        self.spare.extend(self.entries.drain(..));
         (self.size_bytes, self.limit_bytes) = (0, DEFAULT_TABLE_BYTES);
     }
 
@@ -134,8 +137,8 @@ impl Decoder {
 
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Failure> {
         if let Some(dynamic) = index.checked_sub(FIRST_DYNAMIC) {
-            let Entry { name, value } = self.entries.get(dynamic).ok_or(MALFORMED)?;
-            return Ok((name, value));
+            let Entry { bytes, name_len } = self.entries.get(dynamic).ok_or(MALFORMED)?;
+            return Ok(bytes.split_at(*name_len));
         }
         let place = index.checked_sub(1).ok_or(MALFORMED)?;
         let (name, value) = static_table::FIELDS[place];
@@ -147,15 +150,21 @@ impl Decoder {
         self.evict(bytes);
         if bytes <= self.limit_bytes {
             self.size_bytes += bytes;
-            self.entries.push_front(Entry { name: name.into(), value: value.into() });
+            let mut entry = self.spare.pop().unwrap_or_default();
+            entry.bytes.clear();
+            entry.bytes.extend_from_slice(name);
+            entry.bytes.extend_from_slice(value);
+            entry.name_len = name.len();
+            self.entries.push_front(entry);
         }
     }
 
     /// Forgets the oldest until there is room (RFC 7541 section 4.4).
     fn evict(&mut self, room_bytes: usize) {
         while self.size_bytes + room_bytes > self.limit_bytes {
-            let Some(Entry { name, value }) = self.entries.pop_back() else { return };
-            self.size_bytes -= name.len() + value.len() + ENTRY_OVERHEAD_BYTES;
+            let Some(entry) = self.entries.pop_back() else { return };
+            self.size_bytes -= entry.bytes.len() + ENTRY_OVERHEAD_BYTES;
+            self.spare.push(entry);
         }
     }
 }
