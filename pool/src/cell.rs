@@ -25,6 +25,12 @@ pub(crate) struct Cell {
     pub(crate) closed_dirty: Counter,
     pub(crate) handovers: Counter,
     pub(crate) cancels: Counter,
+    /// Prepared statements that were on the server connection when they were wanted.
+    pub(crate) prepared_hits: Counter,
+    /// Prepared statements sent to a server connection that lacked them.
+    pub(crate) prepared_misses: Counter,
+    /// Prepared statements closed to make room for others.
+    pub(crate) prepared_evictions: Counter,
 }
 
 /// Where a server connection stands: PgBouncer's lists.

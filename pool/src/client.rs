@@ -3,12 +3,13 @@
 use std::{rc::Rc, sync::Arc, task::Context, time::Duration};
 
 use bs9_config::PoolMode;
-use bs9_net::{Buffer, ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
+use bs9_net::{ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
 use bs9_wire::tag::{FrontendTag, Tag as _};
 
 use crate::{
     cancel::Registered,
     local::{LocalPool, Membership},
+    prepared::names::Statements,
     registry::ClientPermit,
     server::Server,
     settings::{Asked, Settings},
@@ -19,13 +20,17 @@ mod auth;
 mod checkout;
 mod ending;
 mod greeting;
+mod passage;
 mod relay;
 mod request;
+mod upward;
 
 pub(crate) use greeting::serve;
 
 use ending::End;
-use relay::Outcome;
+use passage::Passage;
+use relay::{Outcome, Terms};
+use upward::Upward;
 
 /// A client that is logged in.
 pub(crate) struct Client {
@@ -41,34 +46,24 @@ pub(crate) struct Client {
     asked: Option<Box<Asked>>,
     up: Upward,
     down: Downward,
+    /// What it has prepared, in transaction and statement mode.
+    statements: Option<Box<Statements>>,
     _membership: Membership,
     _permit: ClientPermit,
     _slot: ConnectionSlot,
     _open: OpenGuard,
 }
 
-/// From the client to a server.
-#[derive(Default)]
-struct Upward {
-    buffer: Option<Buffer>,
-    /// Bytes at the front of the buffer that were entered in the ledger and are to be sent.
-    approved: usize,
-    /// Bytes still to come of the message approved last.
-    remaining: u32,
-    /// As many replies are owed as may be: what is read waits in the buffer.
-    stalled: bool,
-    /// Something was sent to the server it has now.
-    sent: bool,
-}
-
 /// From a server to the client.
 #[derive(Default)]
 struct Downward {
-    buffer: Option<Buffer>,
-    /// Bytes at the front of the buffer that are for the client.
-    approved: usize,
+    passage: Passage,
     /// The last byte approved lies inside a message: nothing may come in between.
     inside: bool,
+    /// What is still to come of the message being received is not for the client.
+    swallows: bool,
+    /// What the pool answers itself, to go behind what is approved.
+    answers: Vec<u8>,
 }
 
 /// What the client is doing, as far as timeouts tell a difference.
@@ -97,8 +92,9 @@ impl Client {
                 Ok(server) => server,
                 Err(end) => return end,
             };
-            let mode = self.local.with_plan(|plan| plan.mode);
-            let mut outcome = self.relay(&mut server, mode).await;
+            let terms = self.terms();
+            let mode = terms.mode;
+            let mut outcome = self.relay(&mut server, terms).await;
             if let Outcome::Unsent = outcome {
                 // The idle connection was dead and nothing got out: another one will do.
                 self.drop_unsent(server);
@@ -106,7 +102,7 @@ impl Client {
                     Ok(server) => server,
                     Err(end) => return end,
                 };
-                outcome = self.relay(&mut server, mode).await;
+                outcome = self.relay(&mut server, terms).await;
             }
             match outcome {
                 Outcome::Released => self.release(server),
@@ -126,7 +122,24 @@ impl Client {
         tracing::debug!(pool = %self.local.name(), "a server connection was dead when it was used");
         let _settles_by_itself = self.registered.unlink();
         drop(server);
-        self.up.rewind();
+        self.up.start_over();
+        if let Some(statements) = &mut self.statements {
+            statements.rewind();
+            self.down.answers.clear();
+        }
+    }
+
+    /// What a server works for the client by, until it is given back.
+    fn terms(&self) -> Terms {
+        let (mode, limit) =
+            self.local.with_plan(|plan| (plan.mode, plan.postgres().max_prepared_statements));
+        // What was prepared is kept up, whatever a reload says meanwhile.
+        let has_some = self.statements.as_ref().is_some_and(|known| !known.is_empty());
+        let limit = match mode {
+            PoolMode::Session => usize::from(has_some),
+            _ => limit.max(usize::from(has_some)),
+        };
+        Terms { mode, prepared: limit }
     }
 
     /// Gives the server back: all it owed has arrived.
@@ -140,8 +153,7 @@ impl Client {
 
     /// The client is leaving: its server is given back if it is clean at once, else closed.
     fn leave(&mut self, mut server: Box<Server>, mode: PoolMode) {
-        let settled = self.up.approved == 0 && self.up.remaining == 0;
-        if !(settled && server.is_settled()) {
+        if !(self.up.is_settled() && server.is_settled()) {
             let _settles_by_itself = self.registered.unlink();
             checkout::abandon(server);
             return;
@@ -213,58 +225,30 @@ impl Drop for Client {
     }
 }
 
-impl Upward {
-    /// Takes back what was entered in the ledger of a server that is gone.
-    fn rewind(&mut self) {
-        self.approved = 0;
-        self.remaining = 0;
-        self.stalled = false;
-    }
-
-    fn is_full(&self) -> bool {
-        self.buffer.as_ref().is_some_and(Buffer::is_full)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.buffer.as_ref().is_none_or(Buffer::is_empty)
-    }
-
-    /// An empty buffer goes back to the shard.
-    fn rest(&mut self) {
-        if self.is_empty() {
-            self.buffer = None;
-        }
-    }
-}
-
 impl Downward {
-    fn buffer(&mut self, shard: &Shard) -> &mut Buffer {
-        self.buffer.get_or_insert_with(|| shard.buffers().take())
-    }
-
-    /// Bytes received that are not approved yet.
-    fn unscanned(&self) -> usize {
-        self.buffer.as_ref().map_or(0, Buffer::len) - self.approved
+    /// Whether the client is still to be told something.
+    fn is_unsent(&self) -> bool {
+        self.passage.is_unsent() || !self.answers.is_empty()
     }
 
     fn rest(&mut self) {
-        if self.buffer.as_ref().is_some_and(Buffer::is_empty) {
-            self.buffer = None;
+        self.passage.rest();
+        if self.answers.is_empty() {
+            self.answers = Vec::new();
         }
     }
 
-    /// Puts in a message of the pool's own, behind what is approved.
-    fn push(&mut self, shard: &Shard, message: &[u8]) -> bool {
-        debug_assert_eq!(self.unscanned(), 0, "messages of the server come later");
-        let buffer = self.buffer(shard);
-        let room = buffer.spare();
-        if room.len() < message.len() {
-            return false;
+    /// Puts the pool's answers behind what is approved, if nothing is in the way. False when
+    /// what is approved has to be written first.
+    fn place_answers(&mut self) -> bool {
+        if self.answers.is_empty() {
+            return true;
         }
-        room[..message.len()].copy_from_slice(message);
-        buffer.commit(message.len());
-        self.approved += message.len();
-        true
+        let placed = !self.inside && self.passage.replace(0, &self.answers);
+        if placed {
+            self.answers.clear();
+        }
+        placed
     }
 }
 

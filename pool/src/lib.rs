@@ -15,6 +15,7 @@
 //! - [`shard`], [`local`], [`wait`], [`seat`]: what one shard has of them.
 //! - [`server`]: a server connection, from login to its last reply.
 //! - [`client`]: a client connection, likewise.
+//! - [`prepared`]: prepared statements that follow the client from server to server.
 //! - [`settings`]: run-time parameters that follow the client from server to server.
 //! - [`cancel`]: cancel keys, and who they belong to.
 
@@ -27,6 +28,7 @@ mod local;
 mod part;
 mod plan;
 mod pool;
+mod prepared;
 mod registry;
 mod seat;
 mod server;

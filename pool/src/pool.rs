@@ -12,6 +12,7 @@ use bs9_wire::auth::scram::{Passthrough, ScramKeys};
 use crate::{
     cell::Cell,
     plan::Plan,
+    prepared::statement::StatementStore,
     settings::{KnownSettings, Parameters},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Pool {
     pub(crate) parameters: ArcSwapOption<Parameters>,
     /// Locked at logins, and when a client changes a parameter that follows it.
     known_settings: Mutex<KnownSettings>,
+    /// Texts of prepared statements.
+    pub(crate) statements: Arc<StatementStore>,
     /// Keys of the client that logged in last, when all we store is a verifier.
     pub(crate) passthrough: ArcSwapOption<Passthrough>,
     /// Keys derived for a server's salt, so that each further login costs no derivation.
@@ -69,7 +72,13 @@ pub(crate) struct DerivedKeys {
 pub(crate) struct Permit(Arc<Pool>);
 
 impl Pool {
-    pub(crate) fn new(key: PoolKey, plan: Plan, by_fallback: bool, shards: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        key: PoolKey,
+        plan: Plan,
+        by_fallback: bool,
+        shards: usize,
+        statements: Arc<StatementStore>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             key,
             by_fallback,
@@ -80,6 +89,7 @@ impl Pool {
             starving: AtomicUsize::new(0),
             parameters: ArcSwapOption::empty(),
             known_settings: Mutex::default(),
+            statements,
             passthrough: ArcSwapOption::empty(),
             derived: ArcSwapOption::empty(),
         })

@@ -14,6 +14,7 @@ use crate::{
     part::Part,
     plan::{Plan, ServerUser},
     pool::{Pool, PoolKey},
+    prepared::statement::{MAX_TOTAL_BYTES, StatementStore},
 };
 
 /// Pools there may be. Only `*` can bring about many: one for each name clients come up with.
@@ -24,6 +25,8 @@ const MAX_POOLS: usize = 10_000;
 pub(crate) struct Registry {
     pools: Mutex<FxHashMap<PoolKey, Arc<Pool>>>,
     clients: AtomicUsize,
+    /// Texts of prepared statements, of all pools.
+    statements: Arc<StatementStore>,
     /// What the made-up verifiers of unknown users hang on.
     pub(crate) mock_secret: [u8; 32],
 }
@@ -36,6 +39,7 @@ impl Registry {
         Arc::new(Self {
             pools: Mutex::default(),
             clients: AtomicUsize::new(0),
+            statements: StatementStore::new(MAX_TOTAL_BYTES),
             mock_secret: rand::random(),
         })
     }
@@ -73,7 +77,8 @@ impl Registry {
             return None;
         }
         let plan = Plan::new(part, database, &key.database, user);
-        let pool = Pool::new(key.clone(), plan, by_fallback, part.shards);
+        let statements = Arc::clone(&self.statements);
+        let pool = Pool::new(key.clone(), plan, by_fallback, part.shards, statements);
         pools.insert(key.clone(), Arc::clone(&pool));
         Some(pool)
     }
@@ -144,6 +149,9 @@ fn status(pool: &Pool) -> PoolStatus {
         servers_closed_dirty_total: sum(|cell| cell.closed_dirty.get()),
         server_handovers_total: sum(|cell| cell.handovers.get()),
         cancels_total: sum(|cell| cell.cancels.get()),
+        prepared_hits_total: sum(|cell| cell.prepared_hits.get()),
+        prepared_misses_total: sum(|cell| cell.prepared_misses.get()),
+        prepared_evictions_total: sum(|cell| cell.prepared_evictions.get()),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     failure::LoginFailure,
     local::LocalPool,
     pool::{Permit, Pool},
+    prepared::{cache::Cache, reply},
     seat::Seat,
     settings::{self, Settings},
 };
@@ -71,6 +72,8 @@ pub(crate) struct ServerState {
     pub(crate) said_goodbye: bool,
     /// It has served a client before.
     pub(crate) reused: bool,
+    /// The prepared statements it has.
+    pub(crate) prepared: Cache,
     /// Its right to exist.
     _permit: Permit,
 }
@@ -115,8 +118,6 @@ pub(crate) enum ServerError {
     Refused(#[from] Refused),
     #[error("a reply to the pool is longer than a buffer")]
     TooLong,
-    #[error("a reply to the pool arrived while a client was linked")]
-    OutOfStep,
     #[error("the server did not answer in time")]
     TimedOut,
 }
@@ -226,6 +227,7 @@ impl Server {
     ) -> Result<Result<(), LoginFailure>, ServerError> {
         let mut request = Vec::with_capacity(query.len() + 8);
         frontend::query(&mut request, query);
+        self.state.prepared.drop_unnamed();
         let _owed = self.state.ledger.expect(Request::Query, Origin::Pool, 0)?;
         self.converse(&request, limit).await
     }
@@ -243,6 +245,7 @@ impl Server {
         }
         let mut requests = Vec::with_capacity(256);
         settings::write_changes(&mut requests, &changes);
+        self.state.prepared.drop_unnamed();
         for request in [Request::Parse, Request::Bind, Request::Execute, Request::Sync] {
             let _owed = self.state.ledger.expect(request, Origin::Pool, 0)?;
         }
@@ -273,6 +276,8 @@ impl ServerState {
                 self.ledger.observe(tag)?;
                 if tag == BackendTag::ParameterStatus {
                     self.note_parameter(frame.body)?;
+                } else if tag == BackendTag::CommandComplete && reply::forgets_all(frame.body) {
+                    self.prepared.forget();
                 } else if tag == BackendTag::ErrorResponse {
                     let report = Report::read(frame.body)?;
                     self.said_goodbye |= report.is_fatal();

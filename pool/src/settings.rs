@@ -8,7 +8,10 @@
 //! A server normalises what it is given (`ISO` becomes `ISO, MDY`), so what is compared is
 //! always what a server reported, never what a client wrote.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 use bs9_wire::{encode::frontend, tag::FrontendTag};
 
@@ -23,6 +26,9 @@ const TRACKED: [&str; 8] = [
     "standard_conforming_strings",
     "TimeZone",
 ];
+
+/// Those that do not change what a statement means.
+const MEANINGLESS: [&str; 2] = ["application_name", "default_transaction_read_only"];
 
 /// Most parameters a client may ask for at login.
 const MAX_ASKED: usize = 64;
@@ -41,7 +47,27 @@ type Parameter = (Box<[u8]>, Box<[u8]>);
 pub(crate) struct Settings {
     /// By name, ignoring case.
     entries: Vec<Setting>,
+    context: Context,
 }
+
+/// What [`Settings::context`] has found; no part of the settings' value.
+#[derive(Debug, Default)]
+struct Context(OnceLock<Arc<[u8]>>);
+
+impl Clone for Context {
+    /// What is cloned is about to be changed.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Context {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Context {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting {
@@ -115,7 +141,26 @@ impl Settings {
         self.entries.binary_search_by(|entry| order(&entry.name, name))
     }
 
+    /// What a statement's text is understood by: the same text means the same only where this
+    /// is the same. (Literals are converted when a statement is prepared, by `DateStyle` for
+    /// one; its bytes are read by `client_encoding`.)
+    pub(crate) fn context(&self) -> &Arc<[u8]> {
+        self.context.0.get_or_init(|| {
+            let mut context = Vec::new();
+            for entry in &self.entries {
+                if !MEANINGLESS.contains(&&*entry.name) {
+                    context.extend_from_slice(entry.name.as_bytes());
+                    context.push(b'=');
+                    context.extend_from_slice(&entry.value);
+                    context.push(0);
+                }
+            }
+            context.into()
+        })
+    }
+
     fn set(&mut self, name: &str, value: &[u8], reported: bool) {
+        self.context = Context::default();
         match self.find(name) {
             Ok(at) => {
                 self.entries[at].value = value.into();

@@ -7,5 +7,6 @@ mod cancel;
 mod load;
 mod modes;
 mod postgres;
+mod prepared;
 mod reload;
 mod wire;

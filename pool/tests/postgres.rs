@@ -5,7 +5,7 @@ mod dialogue;
 mod host;
 
 pub(crate) use cluster::Cluster;
-pub(crate) use dialogue::Dialogue;
+pub(crate) use dialogue::{Dialogue, Reply};
 pub(crate) use host::Pooler;
 
 use std::time::{Duration, Instant};

@@ -57,9 +57,9 @@ impl Client {
             Poll::Pending => {}
         }
         // A client that gives up is not to be served; more of what it sends is welcome.
-        while !self.up.is_full() {
+        while !self.up.passage.is_full() {
             let buffers = self.local.shard().buffers();
-            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
+            match self.stream.poll_read_pooled(cx, &mut self.up.passage.buffer, buffers) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Gone)),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),
@@ -89,7 +89,8 @@ impl Client {
         for (name, value) in confirmed.news(&self.settings) {
             backend::parameter_status(&mut news, name.as_bytes(), value);
         }
-        if !news.is_empty() && !self.down.push(self.local.shard(), &news) {
+        debug_assert!(self.down.passage.unread().is_empty(), "messages of the server come later");
+        if !self.down.passage.replace(0, &news) {
             self.stream.write_all(&news).await.map_err(|_| End::Gone)?;
         }
         let settings = self.local.share_settings(confirmed);

@@ -125,10 +125,9 @@ impl Client {
         if !self.down.inside {
             end.write(&mut last);
         }
-        let owed = self.down.buffer.take();
-        let owed = owed.as_ref().map_or(&[][..], |buffer| &buffer.filled()[..self.down.approved]);
+        let owed = std::mem::take(&mut self.down.passage).into_owed();
         self.local.cell().sent_bytes.add((owed.len() + last.len()) as u64);
-        say_goodbye(&self.stream, owed, &last).await;
+        say_goodbye(&self.stream, &owed, &last).await;
     }
 }
 

@@ -16,7 +16,7 @@ use bs9_wire::{
     tag::FrontendTag,
 };
 
-use super::{Client, Downward, End, Phase, Upward, ending::say_goodbye};
+use super::{Client, Downward, End, Passage, Phase, Upward, ending::say_goodbye};
 use crate::{
     cancel,
     part::{Part, User},
@@ -133,8 +133,9 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         waiter: Waiter::new(),
         settings: Arc::default(),
         asked: None,
-        up: Upward { buffer: Some(buffer), ..Upward::default() },
+        up: Upward::new(Passage::of(buffer)),
         down: Downward::default(),
+        statements: None,
         _membership: local.join(),
         _permit: permit,
         _slot: slot,

@@ -14,21 +14,32 @@ use std::{
 use bs9_config::PoolMode;
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
-    ledger::{Origin, Refused, Request, Verdict},
+    ledger::Verdict,
     message::{Report, backend::TransactionStatus},
-    tag::{BackendTag, FrontendTag},
+    tag::BackendTag,
 };
 
 use super::{Client, End, Phase};
 use crate::{
-    server::{Server, ServerError},
+    local::LocalPool,
+    prepared::{exchange::Exchange, names::Statements},
+    server::{Server, ServerError, ServerState},
     settings::Settings,
 };
+
+/// What a server works for a client by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) mode: PoolMode,
+    /// Prepared statements it may have; 0: they are not looked into.
+    pub(super) prepared: usize,
+}
 
 /// What a message from the server means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checked {
     ForClient,
+    NotForClient,
     /// Statement mode, and a transaction was begun.
     RefusedTransaction,
 }
@@ -51,22 +62,22 @@ impl From<End> for Outcome {
 
 impl Client {
     /// Relays until the server can be given back, or the client's connection ends.
-    pub(super) async fn relay(&mut self, server: &mut Server, mode: PoolMode) -> Outcome {
-        self.up.sent = false;
-        if let Err(end) = self.scan_up(server) {
+    pub(super) async fn relay(&mut self, server: &mut Server, terms: Terms) -> Outcome {
+        self.up.begin(terms.prepared > 0 && server.state.reused);
+        if let Err(end) = self.scan_up(server, terms) {
             return Outcome::Ended(end);
         }
         self.enter(Phase::Busy);
-        std::future::poll_fn(|cx| self.poll_relay(server, mode, cx)).await
+        std::future::poll_fn(|cx| self.poll_relay(server, terms, cx)).await
     }
 
     fn poll_relay(
         &mut self,
         server: &mut Server,
-        mode: PoolMode,
+        terms: Terms,
         cx: &mut Context<'_>,
     ) -> Poll<Outcome> {
-        match self.pump(server, mode, cx) {
+        match self.pump(server, terms, cx) {
             Ok(false) => {}
             Ok(true) => return Poll::Ready(Outcome::Released),
             Err(outcome) => return Poll::Ready(outcome),
@@ -81,31 +92,35 @@ impl Client {
     fn pump(
         &mut self,
         server: &mut Server,
-        mode: PoolMode,
+        terms: Terms,
         cx: &mut Context<'_>,
     ) -> Result<bool, Outcome> {
-        self.pump_down(server, mode, cx)?;
-        if self.is_released(server, mode) {
+        self.pump_down(server, terms, cx)?;
+        if self.is_released(server, terms) {
             return Ok(true);
         }
-        self.pump_up(server, cx)?;
-        Ok(self.is_released(server, mode))
+        self.pump_up(server, terms, cx)?;
+        if !self.down.answers.is_empty() {
+            // They had waited for something to be sent, or came about just now.
+            self.pump_down(server, terms, cx)?;
+        }
+        Ok(self.is_released(server, terms))
     }
 
     /// Nothing is owed to either side, and neither is in the middle of a message.
     #[inline]
-    fn is_released(&self, server: &Server, mode: PoolMode) -> bool {
-        mode != PoolMode::Session
-            && self.up.approved == 0
-            && self.up.remaining == 0
-            && self.down.unscanned() == 0
+    fn is_released(&self, server: &Server, terms: Terms) -> bool {
+        terms.mode != PoolMode::Session
+            && self.up.is_settled()
+            && self.down.passage.unread().is_empty()
+            && self.down.answers.is_empty()
             && server.state.remaining == 0
             && server.state.ledger.is_clean()
     }
 
     fn phase_with(&self, server: &Server) -> Phase {
         let ledger = &server.state.ledger;
-        if !ledger.is_empty() || self.up.approved > 0 || self.down.approved > 0 {
+        if !ledger.is_empty() || self.up.passage.is_unsent() || self.down.is_unsent() {
             Phase::Busy
         } else if ledger.status() != TransactionStatus::Idle {
             Phase::IdleInTransaction
@@ -121,44 +136,54 @@ impl Client {
     fn pump_down(
         &mut self,
         server: &mut Server,
-        mode: PoolMode,
+        terms: Terms,
         cx: &mut Context<'_>,
     ) -> Result<(), Outcome> {
         loop {
-            if self.down.approved > 0 && !self.write_client(cx)? {
+            let placed = self.place_answers();
+            if self.down.passage.is_unsent() && !self.write_client(cx)? {
                 return Ok(());
             }
-            if self.is_released(server, mode) {
+            if !placed {
+                self.scan_down(server, terms)?;
+                continue;
+            }
+            if self.is_released(server, terms) {
                 return Ok(());
             }
             let buffers = self.local.shard().buffers();
-            match server.stream.poll_read_pooled(cx, &mut self.down.buffer, buffers) {
+            match server.stream.poll_read_pooled(cx, &mut self.down.passage.buffer, buffers) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(lost(server, ServerError::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(lost(server, error.into())),
             }
-            self.scan_down(server, mode)?;
+            self.scan_down(server, terms)?;
         }
     }
 
     /// Checks off what was read from the server and approves what is for the client.
-    fn scan_down(&mut self, server: &mut Server, mode: PoolMode) -> Result<(), Outcome> {
-        while let Some(buffer) = &self.down.buffer {
-            let unread = &buffer.filled()[self.down.approved..];
+    fn scan_down(&mut self, server: &mut Server, terms: Terms) -> Result<(), Outcome> {
+        loop {
+            let unread = self.down.passage.unread();
             if server.state.remaining > 0 {
                 let count = unread.len().min(server.state.remaining as usize);
                 server.state.remaining -= count as u32;
-                self.down.approved += count;
-                self.down.inside = server.state.remaining > 0;
-                if self.down.inside {
+                self.pass_down(count);
+                self.down.inside = server.state.remaining > 0 && !self.down.swallows;
+                if server.state.remaining > 0 {
                     return Ok(());
                 }
+                self.down.swallows = false;
                 continue;
             }
+            if !self.place_answers() {
+                return Ok(());
+            }
+            let unread = self.down.passage.unread();
             let rows = server.state.ledger.leading_rows(unread);
-            self.down.approved += rows;
-            let unread = &unread[rows..];
+            self.down.passage.approved += rows;
+            let unread = self.down.passage.unread();
             let header = Header::<BackendTag>::parse(unread);
             let Some(header) = header.map_err(|error| lost(server, error.into()))? else {
                 return Ok(());
@@ -167,20 +192,44 @@ impl Client {
             let here = unread.len().min(total);
             let whole = here == total;
             if must_be_whole(header.tag) && !whole {
-                let room = buffer.len() < self.local.shard().buffers().buffer_bytes();
-                if room || self.down.approved > 0 {
+                let passage = &self.down.passage;
+                if !passage.is_full() || passage.is_unsent() {
                     return Ok(());
                 }
             }
-            let checked = self.check_off(server, mode, header.tag, HEADER_LEN..here, whole);
-            if checked.map_err(|error| lost(server, error))? == Checked::RefusedTransaction {
-                return Err(Outcome::Ended(End::TransactionRefused));
+            let checked = self.check_off(server, terms, header.tag, HEADER_LEN..here, whole);
+            match checked.map_err(|error| lost(server, error))? {
+                Checked::RefusedTransaction => {
+                    return Err(Outcome::Ended(End::TransactionRefused));
+                }
+                Checked::ForClient => self.down.swallows = false,
+                Checked::NotForClient => self.down.swallows = true,
             }
             server.state.remaining = (total - here) as u32;
-            self.down.approved += here;
-            self.down.inside = !whole;
+            self.pass_down(here);
+            self.down.inside = !whole && !self.down.swallows;
         }
-        Ok(())
+    }
+
+    /// Has the client told what the pool answers. That its server lives is not told before it is
+    /// known. False when what is approved has to be written first.
+    #[inline]
+    fn place_answers(&mut self) -> bool {
+        if self.down.answers.is_empty() || !(self.up.sent || self.up.is_settled()) {
+            return true;
+        }
+        self.up.went_on();
+        self.down.inside || self.down.place_answers()
+    }
+
+    /// Approves so many bytes of the message being received, or leaves them out.
+    #[inline]
+    fn pass_down(&mut self, count: usize) {
+        if self.down.swallows {
+            self.down.passage.leave_out(count);
+        } else {
+            self.down.passage.approved += count;
+        }
     }
 
     /// Checks off the first message that is not approved yet, of whose bytes `body` are here.
@@ -188,22 +237,23 @@ impl Client {
     fn check_off(
         &mut self,
         server: &mut Server,
-        mode: PoolMode,
+        terms: Terms,
         tag: BackendTag,
         body: Range<usize>,
         whole: bool,
     ) -> Result<Checked, ServerError> {
         let state = &mut server.state;
-        let buffer = self.down.buffer.as_ref().expect("the message is in the buffer");
-        let body = &buffer.filled()[self.down.approved..][body];
+        let body = &self.down.passage.unread()[body];
         let observed = match tag {
             BackendTag::ReadyForQuery => {
                 let status = TransactionStatus::read(body)?;
                 let observed = state.ledger.ready(status)?;
-                if status == TransactionStatus::Idle {
+                if status != TransactionStatus::Idle {
+                    if terms.mode == PoolMode::Statement {
+                        return Ok(Checked::RefusedTransaction);
+                    }
+                } else if observed.verdict == Verdict::Forward {
                     self.local.cell().transactions.increment();
-                } else if mode == PoolMode::Statement {
-                    return Ok(Checked::RefusedTransaction);
                 }
                 observed
             }
@@ -220,54 +270,61 @@ impl Client {
             }
             BackendTag::ErrorResponse => {
                 state.said_goodbye |= Report::read(body).is_ok_and(|report| report.is_fatal());
-                let observed = state.ledger.observe(tag)?;
-                while state.ledger.settle().is_some() {}
-                observed
+                state.ledger.observe(tag)?
             }
             tag => state.ledger.observe(tag)?,
         };
+        let mut stood_in = false;
+        let telling = matches!(tag, BackendTag::ErrorResponse | BackendTag::CommandComplete);
+        if telling || self.statements.as_ref().is_some_and(|known| known.awaits_replies()) {
+            let mut exchange = exchange(&mut self.statements, state, &self.local, terms);
+            stood_in = exchange.follow_up(tag, body, observed, &mut self.down.answers);
+        }
         match observed.verdict {
-            Verdict::Forward | Verdict::Aside => Ok(Checked::ForClient),
-            // The pool asks for itself only while no client is linked.
-            Verdict::Swallow => Err(ServerError::OutOfStep),
+            Verdict::Forward | Verdict::Aside if !stood_in => Ok(Checked::ForClient),
+            _ => Ok(Checked::NotForClient),
         }
     }
 
     // === Client to server ===
 
-    fn pump_up(&mut self, server: &mut Server, cx: &mut Context<'_>) -> Result<(), Outcome> {
+    fn pump_up(
+        &mut self,
+        server: &mut Server,
+        terms: Terms,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Outcome> {
         loop {
-            if self.up.stalled {
-                self.scan_up(server)?;
+            if self.up.stalled || self.up.waits_for_room {
+                self.scan_up(server, terms)?;
             }
-            if self.up.approved > 0 && !self.write_server(server, cx)? {
+            if self.up.passage.is_unsent() && !self.write_server(server, cx)? {
                 return Ok(());
+            }
+            if self.up.waits_for_room {
+                continue;
             }
             if self.up.stalled {
                 return Ok(());
             }
             let buffers = self.local.shard().buffers();
-            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
+            match self.stream.poll_read_pooled(cx, &mut self.up.passage.buffer, buffers) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone.into()),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),
             }
-            self.scan_up(server)?;
+            self.up.went_on();
+            self.scan_up(server, terms)?;
         }
     }
 
     /// Writes what is approved for the server; false when it does not take all of it now.
     fn write_server(&mut self, server: &Server, cx: &mut Context<'_>) -> Result<bool, Outcome> {
-        while self.up.approved > 0 {
-            let buffer = self.up.buffer.as_mut().expect("approved bytes are in the buffer");
-            match server.stream.poll_write(cx, &buffer.filled()[..self.up.approved]) {
+        while self.up.passage.is_unsent() {
+            match self.up.passage.poll_write(&server.stream, cx) {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    buffer.consume(count);
-                    self.up.approved -= count;
-                    self.up.sent = true;
-                }
-                Poll::Ready(_) if !self.up.sent && server.state.reused => {
+                Poll::Ready(Ok(count)) if count > 0 => self.up.note_sent(),
+                Poll::Ready(_) if self.up.can_start_over() && server.state.reused => {
                     return Err(Outcome::Unsent);
                 }
                 Poll::Ready(Ok(_)) => return Err(lost(server, ServerError::Closed)),
@@ -278,49 +335,28 @@ impl Client {
     }
 
     /// Enters what was read from the client in the ledger and approves it for the server.
-    fn scan_up(&mut self, server: &mut Server) -> Result<(), End> {
-        self.up.stalled = false;
-        loop {
-            let Some(buffer) = &self.up.buffer else { return Ok(()) };
-            let unread = &buffer.filled()[self.up.approved..];
-            if self.up.remaining > 0 {
-                let count = unread.len().min(self.up.remaining as usize);
-                self.up.remaining -= count as u32;
-                self.up.approved += count;
-                if self.up.remaining > 0 {
-                    return Ok(());
-                }
-                continue;
-            }
-            let header = Header::<FrontendTag>::parse(unread);
-            let Some(header) = header.map_err(|error| End::Protocol(error.to_string()))? else {
-                return Ok(());
-            };
-            let first = unread.get(HEADER_LEN).copied();
-            if header.tag == FrontendTag::Describe && first.is_none() && header.body_len > 0 {
-                return Ok(());
-            }
-            let Some(request) = Request::of(header.tag, first) else {
-                if header.tag == FrontendTag::Terminate {
-                    return Err(End::Terminated);
-                }
-                return Err(End::Protocol(format!("{:?} out of place", header.tag)));
-            };
-            match server.state.ledger.expect(request, Origin::Client, 0) {
-                Ok(_) => {}
-                Err(Refused::Full(_)) => {
-                    self.up.stalled = true;
-                    return Ok(());
-                }
-                Err(refused) => return Err(End::Protocol(refused.to_string())),
-            }
-            if matches!(request, Request::Query | Request::Execute | Request::FunctionCall) {
-                self.local.cell().queries.increment();
-            }
-            let here = unread.len().min(header.total_len());
-            self.up.remaining = (header.total_len() - here) as u32;
-            self.up.approved += here;
-        }
+    fn scan_up(&mut self, server: &mut Server, terms: Terms) -> Result<(), End> {
+        let mut exchange = exchange(&mut self.statements, &mut server.state, &self.local, terms);
+        self.up.scan(&mut exchange, &mut self.down.answers)
+    }
+}
+
+#[inline]
+fn exchange<'a>(
+    statements: &'a mut Option<Box<Statements>>,
+    state: &'a mut ServerState,
+    local: &'a LocalPool,
+    terms: Terms,
+) -> Exchange<'a> {
+    Exchange {
+        statements,
+        ledger: &mut state.ledger,
+        cache: &mut state.prepared,
+        settings: &state.settings,
+        store: &local.pool.statements,
+        cell: local.cell(),
+        limit: terms.prepared,
+        forgets: false,
     }
 }
 
@@ -329,7 +365,10 @@ impl Client {
 fn must_be_whole(tag: BackendTag) -> bool {
     matches!(
         tag,
-        BackendTag::ReadyForQuery | BackendTag::ParameterStatus | BackendTag::ErrorResponse
+        BackendTag::ReadyForQuery
+            | BackendTag::ParameterStatus
+            | BackendTag::ErrorResponse
+            | BackendTag::CommandComplete
     )
 }
 

@@ -29,7 +29,7 @@ impl Client {
     /// True when there is a message; false when the client has to do something first.
     fn advance_request(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         // Replies first: a client that does not take them is not read from.
-        if self.down.approved > 0 && !self.write_client(cx)? {
+        if self.down.passage.is_unsent() && !self.write_client(cx)? {
             return Ok(false);
         }
         loop {
@@ -37,7 +37,7 @@ impl Client {
                 return Ok(true);
             }
             let buffers = self.local.shard().buffers();
-            match self.stream.poll_read_pooled(cx, &mut self.up.buffer, buffers) {
+            match self.stream.poll_read_pooled(cx, &mut self.up.passage.buffer, buffers) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
                 Poll::Ready(Ok(count)) => self.local.cell().received_bytes.add(count as u64),
@@ -49,7 +49,7 @@ impl Client {
     /// dropped, such as the data of a COPY that has failed.
     fn take_request(&mut self) -> Result<bool, End> {
         loop {
-            let Some(buffer) = &mut self.up.buffer else { return Ok(false) };
+            let Some(buffer) = &mut self.up.passage.buffer else { return Ok(false) };
             if self.up.remaining > 0 {
                 let count = buffer.len().min(self.up.remaining as usize);
                 buffer.consume(count);
@@ -79,16 +79,11 @@ impl Client {
 
     /// Writes what is approved for the client; false when it does not take all of it now.
     pub(super) fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        while self.down.approved > 0 {
-            let buffer = self.down.buffer.as_mut().expect("approved bytes are in the buffer");
-            match self.stream.poll_write(cx, &buffer.filled()[..self.down.approved]) {
+        while self.down.passage.is_unsent() {
+            match self.down.passage.poll_write(&self.stream, cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
-                Poll::Ready(Ok(count)) => {
-                    buffer.consume(count);
-                    self.down.approved -= count;
-                    self.local.cell().sent_bytes.add(count as u64);
-                }
+                Poll::Ready(Ok(count)) => self.local.cell().sent_bytes.add(count as u64),
             }
         }
         Ok(true)

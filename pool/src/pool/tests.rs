@@ -84,6 +84,7 @@ fn pool(size: usize, shards: usize) -> Arc<Pool> {
         client_idle_timeout: None,
         idle_transaction_timeout: None,
         reset_query: "".into(),
+        max_prepared_statements: 200,
         databases: BTreeMap::from([("app".into(), database.clone())]),
         users: BTreeMap::new(),
     };
@@ -106,7 +107,7 @@ fn pool(size: usize, shards: usize) -> Arc<Pool> {
     let user = ServerUser { name: "alice".into(), secret: None };
     let key = PoolKey { database: "app".into(), user: "alice".into() };
     let plan = Plan::new(&part, &database, &key.database, &user);
-    Pool::new(key, plan, false, shards)
+    Pool::new(key, plan, false, shards, StatementStore::new(0))
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::{
     local::LocalPool,
     plan::Plan,
     pool::{DerivedKeys, Permit},
+    prepared::cache::Cache,
     seat::Seat,
     settings::Parameters,
 };
@@ -68,6 +69,7 @@ pub(crate) async fn log_in(
         unfit: false,
         said_goodbye: false,
         reused: false,
+        prepared: Cache::default(),
         _permit: permit,
     };
     Ok(Server { stream: session.stream, state, seat })

@@ -32,7 +32,34 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
+/// A RowDescription in which every column belongs to no table.
+fn without_tables(body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    let mut at = 2;
+    while at < body.len() {
+        at += body[at..].iter().position(|byte| *byte == 0).expect("a name ends") + 1;
+        body[at..at + 4].fill(0);
+        at += 18;
+    }
+    body
+}
+
 impl Reply {
+    /// What can be the same on two connections: of errors and notices, code and message; no
+    /// table's number.
+    pub(crate) fn essence(&self) -> (char, Vec<u8>) {
+        let body = match self.tag {
+            'E' | 'N' => {
+                let report = Report::read(&self.body).expect("an error or notice");
+                let field = |code| report.get(code).unwrap_or_default();
+                [field(b'V'), field(b'C'), field(b'M')].join(&b' ')
+            }
+            'T' => without_tables(&self.body),
+            _ => self.body.clone(),
+        };
+        (self.tag, body)
+    }
+
     /// The SQLSTATE of an error.
     pub(crate) fn sqlstate(&self) -> String {
         let report = Report::read(&self.body).expect("an error or notice");

@@ -98,6 +98,7 @@ impl Pooler {
             client_idle_timeout: None,
             idle_transaction_timeout: None,
             reset_query: "DISCARD ALL".into(),
+            max_prepared_statements: 200,
             databases: BTreeMap::from([("app".into(), Self::database(cluster))]),
             users: BTreeMap::from(users),
         }

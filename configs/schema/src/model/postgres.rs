@@ -34,6 +34,9 @@ pub struct Postgres {
     /// Sent to a server connection between two clients of session mode.
     /// Default `DISCARD ALL`; empty: nothing.
     pub reset_query: Arc<str>,
+    /// Prepared statements a server connection keeps in transaction and statement mode; 0: they
+    /// are not looked after. Default 200.
+    pub max_prepared_statements: usize,
     /// By the name clients connect to; `*` is the fallback.
     pub databases: BTreeMap<Arc<str>, Database>,
     /// By name.

@@ -80,6 +80,14 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         }),
         "DISCARD ALL",
     );
+    let max_prepared_statements = t.or(
+        Key::new(
+            "max_prepared_statements",
+            "Prepared statements that a server connection keeps in transaction and statement mode; clients find theirs again on whichever server they get. 0: prepared statements work in session mode only.",
+        ),
+        integer(0..=100_000),
+        200,
+    );
     let databases = t.or(
         Key::new("databases", "The databases that clients can ask for, by the name they connect to; `\"*\"` takes every other name."),
         named(POSTGRES_NAME, check_postgres_name, database),
@@ -115,6 +123,7 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         client_idle_timeout: limits.client_idle,
         idle_transaction_timeout: limits.idle_transaction,
         reset_query,
+        max_prepared_statements,
         databases: databases.collect(),
         users: users.into_iter().map(|(name, user)| (name, user.value)).collect(),
     })

@@ -54,4 +54,10 @@ pub struct PoolStatus {
     pub server_handovers_total: u64,
     /// Cancel requests passed on.
     pub cancels_total: u64,
+    /// Prepared statements that were on the server connection when they were wanted.
+    pub prepared_hits_total: u64,
+    /// Prepared statements sent to a server connection that lacked them.
+    pub prepared_misses_total: u64,
+    /// Prepared statements closed to make room for others.
+    pub prepared_evictions_total: u64,
 }

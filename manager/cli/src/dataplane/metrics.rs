@@ -173,6 +173,9 @@ fn pool(status: &PoolStatus) {
         ("bs9_pool_servers_closed_dirty_total", status.servers_closed_dirty_total),
         ("bs9_pool_server_handovers_total", status.server_handovers_total),
         ("bs9_pool_cancels_total", status.cancels_total),
+        ("bs9_pool_prepared_hits_total", status.prepared_hits_total),
+        ("bs9_pool_prepared_misses_total", status.prepared_misses_total),
+        ("bs9_pool_prepared_evictions_total", status.prepared_evictions_total),
     ];
     for (name, count) in counts {
         counter!(name, by.clone()).absolute(count);
@@ -273,4 +276,16 @@ fn describe() {
     );
     describe_counter!("bs9_pool_server_handovers_total", "Handed from one shard to another.");
     describe_counter!("bs9_pool_cancels_total", "Cancel requests passed on.");
+    describe_counter!(
+        "bs9_pool_prepared_hits_total",
+        "Prepared statements that were on the server connection when they were wanted."
+    );
+    describe_counter!(
+        "bs9_pool_prepared_misses_total",
+        "Prepared statements sent to a server connection that lacked them."
+    );
+    describe_counter!(
+        "bs9_pool_prepared_evictions_total",
+        "Prepared statements closed to make room for others."
+    );
 }

@@ -22,16 +22,27 @@ pub fn parse(out: &mut Vec<u8>, statement: &[u8], query: &[u8], parameter_types:
     });
 }
 
+/// The header and name of a Parse whose `rest_len` further bytes (query and parameter types) the
+/// caller sends itself.
+pub fn parse_head(out: &mut Vec<u8>, statement: &[u8], rest_len: usize) {
+    headed(out, FrontendTag::Parse, rest_len, |out| cstr(out, statement));
+}
+
 /// The header and names of a Bind whose `rest_len` further bytes the caller sends itself: how a
 /// Bind is renamed without copying its parameters.
 pub fn bind_head(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest_len: usize) {
-    let start = out.len();
-    message(out, FrontendTag::Bind, |out| {
+    headed(out, FrontendTag::Bind, rest_len, |out| {
         cstr(out, portal);
         cstr(out, statement);
     });
+}
+
+/// The first part of a message that `rest_len` further bytes belong to.
+fn headed(out: &mut Vec<u8>, tag: FrontendTag, rest_len: usize, head: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    message(out, tag, head);
     let len = out.len() - start - 1 + rest_len;
-    let len = i32::try_from(len).expect("a Bind is bounded by its cap, just under 1 GiB");
+    let len = i32::try_from(len).expect("a message is bounded by its cap, just under 1 GiB");
     out[start + 1..start + 5].copy_from_slice(&len.to_be_bytes());
 }
 

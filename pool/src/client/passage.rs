@@ -1,0 +1,228 @@
+//! A buffer between two sockets, in which messages are passed on, replaced or left out.
+
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll},
+};
+
+use bs9_net::{Buffer, Stream};
+
+/// Bytes that are moved to make room in front of them; more stay where they are.
+const MAX_MOVED: usize = 2048;
+
+/// Bytes read from one side: first what may be written to the other, then what has not been
+/// looked at.
+#[derive(Default)]
+pub(super) struct Passage {
+    pub(super) buffer: Option<Buffer>,
+    /// Bytes at the front of the buffer that are to be written.
+    pub(super) approved: usize,
+    /// To be written ahead of the buffer: what had no room in it.
+    ahead: Vec<u8>,
+}
+
+impl Passage {
+    pub(super) fn of(buffer: Buffer) -> Self {
+        Self { buffer: Some(buffer), ..Self::default() }
+    }
+
+    /// Whether there is something to be written.
+    #[inline]
+    pub(super) fn is_unsent(&self) -> bool {
+        self.approved > 0 || !self.ahead.is_empty()
+    }
+
+    /// What has not been looked at.
+    #[inline]
+    pub(super) fn unread(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.filled()[self.approved..])
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.as_ref().is_some_and(Buffer::is_full)
+    }
+
+    /// An empty buffer goes back to the shard.
+    pub(super) fn rest(&mut self) {
+        if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
+            self.buffer = None;
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+        }
+    }
+
+    /// Approves `with` in place of the first `taken` bytes not looked at. False when there is
+    /// no room before what is approved already has been written.
+    #[must_use]
+    pub(super) fn replace(&mut self, taken: usize, with: &[u8]) -> bool {
+        let Some(buffer) = &mut self.buffer else {
+            debug_assert_eq!(taken, 0, "there is nothing to be replaced");
+            self.ahead.extend_from_slice(with);
+            return true;
+        };
+        let at = self.approved;
+        if with.len() <= taken {
+            let surplus = taken - with.len();
+            if surplus > 0 {
+                buffer.filled_mut().copy_within(..at, surplus);
+                buffer.consume(surplus);
+            }
+            buffer.filled_mut()[at..at + with.len()].copy_from_slice(with);
+            self.approved += with.len();
+            return true;
+        }
+        let growth = with.len() - taken;
+        let before = buffer.len();
+        let moves_much = before - at - taken > MAX_MOVED;
+        if at == 0 && (moves_much || !has_room(buffer, growth)) {
+            self.ahead.extend_from_slice(with);
+            buffer.consume(taken);
+            return true;
+        }
+        if !has_room(buffer, growth) {
+            return false;
+        }
+        buffer.commit(growth);
+        let bytes = buffer.filled_mut();
+        bytes.copy_within(at + taken..before, at + with.len());
+        bytes[at..at + with.len()].copy_from_slice(with);
+        self.approved += with.len();
+        true
+    }
+
+    /// Leaves out the first `count` bytes not looked at.
+    pub(super) fn leave_out(&mut self, count: usize) {
+        let done = self.replace(count, &[]);
+        debug_assert!(done, "leaving out takes no room");
+    }
+
+    /// Puts `bytes`, already approved, before everything in the buffer.
+    pub(super) fn put_ahead(&mut self, bytes: &[u8]) {
+        debug_assert_eq!(self.approved, 0, "what is approved comes first");
+        self.ahead.extend_from_slice(bytes);
+    }
+
+    /// Forgets what was approved and has not been written; the buffer holds `bytes` instead.
+    pub(super) fn start_over(&mut self, bytes: &[u8]) {
+        self.approved = 0;
+        self.ahead.clear();
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(buffer.len());
+            buffer.spare()[..bytes.len()].copy_from_slice(bytes);
+            buffer.commit(bytes.len());
+        }
+    }
+
+    /// Writes some of what is approved.
+    #[inline]
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let approved =
+            self.buffer.as_ref().map_or(&[][..], |buffer| &buffer.filled()[..self.approved]);
+        let written = if self.ahead.is_empty() {
+            stream.poll_write(cx, approved)
+        } else if approved.is_empty() {
+            stream.poll_write(cx, &self.ahead)
+        } else {
+            stream.poll_write_vectored(cx, &[IoSlice::new(&self.ahead), IoSlice::new(approved)])
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            self.written(count);
+        }
+        written
+    }
+
+    fn written(&mut self, count: usize) {
+        let ahead = count.min(self.ahead.len());
+        if ahead > 0 {
+            self.ahead.drain(..ahead);
+        }
+        let count = count - ahead;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(count);
+            self.approved -= count;
+        }
+    }
+
+    /// As if all that is approved had been written.
+    #[cfg(test)]
+    pub(super) fn take_approved(&mut self) -> Vec<u8> {
+        let approved = self.buffer.as_ref().map_or(&[][..], |b| &b.filled()[..self.approved]);
+        let bytes = [&self.ahead, approved].concat();
+        self.written(bytes.len());
+        bytes
+    }
+
+    /// What is still to be written, when nothing else will be.
+    pub(super) fn into_owed(mut self) -> Vec<u8> {
+        let approved = self.approved;
+        let buffer = self.buffer.take();
+        self.ahead.extend_from_slice(buffer.as_ref().map_or(&[], |b| &b.filled()[..approved]));
+        self.ahead
+    }
+}
+
+fn has_room(buffer: &mut Buffer, bytes: usize) -> bool {
+    if buffer.spare().len() < bytes {
+        buffer.compact();
+    }
+    buffer.spare().len() >= bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use bs9_net::BufferPool;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filled(size: usize, bytes: &[u8]) -> Passage {
+        let mut buffer = BufferPool::new(size, 1).take();
+        buffer.spare()[..bytes.len()].copy_from_slice(bytes);
+        buffer.commit(bytes.len());
+        Passage::of(buffer)
+    }
+
+    proptest! {
+        /// Whatever is replaced by whatever, in order, with a buffer of any size.
+        #[test]
+        fn replacing_is_replacing(
+            size in 1usize..64,
+            edits in prop::collection::vec((0usize..8, prop::collection::vec(any::<u8>(), 0..12), 0usize..40), 0..12),
+        ) {
+            let input: Vec<u8> = (0..size as u8).collect();
+            let mut passage = filled(size, &input);
+            let (mut wanted, mut sent) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let mut rest = &input[..];
+            for (taken, with, written) in edits {
+                let taken = taken.min(rest.len());
+                if !passage.replace(taken, &with) {
+                    sent.extend(passage.take_approved());
+                    prop_assert!(passage.replace(taken, &with), "nothing is approved");
+                }
+                wanted.extend(&with);
+                rest = &rest[taken..];
+                prop_assert_eq!(passage.unread(), rest);
+                let due = [&passage.ahead, &passage.buffer.as_ref().unwrap().filled()[..passage.approved]].concat();
+                let written = written.min(due.len());
+                sent.extend(&due[..written]);
+                passage.written(written);
+            }
+            sent.extend(passage.into_owed());
+            prop_assert_eq!(sent, wanted);
+        }
+
+        #[test]
+        fn starting_over_brings_back_what_was_there(taken in 0usize..16, with in prop::collection::vec(any::<u8>(), 0..40)) {
+            let mut passage = filled(16, b"0123456789abcdef");
+            prop_assert!(passage.replace(taken, &with));
+            passage.start_over(b"0123456789abcdef");
+            prop_assert_eq!(passage.unread(), b"0123456789abcdef");
+            prop_assert!(!passage.is_unsent());
+        }
+    }
+}

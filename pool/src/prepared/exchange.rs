@@ -1,0 +1,532 @@
+//! A client's messages, as the server it has at the moment is to see them.
+
+use std::sync::{Arc, Weak};
+
+use bs9_wire::{
+    encode::frontend,
+    frame::{HEADER_LEN, Header},
+    ledger::{Ledger, Origin, Refused, Request},
+    message::{
+        backend::TransactionStatus,
+        frontend::{Bind, Parse, Target},
+    },
+    sqlstate::SqlState,
+    tag::FrontendTag,
+};
+
+use super::{
+    PREFIX, ServerName,
+    cache::Cache,
+    deallocate::{self, Forgets, TELLING_BYTES},
+    journal::{Change, Refusal},
+    names::Statements,
+    statement::{Exhausted, MAX_STATEMENT_BYTES, Statement, StatementStore},
+};
+use crate::{cell::Cell, settings::Settings};
+
+/// Entries of the ledger that one message may take.
+const MOST_ENTRIES: usize = 16;
+/// Statements closed on the way at once; the rest has time.
+const MOST_CLOSED: usize = 8;
+/// Longest Query that is read in search of a `DEALLOCATE`.
+const MAX_DEALLOCATE: usize = 1024;
+
+const TOO_LONG: Refusal = Refusal {
+    sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
+    message: "a named prepared statement longer than 4 MiB cannot go through the pool",
+};
+const TOO_MANY: Refusal = Refusal {
+    sqlstate: SqlState::CONFIGURATION_LIMIT,
+    message: "the pool's memory for prepared statements is used up",
+};
+
+/// A client and its server, as far as prepared statements are concerned.
+pub(crate) struct Exchange<'a> {
+    pub(crate) statements: &'a mut Option<Box<Statements>>,
+    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) cache: &'a mut Cache,
+    /// Those in force on the server.
+    pub(crate) settings: &'a Arc<Settings>,
+    pub(crate) store: &'a Arc<StatementStore>,
+    pub(crate) cell: &'a Cell,
+    /// Most statements the server may have; 0: messages are not looked into.
+    pub(crate) limit: usize,
+    /// The message will make the session forget its statements.
+    pub(crate) forgets: bool,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is none of those that are looked into, and not entered in the ledger yet.
+    Pass,
+    /// More of it has to be there.
+    Wait,
+    /// It has to wait for replies to what was sent before.
+    Stall,
+    /// It is entered in the ledger. `scratch` goes in place of its first `taken` bytes.
+    Edited { taken: usize },
+    /// Likewise, in place of all of it, which is not all there.
+    Discard,
+}
+
+impl Exchange<'_> {
+    /// Looks into a message, of which `message` is there.
+    ///
+    /// # Errors
+    /// [`Refused`] when it may not be sent now.
+    #[inline]
+    pub(crate) fn understand(
+        &mut self,
+        header: Header<FrontendTag>,
+        message: &[u8],
+    ) -> Result<Step, Refused> {
+        match header.tag {
+            FrontendTag::Query => self.query(header, message),
+            FrontendTag::Bind => self.bind(header, message),
+            FrontendTag::Parse => self.parse(header, message),
+            FrontendTag::Describe | FrontendTag::Close => self.target(header, message),
+            _ => Ok(Step::Pass),
+        }
+    }
+
+    /// Whether a message that uses names may be looked into now; else what to do with it.
+    fn admit(&mut self) -> Result<&mut Statements, Step> {
+        // To a server that skips it means nothing; in the middle of COPY it is an error.
+        if self.ledger.is_skipping() && self.ledger.is_empty() || self.ledger.awaits_copy() {
+            return Err(Step::Pass);
+        }
+        let store = self.store;
+        let statements = self.statements.get_or_insert_with(|| Statements::new(store));
+        if statements.journal.is_open_before() || self.ledger.room() < MOST_ENTRIES {
+            return Err(Step::Stall);
+        }
+        statements.scratch.clear();
+        Ok(statements)
+    }
+
+    // === Bind and Describe ===
+
+    fn bind(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Result<Step, Refused> {
+        let Ok(bind) = Bind::read(&message[HEADER_LEN..]) else {
+            // Malformed when it is whole: the server will say so.
+            let whole = message.len() == header.total_len();
+            return Ok(if whole { Step::Pass } else { Step::Wait });
+        };
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        if bind.statement.is_empty() {
+            return self.use_unnamed(Request::Bind);
+        }
+        let taken = HEADER_LEN + bind.portal.len() + bind.statement.len() + 2;
+        let rest = header.total_len() - taken;
+        let number = match self.number_of(bind.statement)? {
+            Named::Here(number) => number,
+            Named::Unknown => 0,
+            Named::Refused => return Ok(Step::Edited { taken: header.total_len() }),
+        };
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        if number == 0 {
+            if !bind.statement.starts_with(PREFIX) {
+                return Ok(Step::Pass);
+            }
+            let name = never_known(bind.statement);
+            frontend::bind_head(&mut statements.scratch, bind.portal, &name, rest);
+        } else {
+            let name = ServerName::new(number);
+            frontend::bind_head(&mut statements.scratch, bind.portal, name.as_bytes(), rest);
+        }
+        let _owed = self.ledger.expect(Request::Bind, Origin::Client, number)?;
+        Ok(Step::Edited { taken })
+    }
+
+    fn target(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Result<Step, Refused> {
+        let whole = message.len() == header.total_len();
+        match message.get(HEADER_LEN) {
+            Some(b'S') if whole => {}
+            Some(b'S') => return Ok(Step::Wait),
+            None if !whole => return Ok(Step::Wait),
+            _ => return Ok(Step::Pass),
+        }
+        let Ok(Target::Statement(name)) = Target::read(&message[HEADER_LEN..]) else {
+            return Ok(Step::Pass);
+        };
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        if header.tag == FrontendTag::Close {
+            return self.close(name, message.len());
+        }
+        if name.is_empty() {
+            return self.use_unnamed(Request::DescribeStatement);
+        }
+        match self.number_of(name)? {
+            Named::Here(number) => {
+                let name = ServerName::new(number);
+                self.say(|out| frontend::describe(out, Target::Statement(name.as_bytes())));
+            }
+            Named::Unknown if name.starts_with(PREFIX) => {
+                let name = never_known(name);
+                self.say(|out| frontend::describe(out, Target::Statement(&name)));
+            }
+            Named::Unknown => return Ok(Step::Pass),
+            Named::Refused => return Ok(Step::Edited { taken: message.len() }),
+        }
+        let _owed = self.ledger.expect(Request::DescribeStatement, Origin::Client, 0)?;
+        Ok(Step::Edited { taken: message.len() })
+    }
+
+    /// The number of what the client calls `name`, prepared first where the server lacks it.
+    #[inline]
+    fn number_of(&mut self, name: &[u8]) -> Result<Named, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Named::Unknown) };
+        let Some(known) = statements.get(name) else { return Ok(Named::Unknown) };
+        if let Some(number) = self.cache.use_one(known) {
+            self.cell.prepared_hits.increment();
+            return Ok(Named::Here(number));
+        }
+        let mut statement = Arc::clone(known);
+        let context = self.settings.context();
+        if statement.is_stale() || !statement.is_of(context) {
+            // Prepared now, it is understood by the settings of now.
+            let Ok(current) = self.store.share(context, statement.body()) else {
+                self.refuse(TOO_MANY)?;
+                return Ok(Named::Refused);
+            };
+            statements.renew(&statement, &current);
+            statement = current;
+            if let Some(number) = self.cache.use_one(&statement) {
+                self.cell.prepared_hits.increment();
+                return Ok(Named::Here(number));
+            }
+        }
+        self.prepare(&statement).map(Named::Here)
+    }
+
+    /// Uses the unnamed statement, which the server may have of someone else.
+    fn use_unnamed(&mut self, request: Request) -> Result<Step, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        match statements.unnamed.as_ref() {
+            Some(unnamed) if self.cache.unnamed_is(unnamed) => return Ok(Step::Pass),
+            Some(unnamed) if unnamed.is_kept() => {
+                let on_server = self.cache.set_unnamed(Arc::downgrade(unnamed));
+                let id = statements.journal.push(Change::UnnamedPrepared { on_server });
+                let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, id)?;
+                frontend::parse_head(&mut statements.scratch, b"", unnamed.body().len());
+                statements.scratch.extend_from_slice(unnamed.body());
+                self.cell.prepared_misses.increment();
+            }
+            _ => {
+                // It has none: neither must the server, which then says so.
+                let on_server = self.cache.set_unnamed(Weak::new());
+                let id = statements.journal.push(Change::UnnamedPrepared { on_server });
+                let _owed = self.ledger.expect(Request::Close, Origin::Behalf, id)?;
+                frontend::close(&mut statements.scratch, Target::Statement(b""));
+            }
+        }
+        let _owed = self.ledger.expect(request, Origin::Client, 0)?;
+        Ok(Step::Edited { taken: 0 })
+    }
+
+    // === Parse ===
+
+    fn parse(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Result<Step, Refused> {
+        let whole = message.len() == header.total_len();
+        let unnamed = match message.get(HEADER_LEN) {
+            Some(first) => *first == 0,
+            None if whole => return Ok(Step::Pass),
+            None => return Ok(Step::Wait),
+        };
+        let too_long = header.total_len() > MAX_STATEMENT_BYTES;
+        if !whole && !too_long {
+            return Ok(Step::Wait);
+        }
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        if too_long && unnamed {
+            return self.parse_unnamed(None);
+        }
+        if too_long {
+            self.refuse(TOO_LONG)?;
+            return Ok(Step::Discard);
+        }
+        let body = &message[HEADER_LEN..];
+        let Ok(parse) = Parse::read(body) else { return Ok(Step::Pass) };
+        let body = &body[parse.statement.len() + 1..];
+        if deallocate::may_forget(parse.query) {
+            match deallocate::forgets(parse.query) {
+                Some(Forgets::All) => self.forgets = true,
+                Some(Forgets::One(name)) if unnamed => {
+                    if let Some(step) = self.parse_deallocate(&name, message.len())? {
+                        return Ok(step);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if unnamed {
+            return self.parse_unnamed(Some(body));
+        }
+        self.parse_named(parse.statement, body, message.len())
+    }
+
+    /// Parse of the unnamed statement; without a text when that is not to be kept.
+    fn parse_unnamed(&mut self, body: Option<&[u8]>) -> Result<Step, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        let context = self.settings.context();
+        let known = statements.unnamed.as_ref();
+        let statement = match (known, body) {
+            (Some(known), Some(body)) if known.body() == body && known.is_of(context) => {
+                Arc::clone(known)
+            }
+            (_, Some(body)) => {
+                self.store.own(context, body).unwrap_or_else(|Exhausted| self.store.unkept())
+            }
+            (_, None) => self.store.unkept(),
+        };
+        let on_server = self.cache.set_unnamed(Arc::downgrade(&statement));
+        let before = statements.unnamed.replace(statement);
+        let id = statements.journal.push(Change::Unnamed { before, on_server });
+        let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
+        Ok(Step::Edited { taken: 0 })
+    }
+
+    fn parse_named(&mut self, name: &[u8], body: &[u8], length: usize) -> Result<Step, Refused> {
+        let Ok(statement) = self.store.share(self.settings.context(), body) else {
+            self.refuse(TOO_MANY)?;
+            return Ok(Step::Edited { taken: length });
+        };
+        let taken = HEADER_LEN + name.len() + 1;
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        if statements.get(name).is_some() {
+            // The server checks the text, then finds the name in use.
+            let Named::Here(number) = self.number_of(name)? else {
+                return Ok(Step::Edited { taken: length });
+            };
+            return self.send_parse(body, number, taken, |number| Change::Again {
+                name: name.into(),
+                statement,
+                number,
+            });
+        }
+        if statements.insert(name, &statement).is_err() {
+            self.refuse(TOO_MANY)?;
+            return Ok(Step::Edited { taken: length });
+        }
+        // In a failed transaction the server has to refuse it.
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        if !failed && self.cache.use_one(&statement).is_some() {
+            self.cell.prepared_hits.increment();
+            let change = Change::Named { name: name.into(), statement, number: None };
+            self.answer(Request::Parse, change)?;
+            return Ok(Step::Edited { taken: length });
+        }
+        self.make_room()?;
+        let number = self.cache.number();
+        self.cache.put(&statement, number);
+        self.cell.prepared_misses.increment();
+        self.send_parse(body, number, taken, |number| Change::Named {
+            name: name.into(),
+            statement,
+            number: Some(number),
+        })
+    }
+
+    /// The client's Parse, under the server's name.
+    fn send_parse(
+        &mut self,
+        body: &[u8],
+        number: u32,
+        taken: usize,
+        change: impl FnOnce(u32) -> Change,
+    ) -> Result<Step, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        let id = statements.journal.push(change(number));
+        let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
+        let name = ServerName::new(number);
+        frontend::parse_head(&mut statements.scratch, name.as_bytes(), body.len());
+        Ok(Step::Edited { taken })
+    }
+
+    /// Puts a Parse of the pool's own in front.
+    fn prepare(&mut self, statement: &Arc<Statement>) -> Result<u32, Refused> {
+        self.make_room()?;
+        let number = self.cache.number();
+        self.cache.put(statement, number);
+        self.cell.prepared_misses.increment();
+        if let Some(statements) = self.statements.as_mut() {
+            let change = Change::Prepared { statement: Arc::clone(statement), number };
+            let id = statements.journal.push(change);
+            let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, id)?;
+            let name = ServerName::new(number);
+            frontend::parse_head(&mut statements.scratch, name.as_bytes(), statement.body().len());
+            statements.scratch.extend_from_slice(statement.body());
+        }
+        Ok(number)
+    }
+
+    /// Closes what is of no more use, and what was used longest ago when there is no room for
+    /// one more.
+    fn make_room(&mut self) -> Result<(), Refused> {
+        for _ in 0..MOST_CLOSED {
+            let full = self.cache.len() >= self.limit.max(1);
+            let victim = if full { self.cache.evict() } else { None };
+            if victim.is_some() {
+                self.cell.prepared_evictions.increment();
+            }
+            let Some(number) = victim.or_else(|| self.cache.next_to_close()) else { break };
+            let Some(statements) = self.statements.as_mut() else { break };
+            let id = statements.journal.push(Change::Evicted { number });
+            let _owed = self.ledger.expect(Request::Close, Origin::Behalf, id)?;
+            let name = ServerName::new(number);
+            frontend::close(&mut statements.scratch, Target::Statement(name.as_bytes()));
+        }
+        Ok(())
+    }
+
+    /// Sends what the server cannot but refuse; the client is told `refusal`.
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(()) };
+        let id = statements.journal.push(Change::Refused(refusal));
+        let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
+        let name = ServerName::new(self.cache.number());
+        frontend::parse(&mut statements.scratch, name.as_bytes(), b"refused by the pool", &[]);
+        Ok(())
+    }
+
+    // === Close and DEALLOCATE ===
+
+    fn close(&mut self, name: &[u8], length: usize) -> Result<Step, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        let change = if name.is_empty() {
+            Change::ClosedUnnamed { before: statements.unnamed.take() }
+        } else if let Some(statement) = statements.remove(name) {
+            Change::Closed { name: name.into(), statement }
+        } else if name.starts_with(PREFIX) {
+            let name = never_known(name);
+            self.say(|out| frontend::close(out, Target::Statement(&name)));
+            let _owed = self.ledger.expect(Request::Close, Origin::Client, 0)?;
+            return Ok(Step::Edited { taken: length });
+        } else {
+            // It may have been prepared in SQL.
+            return Ok(Step::Pass);
+        };
+        self.answer(Request::Close, change)?;
+        Ok(Step::Edited { taken: length })
+    }
+
+    fn query(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Result<Step, Refused> {
+        let text = &message[HEADER_LEN..];
+        let whole = message.len() == header.total_len();
+        if text.is_empty() && !whole {
+            return Ok(Step::Wait);
+        }
+        if !deallocate::may_forget(&text[..text.len().min(TELLING_BYTES)]) {
+            return Ok(Step::Pass);
+        }
+        if !whole {
+            let short = header.total_len() <= MAX_DEALLOCATE;
+            return Ok(if short { Step::Wait } else { Step::Pass });
+        }
+        let text = text.strip_suffix(b"\0").unwrap_or(text);
+        match deallocate::forgets(text) {
+            None => Ok(Step::Pass),
+            Some(Forgets::All) => {
+                self.forgets = true;
+                Ok(Step::Pass)
+            }
+            Some(Forgets::One(name)) => self.deallocate(&name, message.len()),
+        }
+    }
+
+    /// `DEALLOCATE` of a name that is known to the pool alone. The statement stays, for others;
+    /// in its place goes one made for the purpose, so that the server's replies are the real ones.
+    fn deallocate(&mut self, name: &[u8], length: usize) -> Result<Step, Refused> {
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        if !self.forget_one(name) {
+            return Ok(Step::Pass);
+        }
+        let scapegoat = ServerName::new(self.cache.number());
+        let scapegoat = String::from_utf8_lossy(scapegoat.as_bytes());
+        let _owed = self.ledger.expect(Request::Query, Origin::Pool, 0)?;
+        let _owed = self.ledger.expect(Request::Query, Origin::Client, 0)?;
+        self.say(|out| {
+            frontend::query(out, &format!("PREPARE {scapegoat} AS SELECT 1"));
+            frontend::query(out, &format!("DEALLOCATE {scapegoat}"));
+        });
+        self.query_sent();
+        Ok(Step::Edited { taken: length })
+    }
+
+    /// Likewise, in a batch.
+    fn parse_deallocate(&mut self, name: &[u8], length: usize) -> Result<Option<Step>, Refused> {
+        if !self.forget_one(name) {
+            return Ok(None);
+        }
+        let scapegoat = ServerName::new(self.cache.number());
+        let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, 0)?;
+        let text = format!("DEALLOCATE {}", String::from_utf8_lossy(scapegoat.as_bytes()));
+        self.say(|out| {
+            frontend::parse(out, scapegoat.as_bytes(), b"SELECT 1", &[]);
+            frontend::parse(out, b"", text.as_bytes(), &[]);
+        });
+        self.parse_unnamed(None)?;
+        Ok(Some(Step::Edited { taken: length }))
+    }
+
+    /// Forgets a name, unless the server is going to refuse.
+    fn forget_one(&mut self, name: &[u8]) -> bool {
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        let statements = self.statements.as_mut().filter(|_| !failed);
+        statements.is_some_and(|statements| statements.remove(name).is_some())
+    }
+
+    /// A simple query has been sent: it drops the unnamed statement.
+    #[inline]
+    pub(crate) fn query_sent(&mut self) {
+        self.cache.drop_unnamed();
+        if let Some(statements) = self.statements.as_mut() {
+            statements.unnamed = None;
+        }
+        self.batch_ended();
+    }
+
+    /// A Sync, or what stands for one, has been sent.
+    #[inline]
+    pub(crate) fn batch_ended(&mut self) {
+        if let Some(statements) = self.statements.as_mut() {
+            statements.journal.seal();
+        }
+    }
+
+    fn answer(&mut self, request: Request, change: Change) -> Result<(), Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(()) };
+        let id = statements.journal.push(change);
+        let _placed = self.ledger.answer(request, id)?;
+        Ok(())
+    }
+
+    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(statements) = self.statements.as_mut() {
+            write(&mut statements.scratch);
+        }
+    }
+}
+
+/// Where a name led.
+enum Named {
+    Here(u32),
+    Unknown,
+    /// It cannot be prepared; that is being told.
+    Refused,
+}
+
+/// A name like those of the pool, which the client has no business with: one that no server
+/// knows either.
+fn never_known(name: &[u8]) -> Vec<u8> {
+    [PREFIX, name].concat()
+}

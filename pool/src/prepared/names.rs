@@ -1,0 +1,207 @@
+//! What one client means by its names.
+
+use std::sync::{Arc, Weak};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    cache::Cache,
+    journal::{Change, Journal},
+    statement::{Exhausted, Statement, StatementStore},
+};
+
+/// Most bytes of names and texts that one client may have prepared.
+pub(crate) const MAX_CLIENT_BYTES: usize = 64 << 20;
+/// What a name costs beside its own bytes.
+const NAME_COST: usize = 64;
+
+/// The statements of one client. There is none for a client that has prepared nothing.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    named: FxHashMap<Box<[u8]>, Arc<Statement>>,
+    /// The unnamed statement.
+    pub(crate) unnamed: Option<Arc<Statement>>,
+    /// Changes that are not certain yet.
+    pub(crate) journal: Journal,
+    /// What is to be written in place of the message being looked at.
+    pub(crate) scratch: Vec<u8>,
+    /// Bytes of names and texts.
+    held: usize,
+    /// Bytes of names, counted in the store.
+    charged: usize,
+    store: Arc<StatementStore>,
+}
+
+impl Statements {
+    pub(crate) fn new(store: &Arc<StatementStore>) -> Box<Self> {
+        Box::new(Self {
+            named: FxHashMap::default(),
+            unnamed: None,
+            journal: Journal::default(),
+            scratch: Vec::new(),
+            held: 0,
+            charged: 0,
+            store: Arc::clone(store),
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.unnamed.is_none()
+    }
+
+    /// Whether changes are still to be confirmed.
+    #[inline]
+    pub(crate) fn awaits_replies(&self) -> bool {
+        !self.journal.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.named.get(name)
+    }
+
+    /// Gives a name a meaning it had not.
+    pub(crate) fn insert(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<Statement>,
+    ) -> Result<(), Exhausted> {
+        let cost = name.len() + NAME_COST;
+        if self.held + cost + statement.body().len() > MAX_CLIENT_BYTES {
+            return Err(Exhausted);
+        }
+        self.store.charge(cost)?;
+        self.charged += cost;
+        self.held += cost + statement.body().len();
+        if let Some(before) = self.named.insert(name.into(), Arc::clone(statement)) {
+            self.uncount(name, &before);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let statement = self.named.remove(name)?;
+        self.uncount(name, &statement);
+        Some(statement)
+    }
+
+    fn uncount(&mut self, name: &[u8], statement: &Statement) {
+        let cost = name.len() + NAME_COST;
+        self.store.discharge(cost);
+        self.charged -= cost;
+        self.held -= cost + statement.body().len();
+    }
+
+    /// The same text, prepared anew, takes the place of `before` wherever it was meant.
+    pub(crate) fn renew(&mut self, before: &Arc<Statement>, fresh: &Arc<Statement>) {
+        for statement in self.named.values_mut() {
+            if Arc::ptr_eq(statement, before) {
+                *statement = Arc::clone(fresh);
+            }
+        }
+    }
+
+    /// The client's session has dropped all that had a name. What was prepared since stays.
+    pub(crate) fn forget(&mut self, cache: &mut Cache) {
+        for (name, statement) in std::mem::take(&mut self.named) {
+            self.uncount(&name, &statement);
+        }
+        let mut since = Vec::new();
+        for change in self.journal.changes() {
+            match change {
+                Change::Named { name, statement, number } => {
+                    since.push((Some(name.clone()), Arc::clone(statement), *number));
+                }
+                Change::Prepared { statement, number } => {
+                    since.push((None, Arc::clone(statement), Some(*number)));
+                }
+                _ => {}
+            }
+        }
+        for (name, statement, number) in since {
+            if let Some(number) = number {
+                cache.put(&statement, number);
+            }
+            if let Some(name) = name {
+                // It had room a moment ago.
+                let _room = self.insert(&name, &statement);
+            }
+        }
+    }
+
+    // === What became of changes ===
+
+    /// The server has done it, under the settings `context` stands for.
+    pub(crate) fn done(&mut self, change: Change, cache: &mut Cache, context: &Arc<[u8]>) {
+        match change {
+            Change::Named { statement, number: Some(number), .. }
+            | Change::Prepared { statement, number } => {
+                // Settings changed on the way: not what others mean by this text.
+                if !statement.is_of(context) && cache.remove(number).is_some() {
+                    cache.close_later(number);
+                }
+            }
+            Change::Again { name, statement, number } => {
+                // The server had lost the statement before; now it has another.
+                cache.remove(number);
+                cache.put(&statement, number);
+                self.remove(&name);
+                let _room = self.insert(&name, &statement);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server has answered with an error.
+    pub(crate) fn failed(&mut self, change: Change, cache: &mut Cache) {
+        match change {
+            // Whatever it was is dropped first.
+            Change::Unnamed { .. } => {
+                self.unnamed = None;
+                cache.set_unnamed(Weak::new());
+            }
+            Change::UnnamedPrepared { .. } => drop(cache.set_unnamed(Weak::new())),
+            other => self.undone(other, cache),
+        }
+    }
+
+    /// The server never did it.
+    pub(crate) fn undone(&mut self, change: Change, cache: &mut Cache) {
+        match change {
+            Change::Named { name, number, .. } => {
+                self.remove(&name);
+                if let Some(number) = number {
+                    cache.remove(number);
+                }
+            }
+            Change::Unnamed { before, on_server } => {
+                self.unnamed = before;
+                cache.set_unnamed(on_server);
+            }
+            Change::UnnamedPrepared { on_server } => drop(cache.set_unnamed(on_server)),
+            Change::Prepared { number, .. } => drop(cache.remove(number)),
+            Change::Closed { name, statement } => {
+                // It had room when it was closed.
+                let _room = self.insert(&name, &statement);
+            }
+            Change::ClosedUnnamed { before } => self.unnamed = before,
+            Change::Evicted { number } => cache.close_later(number),
+            Change::Again { .. } | Change::Refused(_) => {}
+        }
+    }
+
+    /// The server is gone, and nothing had been sent to it.
+    pub(crate) fn rewind(&mut self) {
+        let mut nowhere = Cache::default();
+        let changes: Vec<Change> = self.journal.take_all().collect();
+        for change in changes {
+            self.undone(change, &mut nowhere);
+        }
+    }
+}
+
+impl Drop for Statements {
+    fn drop(&mut self) {
+        self.store.discharge(self.charged);
+    }
+}

@@ -1,0 +1,141 @@
+//! What replies of a server mean for prepared statements.
+
+use bs9_wire::{
+    encode::backend::{self, ErrorReport},
+    ledger::{Observed, Request, Settled},
+    message::Report,
+    sqlstate::SqlState,
+    tag::BackendTag,
+};
+
+use super::{
+    exchange::Exchange,
+    journal::{Change, record_of},
+};
+
+/// Where PostgreSQL finds that a result has changed; its message is translated, this is not.
+const RESULT_CHANGED: &[u8] = b"RevalidateCachedQuery";
+
+impl Exchange<'_> {
+    /// Follows up on a message that was checked off. What the pool answers goes behind `answers`.
+    /// True when one of those stands for the message itself.
+    pub(crate) fn follow_up(
+        &mut self,
+        tag: BackendTag,
+        body: &[u8],
+        observed: Observed,
+        answers: &mut Vec<u8>,
+    ) -> bool {
+        if tag == BackendTag::ErrorResponse {
+            return self.error(body, observed, answers);
+        }
+        if tag == BackendTag::CommandComplete && forgets_all(body) {
+            self.cache.forget();
+            if let Some(statements) = self.statements.as_mut() {
+                statements.forget(self.cache);
+            }
+        }
+        let Some(statements) = self.statements.as_mut() else { return false };
+        if statements.journal.is_empty() {
+            return false;
+        }
+        if let Some(id) = observed.closed.as_ref().and_then(record_of)
+            && let Some(change) = statements.journal.take(id)
+        {
+            statements.done(change, self.cache, self.settings.context());
+        }
+        self.settle(answers);
+        false
+    }
+
+    /// Gives the answers that are due, and takes back what the server skips.
+    pub(crate) fn settle(&mut self, answers: &mut Vec<u8>) {
+        let mut skipped = None;
+        while let Some(settled) = self.ledger.settle() {
+            match settled {
+                Settled::Skipped(entry) => skipped = record_of(&entry).or(skipped),
+                Settled::Answer(entry) => {
+                    match entry.request {
+                        Request::Close => backend::close_complete(answers),
+                        _ => backend::parse_complete(answers),
+                    }
+                    if let Some(statements) = self.statements.as_mut()
+                        && let Some(change) = statements.journal.take(entry.token)
+                    {
+                        statements.done(change, self.cache, self.settings.context());
+                    }
+                }
+            }
+        }
+        if let (Some(last), Some(statements)) = (skipped, self.statements.as_mut()) {
+            for change in statements.journal.take_back_to(last) {
+                statements.undone(change, self.cache);
+            }
+        }
+    }
+
+    fn error(&mut self, body: &[u8], observed: Observed, answers: &mut Vec<u8>) -> bool {
+        let report = Report::read(body).ok();
+        let closed = observed.closed;
+        let record = closed.as_ref().and_then(record_of);
+        let failed = record.zip(self.statements.as_mut());
+        let failed = failed.and_then(|(id, statements)| statements.journal.take(id));
+        self.settle(answers);
+        if let Some(entry) = closed.filter(|entry| entry.request == Request::Bind)
+            && report.as_ref().is_some_and(result_changed)
+        {
+            self.renew(entry.token);
+        }
+        let (Some(change), Some(statements)) = (failed, self.statements.as_mut()) else {
+            return false;
+        };
+        let sqlstate = report.as_ref().and_then(|report| report.sqlstate());
+        let replaced = stand_in(&change, sqlstate, answers);
+        statements.failed(change, self.cache);
+        replaced
+    }
+
+    /// A statement's result is not what it was. The client has been told, like without a pool;
+    /// from now on whoever prepares the text gets it anew, and so does this client's next use.
+    fn renew(&mut self, number: u32) {
+        let Some(before) = self.cache.remove(number) else { return };
+        self.cache.close_later(number);
+        before.mark_stale();
+        let Ok(fresh) = self.store.share(self.settings.context(), before.body()) else { return };
+        if let Some(statements) = self.statements.as_mut() {
+            statements.renew(&before, &fresh);
+        }
+    }
+}
+
+/// The tag of a statement after which a session has no prepared statements.
+pub(crate) fn forgets_all(tag: &[u8]) -> bool {
+    tag.first() == Some(&b'D') && matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
+}
+
+fn result_changed(report: &Report<'_>) -> bool {
+    report.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED.as_bytes())
+        && report.get(b'R') == Some(RESULT_CHANGED)
+}
+
+/// Writes what the client is told in place of the server's error, which names what the client
+/// does not know.
+fn stand_in(change: &Change, sqlstate: Option<&[u8]>, answers: &mut Vec<u8>) -> bool {
+    match change {
+        Change::Again { name, .. }
+            if sqlstate == Some(SqlState::DUPLICATE_STATEMENT.as_bytes()) =>
+        {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("prepared statement \"{name}\" already exists");
+            let report = ErrorReport::error(SqlState::DUPLICATE_STATEMENT, &message);
+            backend::error_response(answers, &report);
+            true
+        }
+        Change::Refused(refusal) => {
+            let report = ErrorReport::error(refusal.sqlstate, refusal.message);
+            backend::error_response(answers, &report);
+            true
+        }
+        _ => false,
+    }
+}

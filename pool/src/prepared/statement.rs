@@ -1,0 +1,185 @@
+//! Statement texts, kept once however many clients and servers use them.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use rustc_hash::FxHashMap;
+
+/// Longest Parse message that is kept, bytes.
+pub(crate) const MAX_STATEMENT_BYTES: usize = 4 << 20;
+/// Most bytes that texts and names may take, over all pools.
+pub(crate) const MAX_TOTAL_BYTES: usize = 256 << 20;
+
+/// What a Parse said, without its name. Two clients mean the same statement when they hold the
+/// same `Arc`.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// Settings the text is understood by: see `Settings::context`.
+    context: Arc<[u8]>,
+    /// Query and parameter types, as sent. Empty: too long to be kept.
+    body: Box<[u8]>,
+    /// Where the store has it; `None`: one client's alone.
+    hash: Option<u64>,
+    /// Its result has changed since it was prepared.
+    stale: AtomicBool,
+    store: Arc<StatementStore>,
+}
+
+/// Every statement that is shared, and the bytes of all.
+#[derive(Debug)]
+pub(crate) struct StatementStore {
+    /// Locked when a client names a statement, and when the last user of one lets go of it.
+    shared: Mutex<FxHashMap<u64, Vec<Weak<Statement>>>>,
+    hasher: RandomState,
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+/// As many bytes are kept as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exhausted;
+
+// === impl Statement ===
+
+impl Statement {
+    /// Query and parameter types as they follow the name in a Parse.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether it can be prepared again.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Relaxed)
+    }
+
+    /// Whoever prepares this text from now on gets a new statement.
+    pub(crate) fn mark_stale(&self) {
+        self.stale.store(true, Relaxed);
+    }
+
+    /// Whether it was understood by these settings.
+    pub(crate) fn is_of(&self, context: &Arc<[u8]>) -> bool {
+        Arc::ptr_eq(&self.context, context) || self.context == *context
+    }
+
+    fn means(&self, context: &Arc<[u8]>, body: &[u8]) -> bool {
+        *self.body == *body && self.is_of(context) && !self.is_stale()
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        self.store.discharge(self.body.len());
+        let Some(hash) = self.hash else { return };
+        let mut shared = self.store.lock();
+        if let Some(known) = shared.get_mut(&hash) {
+            known.retain(|one| !std::ptr::eq(one.as_ptr(), self));
+            if known.is_empty() {
+                shared.remove(&hash);
+            }
+        }
+    }
+}
+
+// === impl StatementStore ===
+
+impl StatementStore {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Mutex::default(),
+            hasher: RandomState::new(),
+            bytes: AtomicUsize::new(0),
+            limit,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<u64, Vec<Weak<Statement>>>> {
+        // Nothing panics while the table is half changed.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts bytes as kept.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), Exhausted> {
+        let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= self.limit);
+        self.bytes.fetch_update(Relaxed, Relaxed, room).map(drop).map_err(|_| Exhausted)
+    }
+
+    pub(crate) fn discharge(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// The statement everyone shares.
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        context: &Arc<[u8]>,
+        body: &[u8],
+    ) -> Result<Arc<Statement>, Exhausted> {
+        let hash = self.hasher.hash_one((&**context, body));
+        // What turns out not to be meant is let go of behind the lock: that takes the lock, too.
+        let mut passed = Vec::new();
+        let mut shared = self.lock();
+        for known in shared.get(&hash).into_iter().flatten().filter_map(Weak::upgrade) {
+            if known.means(context, body) {
+                return Ok(known);
+            }
+            passed.push(known);
+        }
+        self.charge(body.len())?;
+        let statement = Arc::new(self.statement(context, body, Some(hash)));
+        shared.entry(hash).or_default().push(Arc::downgrade(&statement));
+        drop(shared);
+        Ok(statement)
+    }
+
+    /// A statement of one client.
+    pub(crate) fn own(
+        self: &Arc<Self>,
+        context: &Arc<[u8]>,
+        body: &[u8],
+    ) -> Result<Arc<Statement>, Exhausted> {
+        self.charge(body.len())?;
+        Ok(Arc::new(self.statement(context, body, None)))
+    }
+
+    /// A statement of one client whose text is not kept.
+    pub(crate) fn unkept(self: &Arc<Self>) -> Arc<Statement> {
+        Arc::new(self.statement(&Arc::default(), &[], None))
+    }
+
+    fn statement(
+        self: &Arc<Self>,
+        context: &Arc<[u8]>,
+        body: &[u8],
+        hash: Option<u64>,
+    ) -> Statement {
+        Statement {
+            context: Arc::clone(context),
+            body: body.into(),
+            hash,
+            stale: AtomicBool::new(false),
+            store: Arc::clone(self),
+        }
+    }
+
+    /// Bytes kept.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Statements that are shared.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> usize {
+        self.lock().values().map(Vec::len).sum()
+    }
+}

@@ -1,0 +1,166 @@
+//! Long messages, many statements, servers that go away.
+
+use std::collections::BTreeSet;
+
+use super::messages::batch;
+use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
+
+fn pooler(size: usize, limit: usize) -> Pooler {
+    Pooler::start(|config| {
+        let postgres = config.postgres.as_mut().unwrap();
+        postgres.max_prepared_statements = limit;
+        postgres.databases.get_mut("app").unwrap().pool_size = size;
+    })
+}
+
+#[test]
+fn messages_longer_than_a_buffer() {
+    let pooler = pooler(1, 200);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let parameter = "x".repeat(10 << 20);
+    let padding = " ".repeat(1 << 20);
+    let long = format!("SELECT{padding}length($1::text)");
+    for name in ["a", "a long text"] {
+        let text = if name == "a" { "SELECT length($1::text)" } else { &long };
+        client.send(&batch().parse(name, text).describe(name).sync().0);
+        assert_eq!(client.tags_until_ready(), "1tTZ");
+    }
+    for _ in 0..2 {
+        for name in ["a", "a long text"] {
+            client.send(&batch().run(name, &[&parameter]).run(name, &["short"]).sync().0);
+            let replies = client.until_ready();
+            assert_eq!(replies[1].body[6..], *b"10485760");
+            assert_eq!(replies[4].body[6..], *b"5");
+        }
+        other.query("DEALLOCATE ALL");
+        other.until_ready();
+    }
+    // Too long to be kept by a name; unnamed it goes through, and is not kept.
+    let too_long = format!("SELECT{}1", " ".repeat(5 << 20));
+    client.send(&batch().parse("b", &too_long).run("b", &[]).sync().0);
+    let replies = client.until_ready();
+    assert_eq!(replies[0].sqlstate(), "54000");
+    assert_eq!(replies.len(), 2);
+    client.send(&batch().run("a", &["1"]).parse("b", &too_long).close("a").sync().0);
+    let replies = client.until_ready();
+    assert_eq!(replies.iter().map(|reply| reply.tag).collect::<String>(), "2DCEZ");
+    client.send(&batch().run("a", &["1"]).sync().0);
+    assert_eq!(client.tags_until_ready(), "2DCZ");
+    client.send(&batch().parse("", &too_long).run("", &[]).sync().0);
+    assert_eq!(client.tags_until_ready(), "12DCZ");
+    other.send(&batch().parse("", "SELECT 'not yours'").sync().0);
+    other.until_ready();
+    client.send(&batch().run("", &[]).sync().0);
+    assert_eq!(client.receive().sqlstate(), "26000");
+    client.until_ready();
+    let endless = "n".repeat(40_000);
+    client.send(&batch().bind(&endless, &[]).sync().0);
+    assert_eq!(client.receive().sqlstate(), "08P01");
+}
+
+#[test]
+fn more_statements_than_a_server_may_have() {
+    let pooler = pooler(2, 5);
+    let mut clients: Vec<_> =
+        (0..4).map(|_| Dialogue::log_in(pooler.address, "alice", &[])).collect();
+    for (who, client) in clients.iter_mut().enumerate() {
+        let mut preparing = batch();
+        for n in 0..20 {
+            preparing = preparing.parse(&format!("s{n}"), &format!("SELECT {who} * 100 + {n}"));
+        }
+        client.send(&preparing.sync().0);
+        assert_eq!(client.tags_until_ready(), "1".repeat(20) + "Z");
+    }
+    for round in 0..60 {
+        for (who, client) in clients.iter_mut().enumerate() {
+            let n = (round * 7 + who) % 20;
+            client.send(&batch().run(&format!("s{n}"), &[]).sync().0);
+            let replies = client.until_ready();
+            let wanted = (who * 100 + n).to_string();
+            assert_eq!(replies[1].body[6..], *wanted.as_bytes(), "round {round}");
+        }
+    }
+    let mut kept = BTreeSet::new();
+    for client in &mut clients {
+        kept.insert(client.value("SELECT count(*) FROM pg_prepared_statements"));
+    }
+    assert_eq!(kept, BTreeSet::from(["5".to_owned()]), "as many as there may be");
+    let status = pooler.status("alice");
+    assert!(status.prepared_evictions_total > 80, "{status:?}");
+    assert_eq!(status.servers_closed_dirty_total, 0);
+}
+
+#[test]
+fn statements_outlive_their_servers() {
+    let pooler = Pooler::start(|config| {
+        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 2;
+    });
+    let mut client = Dialogue::log_in(pooler.address, "mortal", &[]);
+    client.send(&batch().parse("a", "SELECT $1::int * 2").sync().0);
+    client.until_ready();
+    for round in 0..10 {
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'";
+        Cluster::shared().sql(kill);
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mortal'";
+        eventually("the server has gone", || Cluster::shared().sql(gone) == "0");
+        client.send(&batch().run("a", &["21"]).parse("b", "SELECT 'b'").close("b").sync().0);
+        let replies = client.until_ready();
+        let tags: String = replies.iter().map(|reply| reply.tag).collect();
+        assert_eq!(tags, "2DC13Z", "round {round}");
+        assert_eq!(replies[1].body[6..], *b"42");
+    }
+}
+
+#[test]
+fn a_dead_server_is_noticed_before_anything_is_said() {
+    // The kernel takes what is written to a server that has just been killed: what is tested
+    // is that the client hears either nothing but its replies, or that the server was lost.
+    let pooler = pooler(1, 200);
+    for _ in 0..20 {
+        let mut client = Dialogue::log_in(pooler.address, "mortal", &[]);
+        client.send(&batch().parse("a", "SELECT 1").run("a", &[]).sync().0);
+        assert_eq!(client.tags_until_ready(), "12DCZ");
+        Cluster::shared().sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'");
+        client.send(&batch().close("a").parse("a", "SELECT 1").run("a", &[]).sync().0);
+        let mut tags = String::new();
+        while let Some(reply) = client.next() {
+            tags.push(reply.tag);
+            if reply.tag == 'Z' {
+                break;
+            }
+        }
+        assert!(["312DCZ", "E", "3E", "31E"].contains(&tags.as_str()), "{tags}");
+    }
+}
+
+#[test]
+fn switched_off_nothing_is_looked_into() {
+    let pooler = pooler(1, 0);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    client.send(&batch().parse("off", "SELECT 1").run("off", &[]).sync().0);
+    assert_eq!(client.tags_until_ready(), "12DCZ");
+    assert_eq!(client.value("SELECT name FROM pg_prepared_statements"), "off");
+    client.query("DEALLOCATE ALL");
+    client.until_ready();
+}
+
+#[test]
+fn a_reload_changes_the_limit_and_keeps_what_is_prepared() {
+    let pooler = pooler(1, 200);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    client.send(&batch().parse("a", "SELECT $1::int + 1").sync().0);
+    client.until_ready();
+    for limit in [1, 0, 300] {
+        let mut config = Pooler::config(Cluster::shared());
+        let postgres = config.postgres.as_mut().unwrap();
+        postgres.max_prepared_statements = limit;
+        postgres.databases.get_mut("app").unwrap().pool_size = 1;
+        pooler.reload(config);
+        for _ in 0..3 {
+            client.send(&batch().run("a", &["41"]).sync().0);
+            let replies = client.until_ready();
+            assert_eq!(replies[1].body[6..], *b"42");
+        }
+    }
+}
