@@ -42,6 +42,23 @@ fn every_error_is_shown_with_its_place() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_had_is_an_error_of_the_configuration() {
+    let tls = "[listeners.web.tls]\ncertificates = [{ certificate = \"no.pem\", key = \"no.key\" }]\n";
+    let said = checked(&VALID.replace("[[listeners", &format!("{tls}[[listeners")), &[]).fails(5);
+    for part in ["no.pem: No such file", "no.key: No such file", "bs9.toml:5:33"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    // Nor does it start.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bs9.toml");
+    fs::write(folder.path().join("empty.pem"), "").unwrap();
+    let empty = tls.replace("no.", "empty.");
+    write(&file, &VALID.replace("[[listeners", &format!("{empty}[[listeners")));
+    let said = bs9(["serve", "--config", file.to_str().unwrap()]).fails(5);
+    assert!(said.contains("empty.pem is empty"), "{said}");
+}
+
+#[test]
 fn programs_get_json() {
     let good = checked(VALID, &["--json"]);
     assert_eq!(good.code, Some(0));
