@@ -269,7 +269,8 @@ impl<P: Protocol> Protocol for Tls<P> {
         })?;
         if session.closed {
             receipt = match receipt {
-                Receipt::More if P::MULTIPLEXED => return Err(Failure::Closed),
+                // What came before may have answered requests, or returned them.
+                Receipt::More if P::MULTIPLEXED => Receipt::More,
                 Receipt::More => Receipt::Complete(self.inner.ended(&mut session.inner)?),
                 Receipt::Complete(complete) => {
                     Receipt::Complete(Complete { reuse: Reuse::Close, ..complete })
@@ -289,7 +290,7 @@ impl<P: Protocol> Protocol for Tls<P> {
     }
 
     fn is_draining(&self, session: &Self::Session) -> bool {
-        self.inner.is_draining(&session.inner)
+        session.closed || self.inner.is_draining(&session.inner)
     }
 
     fn abandon(&mut self, session: &mut Self::Session, lane: usize, out: &mut Vec<u8>) -> Reuse {
@@ -299,8 +300,8 @@ impl<P: Protocol> Protocol for Tls<P> {
     }
 
     /// Without the server's word that this is all, somebody may have cut it short.
-    fn ended(&mut self, _: &mut Self::Session) -> Result<Complete, Failure> {
-        Err(Failure::Closed)
+    fn ended(&mut self, session: &mut Self::Session) -> Result<Complete, Failure> {
+        if session.closed { self.inner.ended(&mut session.inner) } else { Err(Failure::Closed) }
     }
 
     fn idle(&mut self, session: &mut Self::Session, input: &[u8], out: &mut Vec<u8>) -> Reuse {

@@ -1,6 +1,11 @@
 //! HTTP/2, plain and over TLS.
 
-use std::{net::TcpStream, sync::Mutex, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::Mutex,
+    time::Duration,
+};
 
 use bs9_loadtest::{FailureKind, Options, Plan, Report, RunError, TlsOptions};
 
@@ -159,6 +164,36 @@ fn what_a_leaving_server_has_not_seen_is_asked_again() {
     let report = report(&url, http2(4, requests(100, 1)));
     assert_eq!((report.requests.succeeded, report.requests.failed), (100, 0), "{report}");
     assert_eq!(report.connect_seconds.unwrap().count, 10);
+}
+
+#[test]
+fn a_server_may_say_all_its_goodbyes_at_once() {
+    let authority = Authority::new();
+    let config = authority.server("127.0.0.1", Trait::None, &[b"h2"]);
+    let server = tls_server::start(config, |mut stream| {
+        let mut serve = || {
+            http2_server::greet(&mut stream)?;
+            for request in 0..10 {
+                let id = http2_server::next_request(&mut stream)?;
+                let ok = Frame::ok(id).bytes();
+                if request < 9 {
+                    stream.write_all(&ok).ok()?;
+                    stream.flush().ok()?;
+                } else {
+                    let last = [Frame::go_away(id, 0).bytes(), ok].concat();
+                    stream.conn.writer().write_all(&last).ok()?;
+                    stream.conn.send_close_notify();
+                    stream.flush().ok()?;
+                }
+            }
+            stream.read_to_end(&mut Vec::new()).ok()
+        };
+        let _either_side_closed = serve();
+    });
+    let tls = TlsOptions { ca_file: Some(authority.file()), ..TlsOptions::default() };
+    let options = http2(4, Options { tls, ..requests(200, 1) });
+    let report = report(&format!("https://{}/", server.address), options);
+    assert_eq!((report.requests.succeeded, report.requests.failed), (200, 0), "{report}");
 }
 
 #[test]

@@ -143,10 +143,14 @@ impl Frame {
         Self::new(7, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat())
     }
 
-    fn write(&self, stream: &mut impl Write) -> std::io::Result<()> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let length = u32::try_from(self.payload.len()).unwrap().to_be_bytes();
         let head = [&length[1..], &[self.kind, self.flags], &self.stream.to_be_bytes()].concat();
-        stream.write_all(&[head, self.payload.clone()].concat())?;
+        [head, self.payload.clone()].concat()
+    }
+
+    fn write(&self, stream: &mut impl Write) -> std::io::Result<()> {
+        stream.write_all(&self.bytes())?;
         stream.flush()
     }
 
@@ -161,25 +165,36 @@ impl Frame {
     }
 }
 
+/// The next request: its stream.
+pub(crate) fn next_request(stream: &mut impl Read) -> Option<u32> {
+    loop {
+        let frame = Frame::read(stream)?;
+        if frame.kind == HEADERS {
+            return Some(frame.stream);
+        }
+    }
+}
+
+/// Takes what a client says first, and says the same.
+pub(crate) fn greet(stream: &mut (impl Read + Write)) -> Option<()> {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).ok()?;
+    assert!(preface.starts_with(b"PRI * HTTP/2.0"));
+    Frame::new(SETTINGS, 0, 0, &[]).write(stream).ok()
+}
+
 /// Says hello, and answers each request with the frames `answer` has for its number, from 0.
 /// Without any it closes.
 pub(crate) fn script(
     stream: &mut (impl Read + Write),
     mut answer: impl FnMut(usize, u32) -> Vec<Frame>,
 ) -> Option<()> {
-    let mut preface = [0; 24];
-    stream.read_exact(&mut preface).ok()?;
-    assert!(preface.starts_with(b"PRI * HTTP/2.0"));
-    Frame::new(SETTINGS, 0, 0, &[]).write(stream).ok()?;
-    let mut requests = 0;
-    while let Some(frame) = Frame::read(stream) {
-        if frame.kind != HEADERS {
-            continue;
-        }
-        let frames = answer(requests, frame.stream);
-        requests += 1;
+    greet(stream)?;
+    for request in 0.. {
+        let id = next_request(stream)?;
+        let frames = answer(request, id);
         if frames.is_empty() {
-            return Some(());
+            break;
         }
         for frame in frames {
             frame.write(stream).ok()?;
