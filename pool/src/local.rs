@@ -324,7 +324,7 @@ impl LocalPool {
     fn hand_over(self: &Rc<Self>, server: Server, shard: usize) {
         let incoming = &self.pool.demand[shard].incoming;
         incoming.fetch_add(1, SeqCst);
-        let sent = Box::new(Mail::Server(server.send()));
+        let sent = Box::new(Mail::Server(Box::new(server.send())));
         match self.shard.mail().send(shard, self.engine, sent) {
             Ok(()) => self.cell().handovers.increment(),
             Err(_closes_it) => {

@@ -29,7 +29,7 @@ pub(crate) struct PoolShard {
 /// What halves of the engine send each other.
 pub(crate) enum Mail {
     /// A server connection, for whoever waits there.
-    Server(SentServer),
+    Server(Box<SentServer>),
     /// Clients of this pool wait, and the limit is reached: idle servers are wanted.
     Wanted(Arc<Pool>),
     /// This pool may connect again.
@@ -111,7 +111,7 @@ impl ShardEngine for PoolShardHandle {
         match *mail {
             Mail::Server(sent) => {
                 let local = self.0.local(&Arc::clone(&sent.pool));
-                local.arrive(sent);
+                local.arrive(*sent);
             }
             Mail::Wanted(pool) => self.0.local(&pool).share_idle(),
             Mail::Room(pool) => self.0.local(&pool).wake(),

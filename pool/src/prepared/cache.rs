@@ -74,6 +74,13 @@ impl Cache {
         self.slots.remove(&key).map(|slot| slot.statement)
     }
 
+    /// A statement has been prepared; if that is not what was `meant`, it is of no use.
+    pub(crate) fn settle(&mut self, number: u32, meant: bool) {
+        if !meant && self.remove(number).is_some() {
+            self.close_later(number);
+        }
+    }
+
     /// A statement that is there has to be closed when there is an occasion.
     pub(crate) fn close_later(&mut self, number: u32) {
         self.closing.push(number);

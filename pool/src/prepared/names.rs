@@ -136,10 +136,9 @@ impl Statements {
         match change {
             Change::Named { statement, number: Some(number), .. }
             | Change::Prepared { statement, number } => {
-                // Settings changed on the way: not what others mean by this text.
-                if !statement.is_of(context) && cache.remove(number).is_some() {
-                    cache.close_later(number);
-                }
+                // If settings changed on the way, it is not what others mean by this text.
+                let meant = statement.is_of(context);
+                cache.settle(number, meant);
             }
             Change::Again { name, statement, number } => {
                 // The server had lost the statement before; now it has another.

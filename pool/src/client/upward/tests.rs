@@ -2,7 +2,7 @@
 //! whichever server they get, they hear what a server of their own would have said.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     rc::Rc,
     sync::Arc,
 };
@@ -77,13 +77,13 @@ impl Model {
                 }
                 if parse.query.starts_with(b"!") || parse.query.starts_with(b"refused") {
                     self.fail(SqlState::PROTOCOL_VIOLATION, "does not parse", out);
-                } else if self.statements.contains_key(&name) {
+                } else if let Entry::Vacant(free) = self.statements.entry(name.clone()) {
+                    free.insert(parse.query.to_vec());
+                    backend::parse_complete(out);
+                } else {
                     let name = String::from_utf8_lossy(&name);
                     let message = format!("prepared statement \"{name}\" already exists");
                     self.fail(SqlState::DUPLICATE_STATEMENT, &message, out);
-                } else {
-                    self.statements.insert(name, parse.query.to_vec());
-                    backend::parse_complete(out);
                 }
             }
             FrontendMessage::Bind(bind) => match self.statements.get(bind.statement) {
