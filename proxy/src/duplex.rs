@@ -30,12 +30,15 @@ pub(crate) trait Duplex {
     /// Writes once, as much as is taken.
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
-    /// Likewise, gathering several slices.
+    /// Likewise, gathering several slices where that is possible.
     fn poll_write_vectored(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>>;
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.poll_write(cx, first.map_or(&[], |slice| slice))
+    }
 
     /// Tells the peer that nothing more will be sent; reading goes on.
     fn shutdown_write(&self) -> io::Result<()>;
@@ -57,32 +60,12 @@ pub(crate) trait Duplex {
     }
 
     /// Writes all of `bytes`.
-    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            bytes = &bytes[count..];
-        }
-        Ok(())
-    }
+    async fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
 
     /// Writes all of `head`, then all of `body`, together where that is possible.
     async fn write_both(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        if body.is_empty() {
-            return self.write_all(head).await;
-        }
-        let mut written = 0;
-        while written < head.len() {
-            let slices = [IoSlice::new(&head[written..]), IoSlice::new(body)];
-            let count = poll_fn(|cx| self.poll_write_vectored(cx, &slices)).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            written += count;
-        }
-        self.write_all(&body[written - head.len()..]).await
+        self.write_all(head).await?;
+        self.write_all(body).await
     }
 }
 
@@ -121,6 +104,14 @@ macro_rules! duplex {
                 slices: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 self.poll_write_vectored(cx, slices)
+            }
+
+            async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+                self.write_all(bytes).await
+            }
+
+            async fn write_both(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+                self.write_both(head, body).await
             }
 
             fn shutdown_write(&self) -> io::Result<()> {

@@ -114,7 +114,9 @@ fn builder(site: &HttpSite, settings: &Http2) -> server::Builder {
         .initial_connection_window_size(settings.connection_window_bytes)
         .max_header_list_size(u32::try_from(site.limits.max_head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(settings.max_resets as usize)
-        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES);
+        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
+        // WebSockets on a stream (RFC 8441).
+        .enable_connect_protocol();
     builder
 }
 
@@ -258,7 +260,8 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     let mut out = worker.scratch();
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts, ());
-    let written = head::write_request(&request, body.is_end_stream(), &mut buffer);
+    let nonce = || std::array::from_fn(|_| worker.random_below(256) as u8);
+    let written = head::write_request(&request, body.is_end_stream(), nonce, &mut buffer);
     let shape = *written.as_ref().unwrap_or(&Shape::Plain);
     let response_to = ResponseTo {
         head: request.method() == Method::HEAD,
@@ -288,7 +291,7 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
         Poll::Pending => lane.poll_reset(cx).map(|()| None),
     });
     match fate.await {
-        Some(fate) => lane.finish(fate),
+        Some(fate) => lane.end(fate),
         None => {
             cell.resets.increment();
             resets.set(resets.get().saturating_add(1));

@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bs9_net::Buffer;
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_LENGTH, COOKIE, HOST, TE},
+    header::{CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE},
     uri::PathAndQuery,
 };
 
@@ -28,7 +29,8 @@ pub(super) enum Shape {
 }
 
 /// Writes the head of `request` as HTTP/1.1 has it into an empty buffer. `ended`: no body
-/// follows.
+/// follows. A CONNECT that names a protocol becomes the upgrade to it, with a `nonce` for the
+/// handshake of WebSocket, which HTTP/2 does without (RFC 8441 section 5).
 ///
 /// What is not a request in HTTP/1.1 either is left to its parser; here is checked what only
 /// HTTP/2 can express.
@@ -38,6 +40,7 @@ pub(super) enum Shape {
 pub(super) fn write_request(
     request: &Request<()>,
     ended: bool,
+    nonce: impl FnOnce() -> [u8; 16],
     into: &mut Buffer,
 ) -> Result<Shape, Failure> {
     let protocol = request.extensions().get::<Protocol>();
@@ -65,6 +68,8 @@ pub(super) fn write_request(
             (Shape::Chunked, _) => out.write_all(b"transfer-encoding: chunked\r\n")?,
             (Shape::Tunnel, Some(protocol)) => {
                 write!(out, "connection: upgrade\r\nupgrade: {}\r\n", protocol.as_str())?;
+                let key = BASE64_STANDARD.encode(nonce());
+                write_field(&mut out, "sec-websocket-key", key.as_bytes())?;
             }
             _ => {}
         }
@@ -124,7 +129,7 @@ fn has_space_around(value: &HeaderValue) -> bool {
 fn write_fields(out: &mut &mut [u8], fields: &HeaderMap) -> std::io::Result<()> {
     for (name, value) in fields {
         // `te` says what this hop may be sent (RFC 9113 section 8.2.2).
-        if *name != HOST && *name != COOKIE && *name != TE {
+        if ![HOST, COOKIE, TE, SEC_WEBSOCKET_KEY].contains(name) {
             write_field(out, name.as_str(), value.as_bytes())?;
         }
     }
@@ -167,9 +172,14 @@ pub(super) fn last_chunk(trailers: &HeaderMap) -> Bytes {
 pub(super) fn response(head: &ResponseHead<'_>) -> Option<Response<()>> {
     let mut response = Response::new(());
     // Switching protocols is said by success (RFC 8441 section 5).
-    let status = if head.status == 101 { 200 } else { head.status };
+    let switches = head.status == 101;
+    let status = if switches { 200 } else { head.status };
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
-    *response.headers_mut() = fields(head.headers().filter(|(name, _)| !is_for_one_hop(name)))?;
+    let headers = response.headers_mut();
+    *headers = fields(head.headers().filter(|(name, _)| !is_for_one_hop(name)))?;
+    if switches {
+        headers.remove(SEC_WEBSOCKET_ACCEPT);
+    }
     Some(response)
 }
 

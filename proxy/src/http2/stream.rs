@@ -3,7 +3,8 @@
 
 use std::{
     cell::RefCell,
-    io::{self, IoSlice, Write as _},
+    future::poll_fn,
+    io::{self, Write as _},
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -100,7 +101,7 @@ impl Lane {
     }
 
     /// Ends the stream as `fate` has it for a connection.
-    pub(super) fn finish(&self, fate: Fate) {
+    pub(super) fn end(&self, fate: Fate) {
         if fate != Fate::Abort {
             // Of a response whose length nobody knew, this was the end.
             let _told = self.shutdown_write();
@@ -147,25 +148,15 @@ impl Duplex for Lane {
         Poll::Ready(Ok(taken))
     }
 
-    fn poll_write_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut taken = 0;
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match self.poll_write(cx, slice) {
-                Poll::Ready(Ok(count)) => {
-                    taken += count;
-                    if count < slice.len() {
-                        break;
-                    }
-                }
-                Poll::Pending if taken > 0 => break,
-                other => return other,
+        poll_fn(|cx| {
+            while taken < bytes.len() {
+                taken += ready!(self.poll_write(cx, &bytes[taken..]))?;
             }
-        }
-        Poll::Ready(Ok(taken))
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

@@ -17,3 +17,5 @@ mod requests;
 mod session;
 #[path = "http2/tools.rs"]
 mod tools;
+#[path = "http2/websocket.rs"]
+mod websocket;

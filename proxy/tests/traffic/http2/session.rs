@@ -68,6 +68,10 @@ impl Session {
         requests.send_request(request.body(()).unwrap(), ended).unwrap()
     }
 
+    pub(crate) fn knows_extended_connect(&self) -> bool {
+        self.requests.is_extended_connect_protocol_enabled()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Whole {
         self.ask(request("GET", path)).await
     }
