@@ -1,4 +1,4 @@
-//! The L4/L7 proxy engine: routes, clusters, balancing, health, HTTP/1.1 and TCP.
+//! The L4/L7 proxy engine: routes, clusters, balancing, health, HTTP/1.1, HTTP/2 and TCP.
 //!
 //! [`ProxyEngine`] is what the host runs. [`http1`] and [`route`] are pure: bytes
 //! and matches in, verdicts out. [`cluster`] knows endpoints, `http` and `tcp` carry

@@ -192,3 +192,117 @@ pub(super) fn fields<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Op
     }
     Some(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use bs9_net::BufferPool;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http1::{BodyFraming, HeadLimits, HeaderStorage, Parsed, parse_request};
+
+    fn written(
+        request: &Request<()>,
+        ended: bool,
+        room: usize,
+    ) -> Result<(Shape, Buffer), Failure> {
+        let mut buffer = BufferPool::new(room, 1).take();
+        write_request(request, ended, || [7; 16], &mut buffer).map(|shape| (shape, buffer))
+    }
+
+    fn request(uri: &str) -> http::request::Builder {
+        Request::builder().uri(uri)
+    }
+
+    fn text(buffer: &Buffer) -> &str {
+        std::str::from_utf8(buffer.filled()).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_written_as_http_1_1_would_bring_it() {
+        let asked = request("http://site.test/a?b")
+            .header("host", "SITE.test")
+            .header("cookie", "a=1")
+            .header("te", "trailers")
+            .header("cookie", "b=2")
+            .header("x", "y");
+        let (shape, head) = written(&asked.body(()).unwrap(), false, 4096).unwrap();
+        assert_eq!(shape, Shape::Chunked);
+        assert_eq!(
+            text(&head),
+            "GET /a?b HTTP/1.1\r\nhost: site.test\r\ntransfer-encoding: chunked\r\nx: y\r\n\
+             cookie: a=1; b=2\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_connect_that_names_a_protocol_is_an_upgrade() {
+        let asked = request("http://site.test/chat").method("CONNECT");
+        let asked = asked.extension(Protocol::from_static("websocket"));
+        let (shape, head) = written(&asked.body(()).unwrap(), false, 4096).unwrap();
+        assert_eq!(shape, Shape::Tunnel);
+        assert_eq!(
+            text(&head),
+            "GET /chat HTTP/1.1\r\nhost: site.test\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-key: BwcHBwcHBwcHBwcHBwcHBw==\r\n\r\n"
+        );
+        let plain = request("site.test:443").method("CONNECT").body(()).unwrap();
+        assert_eq!(written(&plain, true, 4096).err(), Some(Failure::Connect));
+    }
+
+    #[test]
+    fn a_head_that_does_not_fit_is_too_large_at_every_size() {
+        let asked = request("http://site.test/").header("cookie", "a=1").body(()).unwrap();
+        let (_, head) = written(&asked, true, 4096).unwrap();
+        for room in 1..head.len() {
+            assert_eq!(written(&asked, true, room).err(), Some(malformed(HeadFault::TooLarge)));
+        }
+        assert!(written(&asked, true, head.len()).is_ok());
+    }
+
+    proptest! {
+        /// Whatever the `http` crate takes for a request, the parser finds one head, to its last
+        /// byte, with the framing that was meant; or it refuses it.
+        #[test]
+        fn one_request_in_is_one_request_out(
+            path in "/[ -~]{0,20}",
+            authority in "[a-z0-9.:@_-]{1,12}",
+            names in prop::collection::vec("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,12}", 0..6),
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 6),
+            length in prop::option::of("[0-9]{1,3}"),
+            ended: bool,
+        ) {
+            let uri = http::Uri::builder().scheme("http").authority(authority).path_and_query(path);
+            let Ok(uri) = uri.build() else { return Ok(()) };
+            let mut asked = Request::new(());
+            *asked.uri_mut() = uri;
+            let fields = asked.headers_mut();
+            for (name, value) in names.iter().zip(&values) {
+                let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).unwrap();
+                let Ok(value) = HeaderValue::from_bytes(value) else { continue };
+                if !is_for_one_hop(name.as_str()) {
+                    fields.append(name, value);
+                }
+            }
+            if let Some(length) = &length {
+                fields.insert(CONTENT_LENGTH, length.parse().unwrap());
+            }
+            let Ok((shape, head)) = written(&asked, ended, 4096) else { return Ok(()) };
+            let mut storage = HeaderStorage::new();
+            match parse_request(head.filled(), &HeadLimits::default(), &mut storage) {
+                Err(_) => {}
+                Ok(Parsed::Partial) => prop_assert!(false, "a whole head is whole"),
+                Ok(Parsed::Complete(parsed)) => {
+                    prop_assert_eq!(parsed.head_len, head.len());
+                    let stated = length.map_or(0, |length| length.parse().unwrap());
+                    let framing = match (shape, stated) {
+                        (Shape::Chunked, _) => BodyFraming::Chunked,
+                        (_, 0) => BodyFraming::None,
+                        (_, length) => BodyFraming::Length(length),
+                    };
+                    prop_assert_eq!(parsed.framing, framing);
+                }
+            }
+        }
+    }
+}
