@@ -43,7 +43,8 @@ fn every_error_is_shown_with_its_place() {
 
 #[test]
 fn a_certificate_that_cannot_be_had_is_an_error_of_the_configuration() {
-    let tls = "[listeners.web.tls]\ncertificates = [{ certificate = \"no.pem\", key = \"no.key\" }]\n";
+    let tls =
+        "[listeners.web.tls]\ncertificates = [{ certificate = \"no.pem\", key = \"no.key\" }]\n";
     let said = checked(&VALID.replace("[[listeners", &format!("{tls}[[listeners")), &[]).fails(5);
     for part in ["no.pem: No such file", "no.key: No such file", "bs9.toml:5:33"] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
