@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, pki_types::ServerName};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error,
+    pki_types::ServerName,
+};
 
 use crate::{
     failure::Failure,
@@ -327,10 +330,24 @@ impl<P: Protocol> Protocol for Tls<P> {
     }
 }
 
+/// Why a certificate is refused, in words.
+fn doubt_of(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::UnknownIssuer => {
+            "no authority that is trusted has signed it; --ca FILE trusts another one".to_owned()
+        }
+        // Most are made by hand with one command, and signed by themselves.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is an authority's, not a server's; have it sign one for the server".to_owned()
+        }
+        reason => reason.to_string(),
+    }
+}
+
 /// What went wrong in words, and whose fault it is.
 fn failure_of(error: Error) -> Failure {
     match error {
-        Error::InvalidCertificate(reason) => Failure::Certificate(reason.to_string()),
+        Error::InvalidCertificate(reason) => Failure::Certificate(doubt_of(&reason)),
         Error::NoCertificatesPresented => {
             Failure::Certificate("the server has presented none".to_owned())
         }

@@ -85,15 +85,17 @@ fn a_connection_for_each_request_shakes_hands_in_full_unless_told() {
 #[test]
 fn a_certificate_has_to_be_right() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    for (signed_by, name, special) in [
-        (&authority, "127.0.0.1", Trait::Expired),
-        (&authority, "example.com", Trait::None),
-        (&stranger, "127.0.0.1", Trait::None),
+    for (signed_by, name, special, words) in [
+        (&authority, "127.0.0.1", Trait::Expired, "expired"),
+        (&authority, "example.com", Trait::None, "name"),
+        (&stranger, "127.0.0.1", Trait::None, "has signed it"),
     ] {
         let config = signed_by.server(name, special, HTTP1);
         let (server, _) = tls_server::http(config, |_| response(200, ""));
         let options = trusting(&authority, requests(2, 2));
-        assert_eq!(not_ready(&url(&server), options.clone()).0, FailureKind::Certificate, "{name}");
+        let (kind, example) = not_ready(&url(&server), options.clone());
+        assert_eq!(kind, FailureKind::Certificate, "{name}");
+        assert!(example.contains(words), "{example}");
         let mut insecure = options;
         insecure.tls = TlsOptions { insecure: true, ..TlsOptions::default() };
         let report = report(&url(&server), insecure);
