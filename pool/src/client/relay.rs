@@ -275,7 +275,12 @@ impl Client {
             tag => state.ledger.observe(tag)?,
         };
         let mut stood_in = false;
-        let telling = matches!(tag, BackendTag::ErrorResponse | BackendTag::CommandComplete);
+        let telling = match tag {
+            BackendTag::ErrorResponse => true,
+            // DEALLOCATE ALL and DISCARD ALL matter.
+            BackendTag::CommandComplete => body.first() == Some(&b'D'),
+            _ => false,
+        };
         if telling || self.statements.as_ref().is_some_and(|known| known.awaits_replies()) {
             let mut exchange = exchange(&mut self.statements, state, &self.local, terms);
             stood_in = exchange.follow_up(tag, body, observed, &mut self.down.answers);

@@ -168,7 +168,8 @@ impl Upward {
                 }
                 self.forgets = Forgetting::No;
             }
-            if header.total_len() > MAX_STATEMENT_BYTES && self.passage.is_unsent() {
+            let long = header.total_len() > MAX_STATEMENT_BYTES && header.tag == FrontendTag::Parse;
+            if long && exchange.limit > 0 && self.passage.is_unsent() {
                 self.waits_for_room = true;
                 return Ok(());
             }

@@ -8,8 +8,9 @@ import sys
 import asyncpg
 
 MODE = sys.argv[1]
-# Statements prepared on the server belong to one server connection.
-OPTIONS = {} if MODE == "session" else {"statement_cache_size": 0}
+# Statements kept for each connection; with some runs, none.
+CACHED = {"cached": {}, "few": {"statement_cache_size": 3}, "not cached": {"statement_cache_size": 0}}
+OPTIONS = dict(CACHED["cached"])
 CLIENTS = 50
 
 
@@ -169,9 +170,12 @@ async def main():
     steps = [concurrency, its_own_pool, transactions, copy, cursors, cancel, failures]
     if MODE == "session":
         steps.append(session_state)
-    for step in steps:
-        print(step.__name__, flush=True)
-        await step()
+    for kept, options in CACHED.items():
+        OPTIONS.clear()
+        OPTIONS.update(options)
+        for step in steps:
+            print(step.__name__, kept, flush=True)
+            await step()
     print("done")
 
 

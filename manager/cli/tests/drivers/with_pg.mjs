@@ -103,14 +103,19 @@ async function largeResults() {
     });
 }
 
-async function sessionState() {
+async function named() {
     const pool = new Pool({ max: 20 });
     const one = async (n) => {
-        const { rows } = await pool.query({ name: "doubled", text: "select $1::int * 2 as n", values: [n] });
-        assert.deepEqual(rows, [{ n: n * 2 }]);
+        const by = n % 7;
+        const query = { name: `times ${by}`, text: `select $1::int * ${by} as n`, values: [n] };
+        const { rows } = await pool.query(query);
+        assert.deepEqual(rows, [{ n: n * by }]);
     };
     await Promise.all(Array.from({ length: 2000 }, (_, n) => one(n)));
     await pool.end();
+}
+
+async function sessionState() {
     await withClient(async (client) => {
         const heard = new Promise((resolve) => client.once("notification", resolve));
         await client.query("listen news");
@@ -119,7 +124,7 @@ async function sessionState() {
     });
 }
 
-const steps = [parameters, simple, transactions, failures, largeResults];
+const steps = [parameters, simple, transactions, failures, largeResults, named];
 if (mode === "session") steps.push(sessionState);
 for (const step of steps) {
     console.log(step.name);

@@ -11,8 +11,8 @@ from psycopg import errors
 from psycopg.pq import DiagnosticField, ExecStatus
 
 MODE = sys.argv[1]
-# Statements prepared on the server belong to one server connection.
-THRESHOLD = 5 if MODE == "session" else None
+# Runs after which psycopg prepares a statement on the server.
+THRESHOLD = 2
 PATIENCE_SECONDS = 60
 
 
@@ -222,6 +222,28 @@ def large_values():
             assert row[0] == blob
 
 
+def prepared():
+    """More statements than are kept: psycopg lets go of the oldest with DEALLOCATE."""
+
+    def one(client):
+        with connect() as conn:
+            conn.prepared_max = 10
+            for turn in range(40):
+                for n in range(15):
+                    row = conn.execute(f"select {n}, %s::int + {client % 3}", (turn,), prepare=True).fetchone()
+                    assert row == (n, turn + client % 3), (client, turn, row)
+                if turn % 10 == 9:
+                    with conn.pipeline():
+                        cursors = [conn.execute(f"select {n}, %s::text", (turn,), prepare=True) for n in range(15)]
+                        assert [c.fetchone() for c in cursors] == [(n, str(turn)) for n in range(15)]
+            conn.execute("deallocate all")
+            conn.prepare_threshold = None
+            assert conn.execute("select 1").fetchone() == (1,)
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(one, range(12)))
+
+
 def session_state():
     """What only a session keeps."""
     with connect() as conn, connect() as other:
@@ -242,7 +264,8 @@ def session_state():
         assert fresh.execute("select to_regclass('pg_temp.mine')").fetchone() == (None,)
 
 
-steps = [concurrency, pipeline, pipelines_at_once, copy, cursor_on_the_server, notices, cancel, failures, large_values]
+steps = [concurrency, pipeline, pipelines_at_once, copy, cursor_on_the_server, notices, cancel, failures]
+steps += [large_values, prepared]
 if MODE == "session":
     steps.append(session_state)
 for step in steps:
