@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "the fixture serves other tests too")]
 
+#[path = "../net/tests/tls/authority.rs"]
+mod authority;
 #[path = "traffic/fixture.rs"]
 mod fixture;
 #[path = "traffic/origin.rs"]
@@ -14,6 +16,9 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     any::Any,
     cell::Cell,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
     rc::Rc,
     sync::{
         Arc,
@@ -21,13 +26,19 @@ use std::{
     },
 };
 
-use bs9_config::ListenerProtocol;
+use bs9_config::{BindAddress, ListenerProtocol};
 use bs9_net::{CompileContext, CompileError, ControlContext, Engine, Shard, ShardEngine, Snapshot};
 use bs9_proxy::ProxyEngine;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
+use authority::Authority;
 use fixture::{Proxy, Site};
 use origin::Origin;
-use wire::{get, ok, post};
+use wire::{PATIENCE, get, ok, post};
 
 const WARM_UP: usize = 200;
 const MEASURED: usize = 1_000;
@@ -131,19 +142,81 @@ fn a_request_in_steady_state_allocates_nothing_on_its_shard() {
         let toml = Site { rest: more.to_owned(), ..Site::of([origin.address()]) }.toml();
         let proxy = Proxy::start_as(&toml, |engine| Arc::new(Marked(engine)));
         let mut clients: Vec<_> = (0..4).map(|_| proxy.web()).collect();
-        let mut ask = |count: usize| {
-            for number in 0..count {
-                let client = &mut clients[number % 4];
-                client.send(&request);
-                assert_eq!(client.response().status(), 200);
-            }
-        };
-        let before = ALLOCATIONS.load(SeqCst);
-        ask(WARM_UP);
-        let warm = ALLOCATIONS.load(SeqCst);
-        assert!(warm > before, "{name}: nothing is counted at all");
-        ask(MEASURED);
-        let allocations = ALLOCATIONS.load(SeqCst) - warm;
-        assert_eq!(allocations, 0, "{name}: allocations in {MEASURED} requests");
+        measure(name, |number| {
+            let client = &mut clients[number % 4];
+            client.send(&request);
+            assert_eq!(client.response().status(), 200);
+        });
     }
+    over_tls(&origin);
+}
+
+fn measure(name: &str, mut ask: impl FnMut(usize)) {
+    let before = ALLOCATIONS.load(SeqCst);
+    (0..WARM_UP).for_each(&mut ask);
+    let warm = ALLOCATIONS.load(SeqCst);
+    assert!(warm > before, "{name}: nothing is counted at all");
+    (0..MEASURED).for_each(&mut ask);
+    let allocations = ALLOCATIONS.load(SeqCst) - warm;
+    assert_eq!(allocations, 0, "{name}: allocations in {MEASURED} requests");
+}
+
+/// TLS towards the client and towards the endpoint, which is another proxy.
+fn over_tls(origin: &Origin) {
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, authority) = (folder.path(), Authority::new());
+    authority.write(folder);
+    authority.issue(folder, "site", &["localhost"]);
+    let file = |name: &str| folder.join(name);
+    let listener = format!(
+        "http2 = false\n[listeners.web.tls]\ncertificates = [{{ certificate = {:?}, key = {:?} }}]",
+        file("site.pem"),
+        file("site.key")
+    );
+    let inner = Site { listener: listener.clone().leak(), ..Site::of([origin.address()]) }.start();
+    let cluster = format!("tls = {{ ca = {:?}, server_name = \"localhost\" }}", file("ca.pem"));
+    let site = Site {
+        listener: listener.leak(),
+        cluster: cluster.leak(),
+        ..Site::of([inner.address("web")])
+    };
+    for target in ["/", "/chunked", "/large"] {
+        let proxy = Proxy::start_as(&site.toml(), |engine| Arc::new(Marked(engine)));
+        let mut clients: Vec<_> =
+            (0..4).map(|_| sealed(&proxy.address("web"), &file("ca.pem"))).collect();
+        let wanted: &[u8] = match target {
+            "/chunked" => b"0\r\n\r\n",
+            "/large" => b"large",
+            _ => b"small",
+        };
+        let least = if target == "/large" { 100_000 } else { 0 };
+        let mut room = vec![0; 1 << 20];
+        measure(target, |number| {
+            let client = &mut clients[number % 4];
+            client.write_all(get(target).as_bytes()).unwrap();
+            let mut read = 0;
+            while read < least || !room[..read].ends_with(wanted) {
+                read += client.read(&mut room[read..]).unwrap();
+            }
+        });
+    }
+}
+
+/// A client that speaks TLS.
+fn sealed(address: &BindAddress, ca: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+    let BindAddress::Tcp(address) = address else { panic!("a TCP address") };
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection, socket)
 }
