@@ -1,4 +1,5 @@
-//! Where the load goes: `http://…`, `ws://…`, `tcp://…`, each also over TLS, or `postgres://…`.
+//! Where the load goes: `http://…`, `ws://…` or `tcp://…`, all of them also over TLS, or
+//! `postgres://…`.
 
 use std::{fmt, str::FromStr};
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 use bs9_loadtest::{
-    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, Script, StatusSet,
-    Target, Threshold, TlsOptions,
+    Options, Plan, PlanError, ProgressLine, QueryMode, Rate, Report, RunError, Scenario, Script,
+    StatusSet, Target, Threshold, TlsOptions,
     plan::HttpOptions,
     quantity::{parse_duration, parse_size},
 };
@@ -75,8 +75,8 @@ const SAID_BY_SCENARIOS: [&str; 17] = [
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// http://, ws://, tcp:// (https://, wss://, tls://) or postgres:// and a place [default: http://127.0.0.1:8080/, where
-    /// `bs9 quickstart` and `make run` listen].
+    /// http://, ws://, tcp:// (over TLS: https://, wss://, tls://) or postgres:// and a place
+    /// [default: http://127.0.0.1:8080/, where `bs9 quickstart` and `make run` listen].
     #[arg(value_name = "URL")]
     target: Option<Target>,
     /// A file that says what is sent, how much of it and what has to be kept (docs/LOADTEST.md).
