@@ -223,12 +223,13 @@ impl<D: Duplex> Connection<'_, D> {
                 // It has been told, and nothing is under way.
                 Some(why) => return Poll::Ready(why),
                 None => {
-                    let due = self.shared.used.get().plus(self.idle_timeout);
-                    if idle && due <= now() {
+                    let since = if idle { self.shared.used.get() } else { now() };
+                    let due = since.plus(self.idle_timeout);
+                    if due <= now() {
                         self.leave(Ending::Idle);
                         cx.waker().wake_by_ref();
                     } else {
-                        self.timer.set_at(due.max(now().plus(Duration::from_millis(1))));
+                        self.timer.set_at(due);
                     }
                 }
             }
