@@ -101,8 +101,8 @@ fn bind_tcp(address: SocketAddr, backlog: i32, shards: usize) -> io::Result<Boun
 /// ask for it alone first. Resolves port 0.
 fn claim_alone(address: SocketAddr) -> io::Result<SocketAddr> {
     let alone = new_tcp(address)?;
+    // Bound, not listening: whoever connected to it would be reset in a moment.
     alone.bind(&address.into())?;
-    alone.listen(1)?;
     let actual = alone.local_addr()?.as_socket();
     actual.ok_or_else(|| io::Error::other("a TCP socket without an IP address"))
 }
