@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ use crate::process::{Launch, Process};
 
 /// The function whose inclusive cost is counted: see [`crate::guard::case`].
 const COUNTED: &str = "*guard::case::counted*";
+
+/// How long bs9 may take until it answers: valgrind makes it many times slower.
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a program did.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -92,8 +95,12 @@ impl Cost {
 // === impl Instrumented ===
 
 impl Instrumented {
-    /// Starts bs9 on `config`; it is ready when it accepts at `address`.
-    pub(crate) fn start(bench: &Bench, config: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+    /// Starts bs9 on `config`; it is ready when it answers `ask`.
+    pub(crate) fn start(
+        bench: &Bench,
+        config: &Path,
+        ask: impl Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let profile = bench.dir.path().join("bs9.callgrind");
         let mut process = Launch::contender(bench, "valgrind", &find_program("valgrind")?)
             .arguments(["--tool=callgrind", "--instr-atstart=no"])
@@ -102,7 +109,11 @@ impl Instrumented {
             .arguments(["serve", "--config"])
             .argument(config)
             .start(bench)?;
-        process.wait_until_it_accepts(address)?;
+        let ready = bench.interrupt.wait_for(READY_LIMIT, || {
+            process.still_running()?;
+            Ok(ask().ok())
+        })?;
+        ensure!(ready.is_some(), "bs9 does not answer under valgrind:\n{}", process.printed()?);
         let pid = process.pid();
         Ok(Self { process, pid, profile, dumps: 0 })
     }

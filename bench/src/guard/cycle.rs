@@ -21,10 +21,11 @@ pub(super) fn request(bench: &Bench) -> anyhow::Result<Cost> {
     let service = HttpService::start(bench, Carry::SmallHttp, Wrk::keep_alive(1))?;
     let address = free_address()?;
     let config = service.configure(bench, Contender::Bs9, address)?;
-    let mut bs9 = Instrumented::start(bench, &config, address)?;
+    let ask =
+        |client: &mut HttpClient<_>| origin::check(&client.get("/")?, origin::SMALL_BODY_BYTES);
+    let mut bs9 = Instrumented::start(bench, &config, || ask(&mut HttpClient::connect(address)?))?;
     let mut client = HttpClient::connect(address)?;
-    let ask = || origin::check(&client.get("/")?, origin::SMALL_BODY_BYTES);
-    per_time(&mut bs9, ask)
+    per_time(&mut bs9, || ask(&mut client))
 }
 
 /// A simple query of a client that holds no server connection between two.
@@ -32,7 +33,8 @@ pub(super) fn query(bench: &Bench) -> anyhow::Result<Cost> {
     let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
     let address = free_address()?;
     let config = service.configure(bench, Contender::Bs9, address)?;
-    let mut bs9 = Instrumented::start(bench, &config, address)?;
+    let connect = || PostgresClient::connect(address).map(drop);
+    let mut bs9 = Instrumented::start(bench, &config, connect)?;
     let mut client = PostgresClient::connect(address)?;
     per_time(&mut bs9, || client.query("SELECT 1"))
 }

@@ -107,7 +107,8 @@ impl Dimension {
         let address = free_address()?;
         let text = layout.configuration(bench.dir.path(), address, origin.port())?;
         let config = bench.dir.write("bs9.toml", &text)?;
-        let mut bs9 = Instrumented::start(bench, &config, address)?;
+        let ask = || HttpClient::connect(address)?.get("/service/0/x").map(drop);
+        let mut bs9 = Instrumented::start(bench, &config, ask)?;
         let clients: anyhow::Result<Vec<_>> =
             (0..layout.connections).map(|_| HttpClient::connect(address)).collect();
         let mut rounds = Rounds { clients: clients?, paths: layout.paths(), at: 0 };
