@@ -125,7 +125,6 @@ impl Client {
         self.up.start_over();
         if let Some(statements) = &mut self.statements {
             statements.rewind();
-            self.down.answers.clear();
         }
     }
 

@@ -100,7 +100,7 @@ impl Client {
             return Ok(true);
         }
         self.pump_up(server, terms, cx)?;
-        if !self.down.answers.is_empty() {
+        if self.up.owes_answers || !self.down.answers.is_empty() {
             // They had waited for something to be sent, or came about just now.
             self.pump_down(server, terms, cx)?;
         }
@@ -140,7 +140,8 @@ impl Client {
         cx: &mut Context<'_>,
     ) -> Result<(), Outcome> {
         loop {
-            let placed = self.place_answers();
+            let known_alive = self.up.sent || self.up.is_settled();
+            let placed = !known_alive || self.place_answers(server, terms);
             if self.down.passage.is_unsent() && !self.write_client(cx)? {
                 return Ok(());
             }
@@ -177,7 +178,8 @@ impl Client {
                 self.down.swallows = false;
                 continue;
             }
-            if !self.place_answers() {
+            let unread = self.down.passage.unread();
+            if !unread.is_empty() && !self.place_answers(server, terms) {
                 return Ok(());
             }
             let unread = self.down.passage.unread();
@@ -211,11 +213,16 @@ impl Client {
         }
     }
 
-    /// Has the client told what the pool answers. That its server lives is not told before it is
-    /// known. False when what is approved has to be written first.
+    /// Has the client told what the pool answers, now that the server is known to live. False
+    /// when what is approved has to be written first.
     #[inline]
-    fn place_answers(&mut self) -> bool {
-        if self.down.answers.is_empty() || !(self.up.sent || self.up.is_settled()) {
+    fn place_answers(&mut self, server: &mut Server, terms: Terms) -> bool {
+        if std::mem::take(&mut self.up.owes_answers) {
+            let mut exchange =
+                exchange(&mut self.statements, &mut server.state, &self.local, terms);
+            exchange.settle(&mut self.down.answers);
+        }
+        if self.down.answers.is_empty() {
             return true;
         }
         self.up.went_on();
@@ -362,6 +369,7 @@ fn exchange<'a>(
         cell: local.cell(),
         limit: terms.prepared,
         forgets: false,
+        irrevocable: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
     ledger::{Origin, Placed, Refused, Request},
-    tag::FrontendTag,
+    tag::{FrontendTag, Tag as _},
 };
 
 use super::{End, passage::Passage};
@@ -37,6 +37,8 @@ pub(super) struct Upward {
     kept: Option<Vec<u8>>,
     /// Something was not passed on as it came.
     edited: bool,
+    /// The pool's answers are due and not given: the server may yet turn out to be dead.
+    pub(super) owes_answers: bool,
 }
 
 /// Whether the client has sent what makes its session forget its statements.
@@ -81,9 +83,10 @@ impl Upward {
     pub(super) fn begin(&mut self, may_be_dead: bool) {
         self.sent = false;
         self.edited = false;
+        self.owes_answers = false;
         let unread = self.passage.unread();
-        let extended = matches!(unread.first(), Some(b'P' | b'B' | b'D' | b'C'));
-        let keeps = may_be_dead && extended && unread.len() <= MAX_KEPT;
+        let simple = unread.first() == Some(&FrontendTag::Query.byte());
+        let keeps = may_be_dead && !simple && unread.len() <= MAX_KEPT;
         match (&mut self.kept, keeps) {
             (Some(kept), true) => {
                 kept.clear();
@@ -132,6 +135,7 @@ impl Upward {
         self.handled = None;
         self.forgets = Forgetting::No;
         self.edited = false;
+        self.owes_answers = false;
     }
 
     /// Enters what was read from the client in the ledger and approves it for the server. What
@@ -228,18 +232,23 @@ impl Upward {
                 Request::Sync | Request::FunctionCall => exchange.batch_ended(),
                 _ => {}
             }
-            self.note_forgetting(request.ends_with_ready(), exchange);
+            self.note(request.ends_with_ready(), exchange);
         }
         Ok(true)
     }
 
-    /// After a message was entered: whether what follows has to wait.
-    fn note_forgetting(&mut self, ended: bool, exchange: &mut Exchange<'_>) {
+    /// After a message was entered: whether what follows has to wait, and whether the
+    /// conversation can still start over.
+    fn note(&mut self, ended: bool, exchange: &mut Exchange<'_>) {
         if std::mem::take(&mut exchange.forgets) {
             self.forgets = Forgetting::Soon;
         }
         if ended && self.forgets == Forgetting::Soon {
             self.forgets = Forgetting::Now;
+        }
+        if std::mem::take(&mut exchange.irrevocable) && !self.sent {
+            self.kept = None;
+            self.edited = true;
         }
     }
 
@@ -281,9 +290,21 @@ impl Upward {
                 self.handled = Some(Box::new(Handled::Dropped { remaining: total }));
             }
         }
-        self.note_forgetting(header.tag == FrontendTag::Query, exchange);
-        exchange.settle(answers);
+        self.note(header.tag == FrontendTag::Query, exchange);
+        self.settle(exchange, answers);
         Ok(true)
+    }
+
+    /// Gives the answers that are due, unless the conversation may have to start over.
+    fn settle(&mut self, exchange: &mut Exchange<'_>, answers: &mut Vec<u8>) {
+        let front = exchange.ledger.front();
+        if !front.is_some_and(|entry| entry.origin == Origin::Local) {
+            return;
+        }
+        self.owes_answers = !self.sent && self.kept.is_some();
+        if !self.owes_answers {
+            exchange.settle(answers);
+        }
     }
 
     /// Approves what was written into the scratch in place of `taken` bytes, and `rest` further
@@ -381,8 +402,8 @@ impl Upward {
                 self.passage.put_ahead(bytes);
             }
         }
-        self.note_forgetting(false, exchange);
-        exchange.settle(answers);
+        self.note(false, exchange);
+        self.settle(exchange, answers);
         Ok(true)
     }
 }

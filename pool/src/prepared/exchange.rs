@@ -53,6 +53,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) limit: usize,
     /// The message will make the session forget its statements.
     pub(crate) forgets: bool,
+    /// Something was changed that cannot be taken back.
+    pub(crate) irrevocable: bool,
 }
 
 /// What becomes of a message.
@@ -482,17 +484,19 @@ impl Exchange<'_> {
     fn forget_one(&mut self, name: &[u8]) -> bool {
         let failed = self.ledger.status() == TransactionStatus::Failed;
         let statements = self.statements.as_mut().filter(|_| !failed);
-        statements.is_some_and(|statements| statements.remove(name).is_some())
+        let forgotten = statements.is_some_and(|statements| statements.remove(name).is_some());
+        self.irrevocable |= forgotten;
+        forgotten
     }
 
     /// A simple query has been sent: it drops the unnamed statement.
     #[inline]
     pub(crate) fn query_sent(&mut self) {
         self.cache.drop_unnamed();
-        if let Some(statements) = self.statements.as_mut() {
-            statements.unnamed = None;
-        }
-        self.batch_ended();
+        let Some(statements) = self.statements.as_mut() else { return };
+        statements.journal.drop_unnamed();
+        statements.journal.seal();
+        self.irrevocable |= statements.unnamed.take().is_some();
     }
 
     /// A Sync, or what stands for one, has been sent.

@@ -111,6 +111,21 @@ impl Journal {
         std::mem::take(&mut self.records).into_iter().rev().map(|record| record.change)
     }
 
+    /// The unnamed statement is gone, whatever becomes of what is open.
+    pub(crate) fn drop_unnamed(&mut self) {
+        for record in &mut self.records {
+            match &mut record.change {
+                Change::Unnamed { before, on_server } => {
+                    *before = None;
+                    *on_server = Weak::new();
+                }
+                Change::UnnamedPrepared { on_server } => *on_server = Weak::new(),
+                Change::ClosedUnnamed { before } => *before = None,
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.records.iter().map(|record| &record.change)
     }

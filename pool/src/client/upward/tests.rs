@@ -243,6 +243,17 @@ struct Server {
     said: VecDeque<u8>,
 }
 
+impl Server {
+    fn new() -> Self {
+        Self {
+            model: Model::default(),
+            ledger: Ledger::new(64),
+            cache: Cache::default(),
+            said: VecDeque::new(),
+        }
+    }
+}
+
 struct Client {
     up: Upward,
     statements: Option<Box<Statements>>,
@@ -269,14 +280,8 @@ struct World {
 
 impl World {
     fn new(limit: usize, buffer: usize) -> Self {
-        let server = || Server {
-            model: Model::default(),
-            ledger: Ledger::new(64),
-            cache: Cache::default(),
-            said: VecDeque::new(),
-        };
         Self {
-            servers: vec![server(), server()],
+            servers: vec![Server::new(), Server::new()],
             buffers: BufferPool::new(buffer, 4),
             store: StatementStore::new(MAX_TOTAL_BYTES),
             settings: Arc::default(),
@@ -285,19 +290,55 @@ impl World {
         }
     }
 
+    /// Gives the client a server that is dead: nothing it is told gets anywhere.
+    fn die(&mut self, client: &mut Client, say: usize) {
+        if client.server.is_some() {
+            return;
+        }
+        self.read(client, say);
+        let unread = client.up.passage.unread();
+        // What a simple query does cannot be taken back.
+        if unread.is_empty() || unread.contains(&b'Q') {
+            return;
+        }
+        // It had served others, and has what they prepared.
+        let Some(mut server) = self.servers.pop() else { return };
+        client.up.begin(true);
+        let mut answers = Vec::new();
+        let mut exchange = self.exchange(&mut client.statements, &mut server);
+        client.up.scan(&mut exchange, &mut answers).expect("legal messages");
+        assert!(answers.is_empty(), "nothing is told before the server is known to live");
+        assert!(client.up.can_start_over());
+        client.up.start_over();
+        if let Some(statements) = &mut client.statements {
+            statements.rewind();
+        }
+        self.servers.push(Server::new());
+    }
+
+    fn read(&self, client: &mut Client, most: usize) {
+        let buffers = &self.buffers;
+        let buffer = client.up.passage.buffer.get_or_insert_with(|| buffers.take());
+        let count = most.min(client.to_say.len()).min(buffer.spare().len());
+        for byte in &mut buffer.spare()[..count] {
+            *byte = client.to_say.pop_front().unwrap();
+        }
+        buffer.commit(count);
+    }
+
     /// Gives the client a server and lets it say so many bytes, and hear so many.
     fn turn(&mut self, client: &mut Client, say: usize, hear: usize) {
-        let server = client.server.take().or_else(|| self.servers.pop());
-        let Some(mut server) = server else { return };
+        let mut server = match client.server.take() {
+            Some(server) => server,
+            None => {
+                let Some(server) = self.servers.pop() else { return };
+                client.up.begin(false);
+                server
+            }
+        };
         self.scan(client, &mut server);
         if !client.up.stalled && !client.up.waits_for_room {
-            let buffers = &self.buffers;
-            let buffer = client.up.passage.buffer.get_or_insert_with(|| buffers.take());
-            let count = say.min(client.to_say.len()).min(buffer.spare().len());
-            for byte in &mut buffer.spare()[..count] {
-                *byte = client.to_say.pop_front().unwrap();
-            }
-            buffer.commit(count);
+            self.read(client, say);
             self.scan(client, &mut server);
         }
         self.receive(client, &mut server, hear);
@@ -324,6 +365,7 @@ impl World {
             cell: &self.cell,
             limit: self.limit,
             forgets: false,
+            irrevocable: false,
         }
     }
 
@@ -386,7 +428,10 @@ fn run(
         });
     }
     for (who, say, hear) in turns {
-        let who = who % clients.len();
+        let (dies, who) = (*who >= 4, who % clients.len());
+        if dies {
+            world.die(&mut clients[who], *say);
+        }
         world.turn(&mut clients[who], *say, *hear);
     }
     // Everybody says the rest; some have to wait for a server.
@@ -412,14 +457,14 @@ fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn clients_hear_what_a_server_of_their_own_would_say(
         scripts in prop::collection::vec(prop::collection::vec(say(), 0..25), 1..4),
         limit in 1usize..5,
         buffer in 40usize..400,
-        turns in prop::collection::vec((0usize..4, 0usize..60, 0usize..100), 0..150),
+        turns in prop::collection::vec((0usize..6, 0usize..60, 0usize..100), 0..150),
     ) {
         run(&scripts, limit, buffer, &turns)?;
     }
