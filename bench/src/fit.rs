@@ -33,7 +33,7 @@ impl Shape {
 }
 
 impl Curve {
-    /// A growth below this part of the mean, over all sizes, is none.
+    /// A growth below this part of the mean, over all sizes, is none; nor is a decline.
     const NO_GROWTH: f64 = 0.01;
 
     /// The curve that is least off; constant unless another halves the error and
@@ -51,7 +51,7 @@ impl Curve {
             .min_by(|a, b| a.error.total_cmp(&b.error))?;
         let [least, most] = [f64::min, f64::max]
             .map(|pick| points.iter().map(|(size, _)| *size).reduce(pick).unwrap_or(1.0));
-        let growth = (grown.at(most) - grown.at(least)).abs();
+        let growth = grown.at(most) - grown.at(least);
         let real =
             growth > Self::NO_GROWTH * constant.base.abs() && grown.error < constant.error / 2.0;
         Some(if real { grown } else { constant })
@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(shape(|_| 12_000.0), Shape::Constant);
         assert_eq!(shape(|size| 12_000.0 + 50.0 * size.log2()), Shape::Logarithmic);
         assert_eq!(shape(|size| 12_000.0 + 3.0 * size), Shape::Linear);
+        assert_eq!(shape(|size| 12_000.0 - size / 10.0), Shape::Constant);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::callgrind::Instrumented;
 use crate::http_client::HttpClient;
 use crate::origin;
 use crate::run_dir::free_address;
+use crate::statistics::Spread;
 use crate::template::fill;
 
 /// Something there can be more or less of.
@@ -45,8 +47,11 @@ struct Layout {
     shards: usize,
 }
 
-/// Requests that are counted.
-const TIMES: usize = 2_000;
+/// Requests that are counted: the median of stretches of so many.
+const STRETCHES: usize = 15;
+const STRETCH_TIMES: usize = 100;
+/// And then what is done without any.
+const IDLE: Duration = Duration::from_secs(2);
 /// Requests before them go once through everything, and this often.
 const WARMUP_TIMES: usize = 200;
 /// Random picks until each endpoint most likely was picked: this many for each.
@@ -114,21 +119,19 @@ impl Dimension {
         let mut rounds = Rounds { clients: clients?, paths: layout.paths(), at: 0 };
         let warmup = (rounds.clients.len() + WARMUP_TIMES).max(size * PICKS_PER_ENDPOINT);
         rounds.ask(bench, warmup.min(20_000))?;
-        let times = TIMES.max(layout.connections * 2);
-        let begun = Instant::now();
-        let mut took = Duration::ZERO;
-        let busy = bs9.count(|| {
-            rounds.ask(bench, times)?;
-            took = begun.elapsed();
-            Ok(())
-        })?;
-        // Under valgrind a second holds few requests, which would look as if they paid
-        // for what is done each second anyway.
-        let idle = bs9.count(|| bench.interrupt.pause(took))?;
+        // Under valgrind a second holds few requests, which would look as if they paid for
+        // what is done each second anyway: most of many short stretches are without it.
+        let mut stretches = Vec::with_capacity(STRETCHES);
+        for _ in 0..STRETCHES {
+            let cost = bs9.count(|| rounds.ask(bench, STRETCH_TIMES))?;
+            stretches.push(cost.instructions / STRETCH_TIMES as f64);
+        }
+        let spread = Spread::of(stretches).context("counts are finite")?;
+        let idle = bs9.count(|| bench.interrupt.pause(IDLE))?;
         Ok(Point {
             size,
-            instructions: (busy.instructions - idle.instructions) / times as f64,
-            instructions_per_second: idle.instructions / took.as_secs_f64(),
+            instructions: spread.median,
+            instructions_per_second: idle.instructions / IDLE.as_secs_f64(),
         })
     }
 }
