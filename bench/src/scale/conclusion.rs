@@ -91,7 +91,8 @@ impl Study {
             svg.polyline(&class, &points);
             points.iter().for_each(|(x, y)| svg.circle(&class, *x, *y, 4.0));
             svg.text("head", Anchor::Start, 16.0, floor - 4.0, series.name);
-            let growth = (series.last() / series.first() - 1.0) * 100.0;
+            // To a tenth of a percent; adding zero takes the sign off a zero.
+            let growth = ((series.last() / series.first() - 1.0) * 1000.0).round() / 10.0 + 0.0;
             let said = format!(
                 "{} → {} ({growth:+.1} %)",
                 grouped(series.first()),
