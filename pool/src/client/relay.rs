@@ -100,7 +100,7 @@ impl Client {
             return Ok(true);
         }
         self.pump_up(server, terms, cx)?;
-        if self.up.owes_answers || !self.down.answers.is_empty() {
+        if self.answers_wait() {
             // They had waited for something to be sent, or came about just now.
             self.pump_down(server, terms, cx)?;
         }
@@ -141,7 +141,7 @@ impl Client {
     ) -> Result<(), Outcome> {
         loop {
             let known_alive = self.up.sent || self.up.is_settled();
-            let placed = !known_alive || self.place_answers(server, terms);
+            let placed = !self.answers_wait() || !known_alive || self.place_answers(server, terms);
             if self.down.passage.is_unsent() && !self.write_client(cx)? {
                 return Ok(());
             }
@@ -167,6 +167,9 @@ impl Client {
     fn scan_down(&mut self, server: &mut Server, terms: Terms) -> Result<(), Outcome> {
         loop {
             let unread = self.down.passage.unread();
+            if unread.is_empty() {
+                return Ok(());
+            }
             if server.state.remaining > 0 {
                 let count = unread.len().min(server.state.remaining as usize);
                 server.state.remaining -= count as u32;
@@ -178,8 +181,7 @@ impl Client {
                 self.down.swallows = false;
                 continue;
             }
-            let unread = self.down.passage.unread();
-            if !unread.is_empty() && !self.place_answers(server, terms) {
+            if self.answers_wait() && !self.place_answers(server, terms) {
                 return Ok(());
             }
             let unread = self.down.passage.unread();
@@ -213,9 +215,13 @@ impl Client {
         }
     }
 
+    #[inline]
+    fn answers_wait(&self) -> bool {
+        self.up.owes_answers || !self.down.answers.is_empty()
+    }
+
     /// Has the client told what the pool answers, now that the server is known to live. False
     /// when what is approved has to be written first.
-    #[inline]
     fn place_answers(&mut self, server: &mut Server, terms: Terms) -> bool {
         if std::mem::take(&mut self.up.owes_answers) {
             let mut exchange =
