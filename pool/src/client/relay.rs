@@ -110,12 +110,13 @@ impl Client {
     /// Nothing is owed to either side, and neither is in the middle of a message.
     #[inline]
     fn is_released(&self, server: &Server, terms: Terms) -> bool {
-        terms.mode != PoolMode::Session
+        // While the server works, the ledger says so at once.
+        server.state.ledger.is_clean()
+            && terms.mode != PoolMode::Session
             && self.up.is_settled()
             && self.down.passage.unread().is_empty()
             && self.down.answers.is_empty()
             && server.state.remaining == 0
-            && server.state.ledger.is_clean()
     }
 
     fn phase_with(&self, server: &Server) -> Phase {
