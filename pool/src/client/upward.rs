@@ -161,6 +161,9 @@ impl Upward {
                 }
                 continue;
             }
+            if unread.is_empty() {
+                return Ok(());
+            }
             let header = Header::<FrontendTag>::parse(unread);
             let Some(header) = header.map_err(|error| End::Protocol(error.to_string()))? else {
                 return Ok(());

@@ -7,6 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     future::Future,
     num::NonZeroU32,
     pin::pin,
@@ -36,7 +37,6 @@ pub enum Interrupted {
 }
 
 /// A shard's timers.
-#[derive(Debug)]
 pub(crate) struct Wheel {
     /// The first entry filed under each slot; the others follow it. Filing allocates nothing.
     slots: Box<[Cell<Option<EntryKey>>]>,
@@ -58,7 +58,6 @@ pub(crate) enum Phase {
     Aborting,
 }
 
-#[derive(Debug)]
 struct Entry {
     key: EntryKey,
     deadline: Cell<CoarseInstant>,
@@ -67,12 +66,12 @@ struct Entry {
     /// Its neighbours in that slot.
     before: Cell<Option<EntryKey>>,
     after: Cell<Option<EntryKey>>,
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Entry {
     fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -200,7 +199,6 @@ fn index_of(key: EntryKey) -> usize {
 }
 
 /// A connection's timeout.
-#[derive(Debug)]
 pub struct Timer {
     wheel: Rc<Wheel>,
     entry: Rc<Entry>,
@@ -217,7 +215,7 @@ impl Timer {
             armed: Cell::new(UNARMED),
             before: Cell::new(None),
             after: Cell::new(None),
-            waker: RefCell::new(None),
+            waker: Cell::new(None),
         });
         place.insert(Rc::clone(&entry));
         drop(entries);
@@ -309,18 +307,21 @@ impl Timer {
         if self.entry.deadline.get() <= clock::now() {
             return Poll::Ready(());
         }
-        let mut waker = self.entry.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        self.entry.waker.set(Some(cx.waker().clone()));
         Poll::Pending
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("deadline", &self.deadline()).finish()
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
         self.wheel.unfile(&self.entry);
-        self.entry.waker.borrow_mut().take();
+        self.entry.waker.take();
         self.wheel.entries.borrow_mut().remove(index_of(self.entry.key));
     }
 }
