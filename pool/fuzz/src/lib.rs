@@ -5,7 +5,7 @@
 //! understood and is written again means the same.
 
 use bs9_wire::auth::Verifier;
-use bs9_wire::auth::scram::{ClientFirst, Exchange, Nonce, ScramKeys, ScramVerifier};
+use bs9_wire::auth::scram::{Binding, ClientFirst, Exchange, Nonce, ScramKeys, ScramVerifier};
 use bs9_wire::auth::scram::{DEFAULT_MAX_ITERATIONS, SaltedPassword};
 use bs9_wire::frame::{Frame, FrameCursor, FrameError, HEADER_LEN, Step};
 use bs9_wire::ledger::{Ledger, Origin, Request};
@@ -215,8 +215,11 @@ fn scram_from_client(text: &[u8]) {
     let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
     let (first, last) = text.split_at(end);
     let verifier = ScramVerifier::from_password(b"", b"salt", 1);
-    if let Ok(check) = Exchange::new(verifier, nonce("server")).client_first(first) {
-        let _ = check.client_final(last.get(1..).unwrap_or_default());
+    for binding in bindings() {
+        let exchange = Exchange::new(verifier.clone(), nonce("server")).bound(binding);
+        if let Ok(check) = exchange.client_first(first) {
+            let _ = check.client_final(last.get(1..).unwrap_or_default());
+        }
     }
 }
 
@@ -224,12 +227,17 @@ fn scram_from_client(text: &[u8]) {
 fn scram_from_server(text: &[u8]) {
     let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
     let (first, last) = text.split_at(end);
-    if let Ok(challenge) =
-        ClientFirst::new(nonce("client")).challenge(first, DEFAULT_MAX_ITERATIONS)
-    {
-        let outcome = challenge.answer(&keys());
-        let _ = outcome.verify(last.get(1..).unwrap_or_default());
+    for binding in bindings() {
+        let opened = ClientFirst::bound(nonce("client"), binding);
+        if let Ok(challenge) = opened.challenge(first, DEFAULT_MAX_ITERATIONS) {
+            let outcome = challenge.answer(&keys());
+            let _ = outcome.verify(last.get(1..).unwrap_or_default());
+        }
     }
+}
+
+fn bindings() -> [Binding; 3] {
+    [Binding::None, Binding::Unused, Binding::EndPoint([7; 32].into())]
 }
 
 fn nonce(text: &str) -> Nonce {

@@ -1,16 +1,18 @@
-//! SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677), both sides.
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both sides.
 //!
 //! Towards a server: [`ClientFirst`] → [`Challenge`] → [`Outcome`]. Towards a client:
 //! [`Exchange`] → [`ProofCheck`]. Each step consumes the one before, so no step can be skipped
 //! or repeated.
 
 mod attributes;
+mod binding;
 mod client;
 mod keys;
 mod nonce;
 mod server;
 mod verifier;
 
+pub use binding::Binding;
 pub use client::{Challenge, ClientFirst, Outcome};
 pub use keys::{ClientKey, Passthrough, SaltedPassword, ScramKeys, ServerKey};
 pub use nonce::Nonce;
@@ -19,6 +21,8 @@ pub use verifier::ScramVerifier;
 
 /// The name of the mechanism.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// The mechanism that is bound to the TLS connection it runs in.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 /// PostgreSQL's default number of iterations.
 pub const DEFAULT_ITERATIONS: u32 = 4096;
 /// Iterations a server may ask of the pool unless configured otherwise. A hostile or broken
@@ -46,6 +50,18 @@ pub enum ScramError {
     /// The client asks for channel binding, which was not offered.
     #[error("the client asked for channel binding, which was not offered")]
     ChannelBinding,
+    /// The client chose the mechanism with channel binding, and does not bind.
+    #[error("the client chose SCRAM-SHA-256-PLUS without channel binding")]
+    UnboundPlus,
+    /// The client could bind and believes that we cannot, though it was offered: somebody took
+    /// the offer out on its way.
+    #[error(
+        "the client supports channel binding but was not offered it: the offer was tampered with"
+    )]
+    Downgraded,
+    /// The client wants another kind of channel binding.
+    #[error("unsupported SCRAM channel binding type")]
+    BindingType,
     /// The channel binding data of the final message is not what the first message announced.
     #[error("SCRAM channel binding check failed")]
     ChannelBindingMismatch,

@@ -4,21 +4,20 @@ use subtle::ConstantTimeEq as _;
 
 use super::attributes::{attribute, decode, decode_key, encode, message_text, nonce};
 use super::keys::{KEY_LEN, Passthrough, SaltedPassword, ScramKeys};
-use super::{Nonce, ScramError};
-
-/// The GS2 header: no channel binding, no authorization identity.
-const GS2_HEADER: &str = "n,,";
+use super::{Binding, Nonce, ScramError};
 
 /// What opens the exchange.
 #[derive(Debug, Clone)]
 pub struct ClientFirst {
     nonce: Nonce,
+    binding: Binding,
     message: String,
 }
 
 /// What the server asks for.
 #[derive(Debug, Clone)]
 pub struct Challenge {
+    binding: Binding,
     client_first_bare: String,
     server_first: String,
     nonce: String,
@@ -37,12 +36,18 @@ impl ClientFirst {
     /// Opens an exchange. The user name stays empty, as in libpq: PostgreSQL has it from the
     /// StartupMessage.
     pub fn new(nonce: Nonce) -> Self {
-        Self::naming("", nonce)
+        Self::bound(nonce, Binding::None)
     }
 
-    pub(super) fn naming(user: &str, nonce: Nonce) -> Self {
-        let message = format!("{GS2_HEADER}n={user},r={}", nonce.as_str());
-        Self { nonce, message }
+    /// Likewise, on TLS: [`Binding::EndPoint`] goes with [`MECHANISM_PLUS`](super::MECHANISM_PLUS),
+    /// [`Binding::Unused`] tells a server that did not offer it that it could have been.
+    pub fn bound(nonce: Nonce, binding: Binding) -> Self {
+        Self::naming("", nonce, binding)
+    }
+
+    pub(super) fn naming(user: &str, nonce: Nonce, binding: Binding) -> Self {
+        let message = format!("{}n={user},r={}", binding.header(), nonce.as_str());
+        Self { nonce, binding, message }
     }
 
     /// The client-first-message, for SASLInitialResponse.
@@ -77,7 +82,8 @@ impl ClientFirst {
         let iterations = attribute(&mut rest, 'i', "iteration count")?;
         let iterations = allowed_iterations(iterations, max_iterations)?;
         Ok(Challenge {
-            client_first_bare: self.message[GS2_HEADER.len()..].to_owned(),
+            client_first_bare: self.message[self.binding.header().len()..].to_owned(),
+            binding: self.binding,
             server_first: text.to_owned(),
             nonce: combined.to_owned(),
             salt,
@@ -128,7 +134,8 @@ impl Challenge {
 
     /// Answers with keys made for this salt and these iterations.
     pub fn answer(self, keys: &ScramKeys) -> Outcome {
-        let without_proof = format!("c={},r={}", encode(GS2_HEADER.as_bytes()), self.nonce);
+        let input = self.binding.input(self.binding.header());
+        let without_proof = format!("c={},r={}", encode(&input), self.nonce);
         let exchange = [
             self.client_first_bare.as_bytes(),
             b",",

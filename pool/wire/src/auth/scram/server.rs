@@ -2,21 +2,22 @@
 
 use super::attributes::{attribute, decode_key, encode, message_text, nonce};
 use super::keys::{ClientKey, Passthrough, ScramKeys};
-use super::{Nonce, ScramError, ScramVerifier};
+use super::{Binding, Nonce, ScramError, ScramVerifier};
 
 /// An exchange that waits for the client-first-message.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     verifier: ScramVerifier,
     nonce: Nonce,
+    binding: Binding,
 }
 
 /// An exchange that waits for the client-final-message.
 #[derive(Debug, Clone)]
 pub struct ProofCheck {
     verifier: ScramVerifier,
-    /// What `c=` must hold: the GS2 header of the first message.
-    gs2_header: &'static str,
+    /// What `c=` must hold: the GS2 header of the first message, and what it is bound to.
+    binding_input: Vec<u8>,
     client_first_bare: String,
     server_first: String,
     /// Both nonces.
@@ -34,7 +35,14 @@ impl Exchange {
     /// Starts an exchange against a verifier. For a user that does not exist, that is
     /// [`ScramVerifier::mock`].
     pub fn new(verifier: ScramVerifier, nonce: Nonce) -> Self {
-        Self { verifier, nonce }
+        Self { verifier, nonce, binding: Binding::None }
+    }
+
+    /// The same exchange on TLS, where binding was offered. The mechanism that the client chose
+    /// decides: [`Binding::EndPoint`] with [`MECHANISM_PLUS`](super::MECHANISM_PLUS), else
+    /// [`Binding::Unused`].
+    pub fn bound(self, binding: Binding) -> Self {
+        Self { binding, ..self }
     }
 
     /// Reads the client-first-message.
@@ -42,7 +50,7 @@ impl Exchange {
     /// # Errors
     /// [`ScramError`] when it is malformed or asks for something that was not offered.
     pub fn client_first(self, message: &[u8]) -> Result<ProofCheck, ScramError> {
-        let (gs2_header, bare) = split_gs2_header(message_text(message)?)?;
+        let (gs2_header, bare) = split_gs2_header(message_text(message)?, &self.binding)?;
         let mut rest = bare;
         if rest.starts_with("m=") {
             return Err(ScramError::Extension);
@@ -54,7 +62,7 @@ impl Exchange {
             format!("r={nonce},s={},i={}", encode(&self.verifier.salt), self.verifier.iterations);
         Ok(ProofCheck {
             verifier: self.verifier,
-            gs2_header,
+            binding_input: self.binding.input(gs2_header),
             client_first_bare: bare.to_owned(),
             server_first,
             nonce,
@@ -63,22 +71,33 @@ impl Exchange {
 }
 
 /// Splits off the channel binding flag and authorization identity. `n`: the client has no
-/// channel binding. `y`: it has, and believes we have not, which is true. `p`: it wants to use
-/// what was never offered.
-fn split_gs2_header(text: &str) -> Result<(&'static str, &str), ScramError> {
-    let header = match text.as_bytes().first() {
-        Some(b'n') => "n,,",
-        Some(b'y') => "y,,",
-        Some(b'p') => return Err(ScramError::ChannelBinding),
-        _ => return Err(ScramError::Malformed { expected: "channel binding flag" }),
+/// channel binding. `y`: it has, and believes we have not. `p=`: it binds.
+fn split_gs2_header<'a>(
+    text: &'a str,
+    binding: &Binding,
+) -> Result<(&'a str, &'a str), ScramError> {
+    let expected = |expected| ScramError::Malformed { expected };
+    let rest = match (text.as_bytes().first(), binding) {
+        (Some(b'n' | b'y'), Binding::EndPoint(_)) => return Err(ScramError::UnboundPlus),
+        (Some(b'y'), Binding::Unused) => return Err(ScramError::Downgraded),
+        (Some(b'n' | b'y'), _) => &text[1..],
+        (Some(b'p'), Binding::EndPoint(_)) => {
+            let kind = text.strip_prefix("p=").ok_or(expected("channel binding type"))?;
+            let end = kind.find(',').unwrap_or(kind.len());
+            if !Binding::is_known(&kind[..end]) {
+                return Err(ScramError::BindingType);
+            }
+            &kind[end..]
+        }
+        (Some(b'p'), _) => return Err(ScramError::ChannelBinding),
+        _ => return Err(expected("channel binding flag")),
     };
-    let rest = text[1..].strip_prefix(',');
-    let rest = rest.ok_or(ScramError::Malformed { expected: "comma behind the flag" })?;
+    let rest = rest.strip_prefix(',').ok_or(expected("comma behind the flag"))?;
     if rest.starts_with("a=") {
         return Err(ScramError::AuthorizationIdentity);
     }
-    let bare = rest.strip_prefix(',').ok_or(ScramError::Malformed { expected: "GS2 header" })?;
-    Ok((header, bare))
+    let bare = rest.strip_prefix(',').ok_or(expected("GS2 header"))?;
+    Ok((&text[..text.len() - bare.len()], bare))
 }
 
 impl ProofCheck {
@@ -98,7 +117,7 @@ impl ProofCheck {
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(malformed)?;
         let proof = decode_key(proof, "proof in base64")?;
         let mut rest = without_proof;
-        if attribute(&mut rest, 'c', "channel binding")? != encode(self.gs2_header.as_bytes()) {
+        if attribute(&mut rest, 'c', "channel binding")? != encode(&self.binding_input) {
             return Err(ScramError::ChannelBindingMismatch);
         }
         if nonce(&mut rest)? != self.nonce {

@@ -17,7 +17,7 @@ fn nonce(text: &str) -> Nonce {
 }
 
 fn challenge(server_first: &str) -> Result<Challenge, ScramError> {
-    let first = ClientFirst::naming("user", nonce(CLIENT_NONCE));
+    let first = ClientFirst::naming("user", nonce(CLIENT_NONCE), Binding::None);
     first.challenge(server_first.as_bytes(), DEFAULT_MAX_ITERATIONS)
 }
 
@@ -31,7 +31,7 @@ fn client_final(message: &str) -> Result<Proof, ScramError> {
 
 #[test]
 fn the_client_says_what_the_rfc_says() {
-    let first = ClientFirst::naming("user", nonce(CLIENT_NONCE));
+    let first = ClientFirst::naming("user", nonce(CLIENT_NONCE), Binding::None);
     assert_eq!(first.message(), CLIENT_FIRST.as_bytes());
     let challenge = challenge(SERVER_FIRST).unwrap();
     assert_eq!(challenge.iterations(), 4096);
@@ -276,4 +276,58 @@ fn secrets_do_not_print() {
     assert!(shown.contains("ClientKey(…)") && shown.contains("ServerKey(…)"), "{shown}");
     let verifier = format!("{:?}", ScramVerifier::parse(VERIFIER).unwrap());
     assert!(!verifier.contains("WG5d") && verifier.contains('…'), "{verifier}");
+}
+
+// === Channel binding ===
+
+fn hash(byte: u8) -> Binding {
+    Binding::EndPoint(vec![byte; 32].into())
+}
+
+/// A whole exchange between both sides, each of which binds as told.
+fn meet(client: Binding, server: Binding) -> Result<(), ScramError> {
+    let verifier = ScramVerifier::from_password(b"pencil", b"0123456789abcdef", 2);
+    let first = ClientFirst::bound(Nonce::random(), client);
+    let exchange = Exchange::new(verifier, Nonce::random()).bound(server);
+    let check = exchange.client_first(first.message())?;
+    let challenge = first.challenge(check.message(), DEFAULT_MAX_ITERATIONS)?;
+    let keys = challenge.derive(b"pencil");
+    let outcome = challenge.answer(&keys);
+    let proof = check.client_final(outcome.message())?;
+    outcome.verify(proof.message())
+}
+
+#[test]
+fn both_sides_must_be_bound_to_the_same_connection() {
+    assert_eq!(meet(hash(1), hash(1)), Ok(()));
+    assert_eq!(meet(hash(1), hash(2)), Err(ScramError::ChannelBindingMismatch));
+    assert_eq!(meet(hash(1), Binding::None), Err(ScramError::ChannelBinding));
+    assert_eq!(meet(hash(1), Binding::Unused), Err(ScramError::ChannelBinding));
+    for unbound in [Binding::None, Binding::Unused] {
+        assert_eq!(meet(unbound, hash(1)), Err(ScramError::UnboundPlus));
+    }
+}
+
+#[test]
+fn an_offer_that_was_taken_out_on_its_way_is_noticed() {
+    assert_eq!(meet(Binding::Unused, Binding::Unused), Err(ScramError::Downgraded));
+    assert_eq!(meet(Binding::Unused, Binding::None), Ok(()));
+    assert_eq!(meet(Binding::None, Binding::Unused), Ok(()));
+}
+
+#[test]
+fn other_flags_are_refused() {
+    let first = |text: &str, binding: Binding| {
+        exchange().bound(binding).client_first(text.as_bytes()).map(|_| ())
+    };
+    let unique = "p=tls-unique,,n=,r=abc";
+    assert_eq!(first(unique, hash(1)), Err(ScramError::BindingType));
+    assert_eq!(
+        first("p,,n=,r=abc", hash(1)),
+        Err(ScramError::Malformed { expected: "channel binding type" })
+    );
+    assert_eq!(
+        first("p=tls-server-end-point", hash(1)),
+        Err(ScramError::Malformed { expected: "comma behind the flag" })
+    );
 }
