@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, task::Context, time::Duration};
 
 use bs9_config::PoolMode;
-use bs9_net::{ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
+use bs9_net::{CoarseInstant, ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
 use bs9_wire::tag::{FrontendTag, Tag as _};
 
 use crate::{
@@ -38,6 +38,8 @@ pub(crate) struct Client {
     local: Rc<LocalPool>,
     timer: Timer,
     phase: Phase,
+    /// When the server at work for it was given the work.
+    busy_since: CoarseInstant,
     registered: Registered,
     waiter: Rc<Waiter<Box<Server>>>,
     /// The parameters that follow it.
@@ -174,8 +176,12 @@ impl Client {
         if self.phase == phase {
             return;
         }
+        if self.phase == Phase::Busy {
+            bs9_net::answered(self.busy_since);
+        }
         self.phase = phase;
         if phase == Phase::Busy {
+            self.busy_since = bs9_net::now();
             self.timer.clear();
             return;
         }

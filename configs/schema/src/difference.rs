@@ -68,13 +68,15 @@ fn settings(postgres: Option<&Postgres>) -> Option<Postgres> {
 
 fn runtime(old: &Runtime, new: &Runtime) -> Vec<&'static str> {
     // Taken apart so that a new field cannot be forgotten here.
-    let Runtime { shards, pin, drain_timeout, buffer_bytes, max_connections, watch } = old;
+    let Runtime { shards, pin, drain_timeout, buffer_bytes, max_connections, coalesce, watch } =
+        old;
     let keys = [
         ("shards", *shards != new.shards),
         ("pin", *pin != new.pin),
         ("drain_timeout", *drain_timeout != new.drain_timeout),
         ("buffer_size", *buffer_bytes != new.buffer_bytes),
         ("max_connections", *max_connections != new.max_connections),
+        ("coalesce", *coalesce != new.coalesce),
         ("watch", *watch != new.watch),
     ];
     keys.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()

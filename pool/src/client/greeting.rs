@@ -129,6 +129,7 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         stream,
         timer,
         phase: Phase::Login,
+        busy_since: bs9_net::now(),
         registered: home.directory.register(version.has_long_secrets()),
         waiter: Waiter::new(),
         settings: Arc::default(),

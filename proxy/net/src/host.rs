@@ -112,6 +112,7 @@ impl Host {
                     index,
                     core: pinned.then(|| cores[index]),
                     buffer_bytes: config.runtime.buffer_bytes,
+                    coalesce: config.runtime.coalesce,
                     snapshots: Arc::clone(&snapshots),
                     mail: mail.clone(),
                     engines: Arc::clone(&engines),

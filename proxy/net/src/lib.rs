@@ -35,7 +35,7 @@ pub use error::{BindError, PrepareError, ReloadError, StartError};
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
 pub use listener::{ConnectionSlot, Listener, ListenerId};
 pub use pipe::{Pipe, PipePool};
-pub use runtime::{Runtime, spawn, yield_now};
+pub use runtime::{Runtime, coalesce::answered, spawn, yield_now};
 pub use shard::{OpenGuard, Shard, ShardMail};
 pub use snapshot::{Snapshot, SnapshotCell, SnapshotReader};
 pub use stream::{PeerAddress, Stream};

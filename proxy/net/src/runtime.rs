@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{clock, timer::Wheel};
 
+pub(crate) mod coalesce;
 mod home;
 mod reactor;
 mod tasks;
@@ -100,7 +101,12 @@ impl Core {
     /// Looks at the sockets, the other threads' wakes and the timers; waits for them
     /// when no task is ready.
     fn look(&self) {
-        let wait = if self.tasks.is_ready() { Some(Duration::ZERO) } else { self.wheel.rest() };
+        let wait = if self.tasks.is_ready() {
+            Some(Duration::ZERO)
+        } else {
+            coalesce::rest();
+            self.wheel.rest()
+        };
         let called = self.reactor.look(wait);
         clock::refresh();
         if called {

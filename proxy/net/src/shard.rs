@@ -177,6 +177,8 @@ pub(crate) struct ShardPlan {
     pub(crate) index: usize,
     pub(crate) core: Option<usize>,
     pub(crate) buffer_bytes: usize,
+    /// The longest that events may gather before a turn.
+    pub(crate) coalesce: Duration,
     pub(crate) snapshots: SnapshotCell,
     pub(crate) mail: ShardMail,
     pub(crate) engines: Arc<[Arc<dyn Engine>]>,
@@ -209,6 +211,7 @@ fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
     // What blocks (names, key derivation) is done by the control thread's runtime.
     let _reachable = plan.control.enter();
     let runtime = Runtime::new().expect("without a poll, which is a descriptor, no shard can work");
+    runtime::coalesce::set_longest(plan.coalesce);
     runtime.block_on(async move {
         let shard = Rc::new(Shard {
             index: plan.index,

@@ -178,6 +178,7 @@ impl<D: Duplex> Exchange<'_, D> {
         let cell = lease.cell();
         cell.responses.increment();
         cell.response_nanoseconds.add(now().since(sent_at).as_nanos() as u64);
+        bs9_net::answered(sent_at);
         self.cell.count_response(opening.status);
         let response = Response { exchange: self, lease, stream, opening };
         Ok(response.relay(answer, upload, buffer, out).await)
