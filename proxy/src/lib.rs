@@ -8,14 +8,27 @@ pub mod cluster;
 pub mod http1;
 pub mod route;
 
+mod access_log;
 mod duplex;
 mod engine;
+mod forwarded;
+mod explain;
 mod http;
 mod http2;
+mod introduction;
 mod part;
+mod policy;
+mod response_times;
+mod retry;
 mod splice;
 mod tcp;
 mod tunnel;
+mod udp;
 mod worker;
 
-pub use engine::{ProxyEngine, UnknownEndpoint};
+pub use access_log::LogReport;
+pub use engine::{ClusterTimes, ProxyEngine, UnknownEndpoint};
+pub use http::RouteReport;
+pub use response_times::{BOUNDS_SECONDS, TimesReport};
+pub use udp::UdpReport;
+pub use explain::{ExplainError, explain_routes};

@@ -7,20 +7,29 @@ use std::{
 };
 
 use bs9_config::{
-    Config, Hsts, Http2, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls, RouteAction,
+    Config, ForwardedField, HeaderEdits, Hsts, Http2, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls,
+    PathNormalization, RouteAction,
 };
 use bs9_net::{
-    CompileContext, CompileError, ListenerId,
-    tls::{ClientTls, ServerNames},
+    CompileContext, CompileError, Gate, ListenerId,
+    tls::ClientTls,
 };
 use rustc_hash::FxHashMap;
 
 use crate::{
     cluster::Cluster,
-    http::{HttpStats, Reply},
+    access_log::{AccessLog, Writers},
+    http::{HttpStats, Identities, Reply, RouteCounts},
     http1::{HeadLimits, HeaderLine},
-    route::{HostMatch, PathMatch, RouteError, RouteSpec, RouteTable},
+    policy::{FieldEdits, PathParts, Policy, Redirect, Split},
+    retry::RetryPolicy,
+    route::{RouteError, RouteSpec, RouteTable},
+    udp::UdpStats,
 };
+
+mod forwarding;
+
+pub(crate) use forwarding::{TcpSite, UdpSite};
 
 /// Everything compiled from one configuration.
 pub(crate) struct ProxyPart {
@@ -29,6 +38,9 @@ pub(crate) struct ProxyPart {
     pub(crate) by_name: BTreeMap<Arc<str>, usize>,
     pub(crate) http: FxHashMap<ListenerId, HttpSite>,
     pub(crate) tcp: FxHashMap<ListenerId, TcpSite>,
+    pub(crate) udp: FxHashMap<ListenerId, UdpSite>,
+    /// Whether any endpoint is told of its clients by the PROXY protocol.
+    pub(crate) introduces: bool,
 }
 
 /// What an HTTP listener does.
@@ -43,42 +55,45 @@ pub(crate) struct HttpSite {
     /// What no route takes is sent there.
     pub(crate) https_redirect: Option<HttpsRedirect>,
     /// Fields of every response.
-    pub(crate) response_fields: Box<[HeaderLine]>,
+    pub(crate) response_fields: FieldEdits,
     pub(crate) http2: Option<Http2>,
+    pub(crate) normalization: PathNormalization,
     pub(crate) table: RouteTable,
     /// In the order of the configuration, which is how the table knows them.
     pub(crate) routes: Vec<Route>,
     pub(crate) stats: Arc<HttpStats>,
+    pub(crate) route_counts: RouteCounts,
+    /// Asked about the clients of trusted proxies.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) forwarded_field: ForwardedField,
+    pub(crate) identities: Option<Identities>,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
 }
 
 /// What is done with a request that takes this route.
 pub(crate) struct Route {
     pub(crate) action: Action,
     pub(crate) timeout: Duration,
-    pub(crate) attempts: u32,
-    pub(crate) budget: f64,
+    pub(crate) retry: RetryPolicy,
+    /// What is done besides.
+    pub(crate) policy: Policy,
 }
 
 /// See [`Route`].
 pub(crate) enum Action {
-    /// Sent to one of these clusters (by index), by weight.
-    Forward { targets: Box<[(usize, u32)]>, total_weight: u32 },
+    /// Sent to one of these clusters.
+    Forward(Split),
+    /// Sent to a place that depends on the request.
+    Redirect(Redirect),
     /// Answered by the proxy itself.
     Reply(Reply),
 }
 
-/// What a TCP listener does.
-pub(crate) struct TcpSite {
-    /// Clusters by the name a client asks for; empty: nobody is asked.
-    pub(crate) sni: ServerNames<usize>,
-    /// Where everything else goes.
-    pub(crate) cluster: Option<usize>,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) connect_attempts: u32,
-}
-
 impl ProxyPart {
-    pub(crate) fn compile(context: &CompileContext<'_>) -> Result<Self, CompileError> {
+    pub(crate) fn compile(
+        context: &CompileContext<'_>,
+        writers: &Writers,
+    ) -> Result<Self, CompileError> {
         let previous = context.previous::<Self>();
         let config = context.config;
         let mut clusters = Vec::with_capacity(config.clusters.len());
@@ -95,10 +110,18 @@ impl ProxyPart {
                 }
             });
         }
-        let mut part =
-            Self { clusters, by_name, http: HashMap::default(), tcp: HashMap::default() };
+        let introduces = config.clusters.values().any(|one| one.proxy_protocol.is_some());
+        let mut part = Self {
+            introduces,
+            clusters,
+            by_name,
+            http: HashMap::default(),
+            tcp: HashMap::default(),
+            udp: HashMap::default(),
+        };
         for listener in context.listeners {
             let wanted = &config.listeners[&listener.name];
+            let access_log = access_log(wanted, writers)?;
             match &wanted.protocol {
                 ListenerProtocol::Http(http) => {
                     let old = previous.as_deref().and_then(|part| part.http.get(&listener.id));
@@ -106,31 +129,27 @@ impl ProxyPart {
                         || Arc::new(HttpStats::new(context.shards)),
                         |site| Arc::clone(&site.stats),
                     );
-                    let site =
+                    let counts = old.map(|site| &site.route_counts);
+                    let counts = RouteCounts::new(http, counts, context.shards);
+                    let mut site =
                         part.http_site(config, &listener.name, http, wanted.tls.as_deref(), stats)?;
+                    site.route_counts = counts;
+                    site.gate = Gate::compile(&wanted.admission);
+                    site.access_log = access_log;
                     part.http.insert(listener.id, site);
                 }
                 ListenerProtocol::Tcp(tcp) => {
-                    let key = || format!("listeners.{}.cluster", listener.name);
-                    let mut sni = ServerNames::default();
-                    for (number, route) in tcp.sni.iter().enumerate() {
-                        let key = || format!("listeners.{}.sni[{number}].cluster", listener.name);
-                        let cluster = part.index_of(&route.cluster, key)?;
-                        for name in &route.names {
-                            sni.entry_or(name, || cluster);
-                        }
-                    }
-                    let site = TcpSite {
-                        sni,
-                        cluster: tcp
-                            .cluster
-                            .as_ref()
-                            .map(|cluster| part.index_of(cluster, key))
-                            .transpose()?,
-                        idle_timeout: tcp.idle_timeout,
-                        connect_attempts: tcp.connect_attempts,
-                    };
+                    let site = part.tcp_site(&listener.name, tcp, access_log)?;
                     part.tcp.insert(listener.id, site);
+                }
+                ListenerProtocol::Udp(udp) => {
+                    let old = previous.as_deref().and_then(|part| part.udp.get(&listener.id));
+                    let stats = old.map_or_else(
+                        || Arc::new(UdpStats::new(context.shards)),
+                        |site| Arc::clone(&site.stats),
+                    );
+                    let site = part.udp_site(&listener.name, udp, access_log, stats)?;
+                    part.udp.insert(listener.id, site);
                 }
                 ListenerProtocol::Postgres => {}
             }
@@ -155,18 +174,24 @@ impl ProxyPart {
         tls: Option<&ListenerTls>,
         stats: Arc<HttpStats>,
     ) -> Result<HttpSite, CompileError> {
-        let table = RouteTable::compile(http.routes.iter().map(|route| spec(&route.matches)))
+        let table = RouteTable::compile(http.routes.iter().map(|route| RouteSpec::from(&route.matches)))
             .map_err(|errors| route_error(listener, &errors))?;
+        let hsts = tls.and_then(|tls| tls.hsts).map(hsts);
+        let response_fields = FieldEdits::of(hsts);
         let routes = http
             .routes
             .iter()
             .enumerate()
             .map(|(number, route)| {
+                let key = |key: &str| format!("listeners.{listener}.routes[{number}].{key}");
+                let policy = Policy::compile(route, &response_fields).map_err(|error| {
+                    CompileError { key: key(error.key), message: error.message }
+                })?;
                 Ok(Route {
-                    action: self.action(listener, number, &route.action)?,
+                    action: self.action(route, &policy, key)?,
+                    policy,
                     timeout: route.timeout,
-                    attempts: route.retries.attempts,
-                    budget: route.retries.budget,
+                    retry: RetryPolicy::new(&route.retries),
                 })
             })
             .collect::<Result<_, CompileError>>()?;
@@ -186,35 +211,52 @@ impl ProxyPart {
             tunnel_timeout: http.tunnel_timeout,
             trust_forwarded: http.trust_forwarded,
             https_redirect: http.https_redirect,
-            response_fields: tls.and_then(|tls| tls.hsts).map(hsts).into_iter().collect(),
+            response_fields,
             http2: http.http2,
+            normalization: http.normalize_path,
             table,
             routes,
             stats,
+            route_counts: RouteCounts::new(http, None, 0),
+            gate: None,
+            forwarded_field: http.forwarded_field,
+            identities: Identities::new(http),
+            access_log: None,
         })
     }
 
     fn action(
         &self,
-        listener: &str,
-        number: usize,
-        action: &RouteAction,
+        route: &bs9_config::Route,
+        policy: &Policy,
+        key: impl Fn(&str) -> String,
     ) -> Result<Action, CompileError> {
-        Ok(match action {
+        Ok(match &route.action {
             RouteAction::Forward(wanted) => {
-                let key = || format!("listeners.{listener}.routes[{number}].cluster");
                 let targets = wanted
                     .iter()
-                    .map(|one| Ok((self.index_of(&one.cluster, key)?, u32::from(one.weight))))
+                    .map(|one| {
+                        let cluster = self.index_of(&one.cluster, || key("cluster"))?;
+                        Ok((cluster, u32::from(one.weight)))
+                    })
                     .collect::<Result<Box<[_]>, CompileError>>()?;
-                let total_weight = targets.iter().map(|(_, weight)| weight).sum();
-                Action::Forward { targets, total_weight }
+                Action::Forward(Split::new(targets, route.split_by.clone()))
             }
-            RouteAction::Redirect { location, status } => {
-                Action::Reply(Reply::redirect(*status, Arc::clone(location)))
-            }
-            RouteAction::Respond { status, body, content_type } => {
-                Action::Reply(Reply::fixed(*status, Arc::clone(body), Arc::clone(content_type)))
+            RouteAction::Redirect { to, status } => match Redirect::fixed(to) {
+                Some(place) => Action::Reply(Reply::redirect(*status, &place, &policy.response)),
+                None => {
+                    let compiled = PathParts::of(&route.matches.path)
+                        .and_then(|parts| Redirect::compile(*status, to, &parts));
+                    let error = |message| CompileError { key: key("redirect"), message };
+                    Action::Redirect(compiled.map_err(error)?)
+                }
+            },
+            RouteAction::Respond { status, body, content_type, headers } => {
+                let set = HeaderEdits { set: headers.clone(), ..HeaderEdits::default() };
+                let own = FieldEdits::compile(&set)
+                    .map_err(|message| CompileError { key: key("respond.headers"), message })?;
+                let edits = own.and(&policy.response);
+                Action::Reply(Reply::fixed(*status, body, content_type, &edits))
             }
         })
     }
@@ -230,6 +272,23 @@ fn hsts(wanted: Hsts) -> HeaderLine {
         value.push_str("; preload");
     }
     HeaderLine::new("Strict-Transport-Security", &value).expect("made of plain ASCII")
+}
+
+/// What a listener logs; its output is open when this returns.
+fn access_log(
+    wanted: &bs9_config::Listener,
+    writers: &Writers,
+) -> Result<Option<Arc<AccessLog>>, CompileError> {
+    let Some(log) = &wanted.access_log else { return Ok(None) };
+    let writer = writers.get(log).map_err(|error| CompileError {
+        key: format!("listeners.{}.access_log.output", wanted.name),
+        message: format!("cannot be opened: {error}"),
+    })?;
+    let request_id = match &wanted.protocol {
+        ListenerProtocol::Http(http) => http.request_id.as_ref().map(|wanted| &wanted.header),
+        _ => None,
+    };
+    Ok(Some(Arc::new(AccessLog::new(&wanted.name, request_id, log, writer))))
 }
 
 fn client_tls(
@@ -248,31 +307,4 @@ fn route_error(listener: &str, errors: &[RouteError]) -> CompileError {
     let number = errors.first().map_or(0, RouteError::index);
     let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     CompileError { key: format!("listeners.{listener}.routes[{number}]"), message }
-}
-
-fn spec(matches: &bs9_config::RouteMatch) -> RouteSpec {
-    RouteSpec {
-        host: match &matches.host {
-            bs9_config::HostMatch::Any => HostMatch::Any,
-            bs9_config::HostMatch::Exact(name) => HostMatch::Exact(name.to_string()),
-            bs9_config::HostMatch::Wildcard(name) => HostMatch::Wildcard(name.to_string()),
-        },
-        path: match &matches.path {
-            bs9_config::PathMatch::Any => PathMatch::Any,
-            bs9_config::PathMatch::Prefix(path) => PathMatch::Prefix(path.to_string()),
-            bs9_config::PathMatch::Exact(path) => PathMatch::Exact(path.to_string()),
-            bs9_config::PathMatch::Regex(regex) => PathMatch::Regex(regex.to_string()),
-        },
-        methods: matches.methods.iter().map(ToString::to_string).collect(),
-        headers: matches
-            .headers
-            .iter()
-            .map(|one| (one.name.to_string(), one.value.to_string()))
-            .collect(),
-        query: matches
-            .query
-            .iter()
-            .map(|one| (one.name.to_string(), one.value.to_string()))
-            .collect(),
-    }
 }

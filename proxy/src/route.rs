@@ -4,36 +4,52 @@
 //!
 //! 1. **Host**: the exact name, then wildcards from the longest suffix to the shortest, then routes
 //!    for any host. Case, port and a final dot do not matter.
-//! 2. **Path**: the exact path, then prefixes from the longest to the shortest, then regular
-//!    expressions in the order of the configuration, then routes for any path. The prefix `/` is
-//!    any path. Prefixes are prefixes of bytes: `/v1` holds for `/v1x`, `/v1/` does not.
-//! 3. **Constraints**: the more of method, headers and query a route asks for, the earlier it is
-//!    tried; then the one that allows fewer methods; then the order of the configuration.
+//! 2. **Path**: the exact path, then whole paths with parameters, then prefixes from the longest to
+//!    the shortest, then regular expressions in the order of the configuration, then routes for any
+//!    path. The prefix `/` is any path. Prefixes are prefixes of bytes: `/v1` holds for `/v1x`,
+//!    `/v1/` does not. A parameter is a whole segment; the length of a prefix with parameters is
+//!    that of what it matches. Of two that match as much, the one with fewer parameters comes first,
+//!    then the one whose first parameter comes later.
+//! 3. **Constraints**: the more of method, headers, cookies and query a route asks for, the earlier
+//!    it is tried; then the one with more exact values; then with more prefixes, then with more
+//!    regular expressions; then the one that allows fewer methods; then the order of the
+//!    configuration.
 //!
 //! A route whose constraints do not hold gives way to the next in this order, down to less specific
 //! paths and hosts.
 //!
 //! A lookup allocates nothing. It hashes the host and the path, walks a radix tree along the path
-//! and runs the regular expressions of the host as sets, so that its cost follows the request, not
-//! the number of routes. Only routes that differ in nothing but constraints are tried one by one.
+//! and runs the regular expressions of the host as one automaton, so that its cost follows the
+//! request, not the number of routes. Only routes that differ in nothing but constraints are tried
+//! one by one.
 
 mod candidate;
+mod configured;
 mod error;
+mod explain;
 mod host;
+mod normal;
 mod path;
 mod pattern;
 mod query;
+mod request;
 mod spec;
+mod template;
 mod trie;
+mod value;
 
 use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
 
 pub use error::RouteError;
+pub use explain::{Check, Subject, Verdict};
+pub use normal::{NormalPath, UnsafePath, normalize};
+pub use request::{Fields, Request, any_cookie};
 pub use spec::{HostMatch, PathMatch, RouteSpec};
+pub use value::ValueMatch;
 
-use candidate::{Candidates, Request};
+use candidate::Candidates;
 use host::Hosts;
 
 /// Routes, ready to be looked up. Routes are known by their index in the configuration.
@@ -76,24 +92,24 @@ impl RouteTable {
     }
 
     /// The route a request takes: its index in the configuration.
-    ///
-    /// `host` is the host asked for, with or without a port; `path` comes without the query;
-    /// `header` gives the value of a field by its name, in the case of the configuration;
-    /// `query` is what follows `?`, percent-encoded as sent.
     #[inline]
-    pub fn lookup<'h>(
-        &self,
-        host: Option<&str>,
-        path: &str,
-        method: &str,
-        header: impl Fn(&str) -> Option<&'h [u8]>,
-        query: Option<&str>,
-    ) -> Option<usize> {
-        let request = Request { method, header, query };
-        self.visit(host, path, |candidates| match candidates.first_match(&request) {
+    pub fn lookup<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<usize> {
+        self.visit(request.host, request.path, |candidates| match candidates.first_match(request) {
             Some(route) => ControlFlow::Break(route),
             None => ControlFlow::Continue(()),
         })
+    }
+
+    /// Every route that a request matches, the most specific first: the one it takes, and those it
+    /// would take if that one were not there.
+    pub fn all_matches<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Vec<usize> {
+        let mut found = Vec::new();
+        let none = self.visit(request.host, request.path, |candidates| -> ControlFlow<()> {
+            found.extend(candidates.matches(request));
+            ControlFlow::Continue(())
+        });
+        debug_assert!(none.is_none());
+        found
     }
 
     /// Calls `visit` with the routes whose host and path match, from the most to the least

@@ -12,10 +12,16 @@ mod origin;
 #[path = "traffic/wire.rs"]
 mod wire;
 
+#[path = "traffic/access_log.rs"]
+mod access_log;
+#[path = "traffic/admission.rs"]
+mod admission;
 #[path = "traffic/balance.rs"]
 mod balance;
 #[path = "traffic/bodies.rs"]
 mod bodies;
+#[path = "traffic/departures.rs"]
+mod departures;
 #[path = "traffic/drain.rs"]
 mod drain;
 #[path = "traffic/expect.rs"]
@@ -32,10 +38,22 @@ mod http2;
 mod keep_alive;
 #[path = "traffic/listeners.rs"]
 mod listeners;
+#[path = "traffic/mayhem.rs"]
+mod mayhem;
 #[path = "traffic/mixture.rs"]
 mod mixture;
 #[path = "traffic/old_clients.rs"]
 mod old_clients;
+#[path = "traffic/policies.rs"]
+mod policies;
+#[path = "traffic/outliers.rs"]
+mod outliers;
+#[path = "traffic/picking.rs"]
+mod picking;
+#[path = "traffic/probes.rs"]
+mod probes;
+#[path = "traffic/queue.rs"]
+mod queue;
 #[path = "traffic/reload.rs"]
 mod reload;
 #[path = "traffic/retries.rs"]
@@ -46,5 +64,7 @@ mod routes;
 mod tcp;
 #[path = "traffic/tls.rs"]
 mod tls;
+#[path = "traffic/udp.rs"]
+mod udp;
 #[path = "traffic/upgrade.rs"]
 mod upgrade;

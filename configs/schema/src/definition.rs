@@ -21,8 +21,8 @@ pub(crate) struct KeyDefinition {
     /// Full sentences for people, in Markdown.
     pub(crate) doc: &'static str,
     pub(crate) presence: Presence,
-    /// Only with this `protocol`.
-    pub(crate) only: Option<&'static str>,
+    /// Only with these values of `protocol`; empty: with all.
+    pub(crate) only: &'static [&'static str],
     pub(crate) kind: Kind,
 }
 
@@ -32,8 +32,6 @@ pub(crate) enum Presence {
     Required,
     Optional,
     Default(Value),
-    /// A word of the contract that this version refuses.
-    Unsupported,
 }
 
 /// What a key's value can be.
@@ -76,9 +74,12 @@ pub(crate) enum Kind {
         name: TextForm,
         value: TextForm,
     },
+    /// A table of values of one kind, by name.
+    Map {
+        name: TextForm,
+        of: Box<Kind>,
+    },
     Either(Box<Kind>, Box<Kind>),
-    /// For keys that this version refuses.
-    Nothing,
 }
 
 /// How a string is written.
@@ -126,8 +127,8 @@ impl Kind {
             Self::Table(_) => "a table".to_owned(),
             Self::Named { .. } => "a table of tables".to_owned(),
             Self::Pairs { .. } => "a table of strings".to_owned(),
+            Self::Map { .. } => "a table".to_owned(),
             Self::Either(a, b) => format!("{} or {}", a.what(), b.what()),
-            Self::Nothing => "nothing".to_owned(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    definition::{KeyDefinition, Kind, Presence, TableDefinition, TextForm},
+    definition::{KeyDefinition, Kind, Presence, TableDefinition, TextForm, WordDefinition},
     raw::Value,
-    read::definition,
+    read::{definition, quoted},
     sections, unit,
 };
 
@@ -23,6 +23,11 @@ pub fn json_schema() -> Json {
 /// JSON Schema (draft 2020-12) of `manager.toml`.
 pub fn manager_json_schema() -> Json {
     document("manager.toml", "Configuration of the bs9 manager.", &definition(sections::manager))
+}
+
+/// JSON Schema (draft 2020-12) of `services/NAME.toml`.
+pub fn service_json_schema() -> Json {
+    document("services/NAME.toml", "A service that bs9 keeps running.", &definition(sections::service))
 }
 
 fn document(title: &str, description: &str, definition: &TableDefinition) -> Json {
@@ -49,11 +54,8 @@ fn table(definition: &TableDefinition) -> Json {
 
 fn property(key: &KeyDefinition) -> Json {
     let mut doc = key.doc.to_owned();
-    if let Some(protocol) = key.only {
-        doc.push_str(&format!(" Only for protocol \"{protocol}\"."));
-    }
-    if let Presence::Unsupported = key.presence {
-        return json!({ "description": format!("{doc} Not supported by this version."), "not": {} });
+    if !key.only.is_empty() {
+        doc.push_str(&format!(" Only for protocol {}.", quoted(key.only, ", ")));
     }
     let mut schema = json!({ "description": doc });
     extend(&mut schema, kind(&key.kind));
@@ -74,9 +76,14 @@ fn kind(kind: &Kind) -> Json {
         Kind::Text(form) => text(form),
         Kind::Words(words) => {
             let words = words.iter().filter(|word| !word.unsupported);
-            json!({
-                "oneOf": words.map(|word| json!({ "const": word.text, "description": word.doc })).collect::<Vec<_>>(),
-            })
+            // One that holds a `:` stands for all that start so.
+            let word = |word: &WordDefinition| match word.text.split_once(':') {
+                Some((start, _)) => {
+                    json!({ "type": "string", "pattern": format!("^{start}:."), "description": word.doc })
+                }
+                None => json!({ "const": word.text, "description": word.doc }),
+            };
+            json!({ "oneOf": words.map(word).collect::<Vec<_>>() })
         }
         Kind::Secret => json!({ "type": "string", "minLength": 1 }),
         Kind::List { of, at_least } => {
@@ -89,8 +96,10 @@ fn kind(kind: &Kind) -> Json {
         Kind::Pairs { name, value } => {
             json!({ "type": "object", "propertyNames": text(name), "additionalProperties": text(value) })
         }
+        Kind::Map { name, of } => {
+            json!({ "type": "object", "propertyNames": text(name), "additionalProperties": self::kind(of) })
+        }
         Kind::Either(a, b) => json!({ "anyOf": [self::kind(a), self::kind(b)] }),
-        Kind::Nothing => json!({ "not": {} }),
     }
 }
 

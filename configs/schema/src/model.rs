@@ -9,30 +9,56 @@ use std::{
     fmt,
     net::SocketAddr,
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+mod access_log;
+mod admission;
+mod cluster;
+mod admin;
 mod http;
 mod manager;
+mod route;
 mod postgres;
+mod retries;
+mod service;
 mod tcp;
 mod tls;
+mod udp;
 
-pub use http::{
-    HeaderMatch, HostMatch, Http2, HttpListener, HttpsRedirect, PathMatch, QueryMatch, Retries,
-    Route, RouteAction, RouteMatch, WeightedCluster,
+pub use access_log::{AccessLog, LogField, LogFormat, LogOutput, Rotation, TemplatePiece};
+pub use admission::{Admission, Network, ProxyProtocol, ProxyProtocolIn, TrustedProxies};
+pub use cluster::{
+    Balance, Cluster, Endpoint, EndpointAddress, Expectation, HashKey, HealthCheck, Outliers, Probe,
+    Queue, SameSite, StatusRange, Sticky,
 };
-pub use manager::{DataPlaneLink, History, ManagerConfig};
+pub use admin::{Admin, AdminPeer, AdminToken, PeerId, RateLimit};
+pub use http::{ForwardedField, RequestId, TraceContext, Http2, HttpListener, HttpsRedirect, Route};
+pub use route::{HeaderEdits, HeaderField, HostMatch, Location, LocationTarget, NamedMatch, Part, PathMatch, PathNormalization, PathRewrite, Pattern, Piece, Rewrite, RouteAction, RouteMatch, SplitBy, ValueMatch, WeightedCluster};
+pub use manager::{
+    Audit, Collect, DataPlaneLink, Events, History, HistoryStore, ManagerConfig, Retention,
+    ServicesPlace,
+};
 pub use postgres::{
-    Database, PoolMode, Postgres, PostgresAuth, PostgresUser, ServerAddress, UserSecret,
+    Access, AuthQuery, ChannelBinding, ClientCertificate, ClientSslMode, Console, Database,
+    DatabaseLimits, DatabaseTls, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser,
+    IdentMaps, IdentUser, LoginAttempts, PoolLimits, PoolMode, Postgres, PostgresAuth,
+    PostgresUser, ProtocolLevel, QueryLog, ServerAddress, SessionState, SslMode, Stateful,
+    UserLimits, UserSecret,
 };
+pub use service::{
+    Hardening, Instances, ProxyWiring, Readiness, ReadySign, Relaxation, RestartPolicy,
+    RestartWhen, Run, Service, ServiceHealthCheck, ServiceLimits, ServiceScope, Stop,
+};
+pub use retries::{Retries, RetryReason};
 pub use tcp::{SniRoute, TcpListener};
 pub use tls::{
     ClientAuth, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate, ServerName,
     TlsVersions, Trust, Verify,
 };
+pub use udp::UdpListener;
 
 /// Everything `bs9 serve` runs on.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,30 +105,6 @@ pub enum Shards {
     Auto,
     /// Exactly so many.
     Count(NonZeroUsize),
-}
-
-/// `[admin]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Unix socket, guarded by peer credentials. `None`: the default place
-    /// (`$XDG_RUNTIME_DIR/bs9/dataplane.sock`, else `/run/bs9/dataplane.sock`).
-    pub socket: Option<PathBuf>,
-    /// Optional TCP address. Without a token only `/metrics` and `/health/*`
-    /// answer there.
-    pub listen: Option<SocketAddr>,
-    /// Bearer tokens for the TCP address.
-    pub tokens: Vec<AdminToken>,
-}
-
-/// `[[admin.tokens]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminToken {
-    /// Who it is, for logs and audit.
-    pub name: Arc<str>,
-    /// What it may do.
-    pub role: Role,
-    /// The token itself.
-    pub token: Secret,
 }
 
 /// What a caller of the admin API may do; each includes the ones before it.
@@ -152,6 +154,10 @@ pub struct Listener {
     pub backlog: u32,
     /// TLS towards clients; `None`: plaintext.
     pub tls: Option<Arc<ListenerTls>>,
+    /// Who may connect, and who is believed about clients.
+    pub admission: Arc<Admission>,
+    /// What is written about each request, connection or session; `None`: nothing.
+    pub access_log: Option<Arc<AccessLog>>,
     /// What is spoken on it, with that protocol's settings.
     pub protocol: ListenerProtocol,
 }
@@ -163,6 +169,8 @@ pub enum ListenerProtocol {
     Http(HttpListener),
     /// `tcp`.
     Tcp(TcpListener),
+    /// `udp`.
+    Udp(UdpListener),
     /// `postgres`; its settings are `[postgres]`.
     Postgres,
 }
@@ -173,6 +181,7 @@ impl ListenerProtocol {
         match self {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
             Self::Postgres => "postgres",
         }
     }
@@ -194,123 +203,6 @@ impl fmt::Display for BindAddress {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
-}
-
-/// `[clusters.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cluster {
-    /// Its name.
-    pub name: Arc<str>,
-    /// How an endpoint is picked.
-    pub balance: Balance,
-    /// May be empty: requests are then answered 503.
-    pub endpoints: Vec<Endpoint>,
-    /// Active health checks; `None`: every endpoint counts as healthy.
-    pub health_check: Option<HealthCheck>,
-    /// Limit for establishing one upstream connection. Default 5 s.
-    pub connect_timeout: Duration,
-    /// How long an upstream connection may stay idle in the pool. Default 60 s.
-    pub idle_timeout: Duration,
-    /// Idle upstream connections kept per endpoint and shard. Default 256.
-    pub max_idle_connections: usize,
-    /// Upstream connections per endpoint at once, over all shards; `None`: no limit.
-    pub max_connections: Option<usize>,
-    /// TLS towards the endpoints; `None`: plaintext.
-    pub tls: Option<Arc<ClusterTls>>,
-}
-
-/// `balance`. Only what this version carries out; other words of the contract
-/// are refused with a clear error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// In turn.
-    RoundRobin,
-    /// In turn by weight, interleaved smoothly (nginx's algorithm).
-    WeightedRoundRobin,
-    /// Fewest open connections (requests, for HTTP) relative to weight.
-    LeastConnections,
-    /// The less loaded of two random ones. The default.
-    #[default]
-    P2c,
-    /// Uniformly at random, by weight.
-    Random,
-}
-
-impl Balance {
-    /// The word used in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::WeightedRoundRobin => "weighted-round-robin",
-            Self::LeastConnections => "least-connections",
-            Self::P2c => "p2c",
-            Self::Random => "random",
-        }
-    }
-}
-
-/// One entry of `endpoints`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: EndpointAddress,
-    /// 0 to 65,535; 0 takes no new traffic. Default 1.
-    pub weight: u16,
-}
-
-/// An endpoint's address.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndpointAddress {
-    /// `ip:port`.
-    Tcp(SocketAddr),
-    /// `name:port`, resolved by the control thread and re-resolved as it runs.
-    Name {
-        /// Host name.
-        host: Arc<str>,
-        /// Port.
-        port: u16,
-    },
-    /// `unix:/path`.
-    Unix(Arc<Path>),
-}
-
-impl fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// `health_check`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// What is probed.
-    pub probe: Probe,
-    /// Between the starts of two probes. Default 5 s.
-    pub interval: Duration,
-    /// Limit of one probe. Default 1 s.
-    pub timeout: Duration,
-    /// Successes in a row until healthy ("rise"). Default 2.
-    pub healthy_after: u32,
-    /// Failures in a row until unhealthy ("fall"). Default 3.
-    pub unhealthy_after: u32,
-}
-
-/// How a health check probes. `path` in the configuration makes it HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP (or unix) connection is accepted.
-    Tcp,
-    /// `GET path` is answered with a 2xx or 3xx status.
-    Http {
-        /// Request target, starting with `/`.
-        path: Arc<str>,
-        /// `Host` header; `None`: the endpoint's address.
-        host: Option<Arc<str>>,
-    },
 }
 
 /// The configuration's own number, counted up with every one put in force.

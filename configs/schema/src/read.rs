@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod format;
+mod map;
 mod scope;
 mod table;
 mod text;
@@ -27,8 +28,9 @@ mod text;
 pub(crate) use format::{
     Format, Word, boolean, duration, either, float, integer, list, located, numbers, size, words,
 };
-pub(crate) use scope::{Key, Scope, describe};
-pub(crate) use table::{named, pairs, table};
+pub(crate) use map::map_of;
+pub(crate) use scope::{Key, Scope, describe, quoted};
+pub(crate) use table::{named, pairs, secrets, table};
 pub(crate) use text::{secret, text};
 
 /// What every format needs while a configuration is read.

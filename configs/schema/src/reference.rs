@@ -10,6 +10,7 @@ use crate::{
     unit::{format_duration, format_size},
 };
 
+const HEADER: &str = "| key | value | default | meaning |\n|---|---|---|---|\n";
 const PREAMBLE: &str = include_str!("reference/preamble.md");
 
 /// The reference of every key of `bs9.toml` and `manager.toml`, in Markdown.
@@ -19,7 +20,18 @@ pub fn reference_markdown() -> String {
     tables(&mut text, &definition(sections::config_sections));
     text.push_str("\n## `manager.toml`\n\nWhat `bs9 manager` reads.\n");
     tables(&mut text, &definition(sections::manager));
+    text.push_str("\n## `services/NAME.toml`\n\nOne service that the manager keeps running, named as its file.\n\n");
+    whole_file(&mut text, &definition(sections::service));
     text
+}
+
+/// A file whose keys stand at its top.
+fn whole_file(text: &mut String, root: &TableDefinition) {
+    text.push_str(HEADER);
+    for key in &root.keys {
+        row(text, key);
+    }
+    tables(text, root);
 }
 
 /// The tables at the top of a file; at the top itself there are only these.
@@ -70,13 +82,28 @@ fn nested(text: &mut String, key: &KeyDefinition, path: &str, nesting: Nesting) 
                 section(text, &format!("{path} = {{ … }}"), key.doc, of, path);
             }
         }
+        Kind::Map { of, .. } => {
+            if let Some(of) = table_within(of) {
+                let (path, doc) = (format!("{path}.NAME"), "A value, written as a table.");
+                section(text, &format!("{path} = {{ … }}"), doc, of, &path);
+            }
+        }
         _ => {}
+    }
+}
+
+/// The last way to write a value, if that is a table.
+fn table_within(kind: &Kind) -> Option<&TableDefinition> {
+    match kind {
+        Kind::Table(of) => Some(of),
+        Kind::Either(_, b) => table_within(b),
+        _ => None,
     }
 }
 
 fn section(text: &mut String, heading: &str, doc: &str, of: &TableDefinition, path: &str) {
     let _ = write!(text, "\n### `{heading}`\n\n{doc}\n\n");
-    text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
+    text.push_str(HEADER);
     for key in &of.keys {
         row(text, key);
     }
@@ -89,16 +116,13 @@ fn section(text: &mut String, heading: &str, doc: &str, of: &TableDefinition, pa
 fn row(text: &mut String, key: &KeyDefinition) {
     let default = match &key.presence {
         Presence::Required => "**required**".to_owned(),
-        Presence::Optional | Presence::Unsupported => String::new(),
+        Presence::Optional => String::new(),
         Presence::Default(Value::Table(_)) => String::new(),
         Presence::Default(value) => format!("`{}`", toml(value)),
     };
     let mut meaning = String::new();
-    if let Some(protocol) = key.only {
-        let _ = write!(meaning, "*Only for `{protocol}`.* ");
-    }
-    if let Presence::Unsupported = key.presence {
-        meaning.push_str("*Not supported by this version.* ");
+    if !key.only.is_empty() {
+        let _ = write!(meaning, "*Only for `{}`.* ", key.only.join("`, `"));
     }
     meaning.push_str(key.doc);
     if let Kind::Words(words) = &key.kind {
@@ -138,8 +162,8 @@ fn value(kind: &Kind) -> String {
         Kind::List { of, .. } => format!("list of: {}", value(of)),
         Kind::Table(_) | Kind::Named { .. } => "table".to_owned(),
         Kind::Pairs { .. } => "table of strings".to_owned(),
+        Kind::Map { of, .. } => format!("table of: {}", value(of)),
         Kind::Either(a, b) => format!("{}, or {}", value(a), value(b)),
-        Kind::Nothing => String::new(),
     }
 }
 

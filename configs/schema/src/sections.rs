@@ -3,20 +3,36 @@
 
 use std::time::Duration;
 
+mod access_log;
 mod admin;
+mod admission;
+mod agreement;
+mod forwarding;
+mod request_identity;
+mod balancing;
 mod cluster;
 mod config;
+mod endpoint;
+mod health_check;
 mod listener;
 mod manager;
 mod name;
 mod postgres;
+mod retries;
+mod pattern;
 mod route;
+mod route_action;
+mod route_conflict;
 mod route_match;
+mod route_policy;
 mod runtime;
+mod service;
+mod service_sandbox;
 mod tls;
 
 pub(crate) use config::{config, sections as config_sections};
 pub(crate) use manager::manager;
+pub(crate) use service::{check_service_name, service};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -149,7 +149,7 @@ fn routes() {
         "cluster = \"api\"\npath = \"~(?=x)\"",
         "cluster = \"api\"\nmethods = [\"get\"]",
         "cluster = \"api\"\nheaders = { \"x y\" = \"1\", x = 1 }",
-        "cluster = \"api\"\nquery = { a = \"1 2\" }",
+        "cluster = \"api\"\nquery = { \"\" = \"1\" }",
         "cluster = \"api\"\nretries = { attempts = 11, budget = 1.5 }",
         "cluster = \"api\"\ntimeout = \"0s\"",
         "redirect = { to = \"example.com\", status = 304 }",

@@ -4,18 +4,34 @@
 //! with their unit in the name; times are RFC 3339.
 
 mod answer;
+mod audit;
 mod change;
+mod cluster;
 mod dataplane;
+mod event;
 mod manager;
 mod pool;
 mod proxy;
+mod route;
+mod series;
+mod service;
+mod token;
+mod unit;
 
 pub use answer::*;
+pub use audit::*;
 pub use change::*;
+pub use cluster::*;
 pub use dataplane::*;
+pub use event::*;
 pub use manager::*;
 pub use pool::*;
 pub use proxy::*;
+pub use route::*;
+pub use series::*;
+pub use service::*;
+pub use token::*;
+pub use unit::*;
 
 /// The version of every shape in this module; raised when a field changes its
 /// meaning or goes away, not when one is added.

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 mod ask;
 mod change;
+mod routes;
 mod start;
 
 pub(crate) use ask::client;
@@ -20,6 +21,8 @@ pub(crate) enum Action {
     Status(ask::StatusArguments),
     /// Show what is configured, and which changes the files do not hold.
     Config,
+    /// Say which route a request takes, and why; or show every route.
+    Routes(routes::RoutesArguments),
     /// Add an endpoint to a cluster.
     Add(change::AddArguments),
     /// Remove an endpoint from a cluster.
@@ -37,6 +40,7 @@ pub(crate) fn run(action: Action, global: &Global) -> Result<(), Failure> {
         Action::Start(arguments) => start::run(arguments, global),
         Action::Status(arguments) => ask::status(&arguments, global),
         Action::Config => ask::config(global),
+        Action::Routes(arguments) => routes::run(arguments, global),
         Action::Add(arguments) => change::add(arguments, global),
         Action::Remove(arguments) => change::remove(arguments, global),
         Action::Drain(arguments) => change::drain(arguments, global),

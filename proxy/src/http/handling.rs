@@ -8,14 +8,15 @@ use super::{
     client::Client,
     exchange::Exchange,
     failure::Failure,
-    reply::{insert_fields, write_failure, write_redirect},
+    record::Record,
+    reply::{write_failure, write_redirect},
     request::{self, Facts, NO_ROUTE, Plan},
-    stats::HttpCell,
 };
 use crate::{
     duplex::Duplex,
     http1::{BodyFraming, Version},
     part::{Action, HttpSite},
+    policy::FieldEdits,
     worker::{Scratch, Worker},
 };
 
@@ -36,13 +37,13 @@ pub(crate) enum Fate {
 pub(crate) struct Handling<'a, D> {
     worker: &'a Rc<Worker>,
     site: &'a HttpSite,
-    cell: &'a HttpCell,
+    cell: &'a Record<'a>,
     client: Client<'a, D>,
 }
 
 impl<'a, D: Duplex> Handling<'a, D> {
     pub(crate) fn new(worker: &'a Rc<Worker>, site: &'a HttpSite, client: Client<'a, D>) -> Self {
-        Self { worker, site, cell: site.stats.cell(worker.shard.index()), client }
+        Self { worker, site, cell: client.record, client }
     }
 
     /// Carries a request whose head is at the front of `buffer`. When its plan is to be
@@ -68,11 +69,16 @@ impl<'a, D: Duplex> Handling<'a, D> {
                 };
                 match exchange.run(buffer, out).await {
                     Ok(fate) => fate,
-                    Err((failure, line)) => self.refuse(failure, &line, Some(&facts), out).await,
+                    Err((failure, line)) => {
+                        let fields = self.fields_of(Some(route));
+                        self.refuse(failure, &line, Some(&facts), fields, out).await
+                    }
                 }
             }
             Plan::Reply { route } => self.reply(&facts, route, buffer, out).await,
-            Plan::ToHttps { status } => self.send_to_https(&facts, status, buffer, out).await,
+            Plan::Redirect { route, status } => {
+                self.redirect(&facts, route, status, buffer, out).await
+            }
         }
     }
 
@@ -85,7 +91,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
         out: &mut Scratch,
     ) -> Fate {
         let line = request::line_for_logs(buffer.filled());
-        self.refuse(failure, &line, None, out).await
+        self.refuse(failure, &line, None, self.fields_of(None), out).await
     }
 
     /// Answers with what the configuration says, or with 404.
@@ -101,7 +107,8 @@ impl<'a, D: Duplex> Handling<'a, D> {
             debug_assert_eq!(route, NO_ROUTE);
             let line = request::line_for_logs(buffer.filled());
             buffer.consume(facts.head_len);
-            return self.refuse(Failure::NoRoute, &line, Some(facts), out).await;
+            let fields = self.fields_of(None);
+            return self.refuse(Failure::NoRoute, &line, Some(facts), fields, out).await;
         };
         buffer.consume(facts.head_len);
         let keep_alive = self.may_keep_alive(facts);
@@ -111,9 +118,10 @@ impl<'a, D: Duplex> Handling<'a, D> {
     }
 
     /// Sends the client to the place in `out`.
-    async fn send_to_https(
+    async fn redirect(
         &self,
         facts: &Facts,
+        route: Option<usize>,
         status: u16,
         buffer: &mut Buffer,
         out: &mut Scratch,
@@ -123,6 +131,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let location = String::from_utf8_lossy(&out.bytes).into_owned();
         out.bytes.clear();
         write_redirect(&mut out.bytes, status, &location, keep_alive, facts.response_to.head);
+        self.fields_of(route).apply(&mut out.bytes);
         self.cell.count_response(status);
         self.send(keep_alive, out).await
     }
@@ -133,9 +142,10 @@ impl<'a, D: Duplex> Handling<'a, D> {
         failure: Failure,
         line: &str,
         facts: Option<&Facts>,
+        fields: &FieldEdits,
         out: &mut Scratch,
     ) -> Fate {
-        self.cell.failures[failure.index()].increment();
+        self.cell.count_failure(failure);
         self.cell.count_response(failure.status());
         self.log(failure, line);
         let usable = failure.leaves_connection_usable();
@@ -143,7 +153,14 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let head_request = facts.is_some_and(|facts| facts.response_to.head);
         out.bytes.clear();
         write_failure(&mut out.bytes, failure, keep_alive, head_request);
+        fields.apply(&mut out.bytes);
         self.send(keep_alive, out).await
+    }
+
+    /// What changes in the fields of an answer of our own to a request that takes this route.
+    fn fields_of(&self, route: Option<usize>) -> &'a FieldEdits {
+        let route = route.and_then(|number| self.site.routes.get(number));
+        route.map_or(&self.site.response_fields, |route| &route.policy.response)
     }
 
     /// Whether the connection can go on after an answer of our own: not with a body
@@ -157,7 +174,6 @@ impl<'a, D: Duplex> Handling<'a, D> {
 
     async fn send(&self, keep_alive: bool, out: &mut Scratch) -> Fate {
         let Client { stream, timer, .. } = self.client;
-        insert_fields(&mut out.bytes, &self.site.response_fields);
         timer.set(super::exchange::REPLY_TIMEOUT);
         self.cell.sent_bytes.add(out.bytes.len() as u64);
         match timer.guard(stream.write_all(&out.bytes)).await {

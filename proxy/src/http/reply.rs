@@ -3,38 +3,57 @@
 use std::sync::Arc;
 
 use super::failure::{Failure, phrase};
-use crate::http1::{HeaderLine, write_simple_response};
+use crate::{http1::write_simple_response, policy::FieldEdits};
 
 /// Seconds after which a client may try again when no endpoint takes traffic: about
 /// the time a health check needs to notice a recovery.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// A configured answer.
+/// A configured answer, the same for every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    body: Arc<str>,
-    field: Option<(&'static str, Arc<str>)>,
+    /// Up to the empty line.
+    head: Box<[u8]>,
+    body: Arc<[u8]>,
 }
 
 impl Reply {
-    /// `redirect`.
-    pub(crate) fn redirect(status: u16, location: Arc<str>) -> Self {
-        Self { status, body: "".into(), field: Some(("Location", location)) }
+    /// `redirect`, to a place that does not depend on the request.
+    pub(crate) fn redirect(status: u16, location: &str, edits: &FieldEdits) -> Self {
+        Self::new(status, &[("Location", location)], Arc::default(), edits)
     }
 
     /// `respond`.
-    pub(crate) fn fixed(status: u16, body: Arc<str>, content_type: Arc<str>) -> Self {
-        let field = (!body.is_empty()).then_some(("Content-Type", content_type));
-        Self { status, body, field }
+    pub(crate) fn fixed(
+        status: u16,
+        body: &Arc<[u8]>,
+        content_type: &str,
+        edits: &FieldEdits,
+    ) -> Self {
+        let fields = [("Content-Type", content_type)];
+        let fields = if body.is_empty() { &[][..] } else { &fields };
+        Self::new(status, fields, Arc::clone(body), edits)
+    }
+
+    fn new(status: u16, fields: &[(&str, &str)], body: Arc<[u8]>, edits: &FieldEdits) -> Self {
+        let mut head = Vec::new();
+        write_simple_response(&mut head, status, phrase(status), fields, &body, true, true);
+        edits.apply(&mut head);
+        head.truncate(head.len() - b"\r\n".len());
+        Self { status, head: head.into(), body }
     }
 
     /// Appends the whole response.
     pub(crate) fn write(&self, out: &mut Vec<u8>, keep_alive: bool, head_request: bool) {
-        let field = self.field.as_ref().map(|(name, value)| (*name, &**value));
-        let (status, body) = (self.status, self.body.as_bytes());
-        let fields = field.as_slice();
-        write_simple_response(out, status, phrase(status), fields, body, keep_alive, head_request);
+        out.extend_from_slice(&self.head);
+        if !keep_alive {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        if !head_request {
+            out.extend_from_slice(&self.body);
+        }
     }
 }
 
@@ -48,14 +67,6 @@ pub(crate) fn write_redirect(
 ) {
     let fields = [("Location", location)];
     write_simple_response(out, status, phrase(status), &fields, b"", keep_alive, head_request);
-}
-
-/// Puts the listener's own fields into a whole response, behind its status line.
-pub(crate) fn insert_fields(response: &mut Vec<u8>, fields: &[HeaderLine]) {
-    for field in fields {
-        let line = memchr::memchr(b'\n', response).map_or(response.len(), |end| end + 1);
-        response.splice(line..line, field.as_bytes().iter().copied());
-    }
 }
 
 /// Appends the answer to a request that failed: its status, and one line that says why.

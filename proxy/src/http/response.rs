@@ -2,9 +2,10 @@
 
 use super::{failure::Failure, request::Facts};
 use crate::http1::{
-    HeadLimits, HeaderLine, HeaderStorage, Parsed, Recode, ResponseEdits, ResponseError,
-    ResponseFraming, Version, parse_response, write_response_head,
+    HeadLimits, HeaderStorage, Parsed, Recode, ResponseEdits, ResponseError, ResponseFraming,
+    Version, parse_response, write_response_head,
 };
+use crate::policy::FieldEdits;
 
 /// What an endpoint's answer comes to.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(super) fn answer(
     facts: &Facts,
     limits: &HeadLimits,
     may_keep_alive: bool,
-    set: &[HeaderLine],
+    fields: &FieldEdits,
     out: &mut Vec<u8>,
 ) -> Result<Answer, Failure> {
     let mut storage = HeaderStorage::new();
@@ -50,8 +51,8 @@ pub(super) fn answer(
         keep_alive,
         client_version: facts.version,
         recode,
-        set,
-        remove: &[],
+        set: fields.lines(),
+        remove: fields.remove(),
     };
     if head.is_interim() {
         // RFC 9110 section 15.2: never to a client of HTTP/1.0.

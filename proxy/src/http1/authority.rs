@@ -9,7 +9,7 @@ const MAX_HOST_BYTES: usize = 255;
 /// and 7.2, RFC 3986 section 3.2.2). User information is refused (RFC 9110 section 4.2.4), and so
 /// are zone ids and IPvFuture.
 #[inline]
-pub(super) fn is_valid(text: &[u8]) -> bool {
+pub(crate) fn is_valid(text: &[u8]) -> bool {
     let host_len = text.iter().position(|byte| !is_name_byte(*byte)).unwrap_or(text.len());
     match text.get(host_len) {
         None => host_len > 0 && host_len <= MAX_HOST_BYTES,

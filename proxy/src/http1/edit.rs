@@ -22,10 +22,14 @@ pub struct RequestEdits<'a> {
     pub forwarded_proto: Option<&'a str>,
     /// The host for `X-Forwarded-Host`; without it the field is not written.
     pub forwarded_host: Option<&'a str>,
-    /// Whether the client may be believed: its `X-Forwarded-For` is then extended, and its
-    /// `X-Forwarded-Proto`, `-Host`, other `X-Forwarded-*` and `Forwarded` fields are kept.
-    /// Otherwise all of them are dropped.
+    /// Whether the client's `X-Forwarded-*` may be believed: `X-Forwarded-For` is then extended,
+    /// and the others are kept. Otherwise all of them are dropped.
     pub trust_incoming_forwarded: bool,
+    /// Whether the client's `Forwarded` (RFC 7239) may be believed: it is then kept, or extended.
+    /// Otherwise it is dropped.
+    pub keep_forwarded: bool,
+    /// An element to extend `Forwarded` by; without it the field is not written.
+    pub forwarded_element: Option<&'a str>,
     /// Whether to ask the endpoint for the protocol in [`RequestHead::upgrade`].
     pub upgrade: bool,
     /// Whether `Expect: 100-continue` is passed on; not when the proxy has answered it itself.
@@ -38,7 +42,7 @@ pub struct RequestEdits<'a> {
     pub host_override: Option<&'a str>,
     /// The host to ask for when the request has none, which HTTP/1.0 allows.
     pub host_if_absent: &'a str,
-    /// Fields to set, in place of those of the same name.
+    /// Fields to write: in place of those of the same name, or [beside](HeaderLine::beside) them.
     pub set: &'a [HeaderLine],
     /// Names of fields to remove.
     pub remove: &'a [Box<str>],
@@ -67,7 +71,7 @@ pub struct ResponseEdits<'a> {
     pub client_version: Version,
     /// How the body is framed anew.
     pub recode: Recode,
-    /// Fields to set, in place of those of the same name.
+    /// Fields to write: in place of those of the same name, or [beside](HeaderLine::beside) them.
     pub set: &'a [HeaderLine],
     /// Names of fields to remove.
     pub remove: &'a [Box<str>],
@@ -146,11 +150,21 @@ fn write_request_line(out: &mut Vec<u8>, head: &RequestHead<'_>, path_override: 
 /// The forwarding fields of the client that do not pass.
 fn dropped_forwarded(fields: &FieldTable<'_>, edits: &RequestEdits<'_>) -> Lines {
     let marks = &fields.marks;
+    let standard = match (edits.keep_forwarded, edits.forwarded_element) {
+        (true, None) => 0,
+        // Written anew, with the element at the end.
+        _ => marks.forwarded,
+    };
     if edits.trust_incoming_forwarded {
         // Written anew, with the client's address at the end.
-        return if edits.forwarded_for.is_some() { marks.forwarded_for } else { 0 };
+        let extended = if edits.forwarded_for.is_some() { marks.forwarded_for } else { 0 };
+        return extended | standard;
     }
-    marks.forwarded_for | marks.forwarded_proto | marks.forwarded_host | marks.forwarded_other
+    marks.forwarded_for
+        | marks.forwarded_proto
+        | marks.forwarded_host
+        | marks.forwarded_other
+        | standard
 }
 
 fn write_forwarded(out: &mut Vec<u8>, fields: &FieldTable<'_>, edits: &RequestEdits<'_>) {
@@ -171,6 +185,16 @@ fn write_forwarded(out: &mut Vec<u8>, fields: &FieldTable<'_>, edits: &RequestEd
     }
     if let (Some(host), 0) = (edits.forwarded_host, believed(marks.forwarded_host)) {
         push_line(out, b"X-Forwarded-Host", host.as_bytes());
+    }
+    if let Some(element) = edits.forwarded_element {
+        out.extend_from_slice(b"Forwarded: ");
+        let kept = if edits.keep_forwarded { marks.forwarded } else { 0 };
+        for value in fields.values(kept).filter(|value| !value.is_empty()) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(element.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -248,7 +272,8 @@ fn named(fields: &FieldTable<'_>, set: &[HeaderLine], remove: &[Box<str>]) -> Li
     }
     for (index, header) in fields.headers.iter().enumerate() {
         let name = header.name.as_bytes();
-        let is_set = set.iter().any(|line| line.name().eq_ignore_ascii_case(name));
+        let is_set =
+            set.iter().any(|line| line.replaces() && line.name().eq_ignore_ascii_case(name));
         if is_set || remove.iter().any(|removed| removed.as_bytes().eq_ignore_ascii_case(name)) {
             lines |= 1 << index;
         }

@@ -7,6 +7,7 @@ use super::field::{Field, is_token_byte, is_value_byte};
 pub struct HeaderLine {
     text: Box<[u8]>,
     name_len: usize,
+    replaces: bool,
 }
 
 /// A header that must not be set by configuration.
@@ -44,12 +45,25 @@ impl HeaderLine {
                 | Field::ForwardedFor
                 | Field::ForwardedProto
                 | Field::ForwardedHost
+                | Field::Forwarded
                 | Field::ForwardedOther
         ) {
             return Err(HeaderLineError::Reserved);
         }
         let text = format!("{name}: {value}\r\n").into_bytes().into_boxed_slice();
-        Ok(Self { text, name_len: name.len() })
+        Ok(Self { text, name_len: name.len(), replaces: true })
+    }
+
+    /// The same line, to stand beside fields of the same name instead of in their place.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { replaces: false, ..self }
+    }
+
+    /// Whether it stands in place of fields of the same name.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.replaces
     }
 
     /// The name, as configured.

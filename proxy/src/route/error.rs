@@ -44,16 +44,20 @@ pub enum RouteError {
         name: String,
     },
     /// A regular expression that does not compile, or is too large.
-    #[error("the regular expression of the path does not compile")]
+    #[error("a regular expression does not compile: {message}")]
     InvalidPattern {
         /// The route.
         index: usize,
         /// What is wrong with it.
-        source: regex::Error,
+        message: String,
     },
 }
 
 impl RouteError {
+    pub(super) fn invalid_pattern(index: usize, error: &impl ToString) -> Self {
+        Self::InvalidPattern { index, message: error.to_string() }
+    }
+
     /// The route to report the error at.
     #[must_use]
     pub const fn index(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Finding the routes of a path, among those of one host.
+//! Finding the routes of a path.
 
 use std::ops::ControlFlow;
 
@@ -8,14 +8,16 @@ use super::candidate::{Candidates, CandidatesBuilder};
 use super::error::RouteError;
 use super::pattern::{Pattern, Patterns};
 use super::spec::{PathMatch, RouteSpec};
+use super::template::{Templates, TemplatesBuilder};
 use super::trie::Trie;
 
 /// The routes of one host.
 #[derive(Debug)]
 pub(super) struct Paths {
     exact: FxHashMap<Box<[u8]>, Candidates>,
+    templates: Templates,
     prefixes: Trie<Candidates>,
-    patterns: Patterns,
+    patterns: Option<Patterns>,
     any: Option<Candidates>,
 }
 
@@ -32,14 +34,36 @@ impl Paths {
         {
             visit(candidates)?;
         }
-        for candidates in self.prefixes.prefixes_of(path.as_bytes()) {
-            visit(candidates)?;
+        if self.templates.is_empty() {
+            for candidates in self.prefixes.prefixes_of(path.as_bytes()) {
+                visit(candidates)?;
+            }
+        } else {
+            self.matching_templates(path.as_bytes(), &mut visit)?;
         }
-        self.patterns.matching(path, &mut visit)?;
+        if let Some(patterns) = &self.patterns {
+            patterns.matching(path, &mut visit)?;
+        }
         match &self.any {
             Some(candidates) => visit(candidates),
             None => ControlFlow::Continue(()),
         }
+    }
+
+    /// Paths with parameters, and prefixes without any: the longest first, then those without.
+    fn matching_templates<R>(
+        &self,
+        path: &[u8],
+        visit: &mut impl FnMut(&Candidates) -> ControlFlow<R>,
+    ) -> ControlFlow<R> {
+        let mut templates = self.templates.matches(path).into_iter().peekable();
+        for (len, candidates) in self.prefixes.prefixes_with_lengths(path) {
+            while let Some(longer) = templates.next_if(|template| template.len > len) {
+                visit(longer.candidates)?;
+            }
+            visit(candidates)?;
+        }
+        templates.try_for_each(|template| visit(template.candidates))
     }
 }
 
@@ -47,6 +71,7 @@ impl Paths {
 #[derive(Debug, Default)]
 pub(super) struct PathsBuilder {
     exact: FxHashMap<String, CandidatesBuilder>,
+    templates: TemplatesBuilder,
     prefixes: FxHashMap<String, CandidatesBuilder>,
     patterns: Vec<(Pattern, CandidatesBuilder)>,
     pattern_at: FxHashMap<String, usize>,
@@ -55,25 +80,31 @@ pub(super) struct PathsBuilder {
 
 impl PathsBuilder {
     pub(super) fn add(&mut self, index: usize, spec: &RouteSpec) -> Result<(), RouteError> {
-        let candidates = match &spec.path {
-            PathMatch::Any => &mut self.any,
-            PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default(),
-            PathMatch::Prefix(path) => self.prefixes.entry(path.clone()).or_default(),
+        match &spec.path {
+            PathMatch::Any => self.any.add(index, spec),
+            PathMatch::Exact(path) if TemplatesBuilder::takes(path) => {
+                self.templates.add(index, spec, path, true)
+            }
+            PathMatch::Prefix(path) if TemplatesBuilder::takes(path) => {
+                self.templates.add(index, spec, path, false)
+            }
+            PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().add(index, spec),
+            PathMatch::Prefix(path) => {
+                self.prefixes.entry(path.clone()).or_default().add(index, spec)
+            }
             PathMatch::Regex(text) => {
                 let at = match self.pattern_at.get(text) {
                     Some(at) => *at,
                     None => {
-                        self.patterns
-                            .push((Pattern::compile(index, text)?, CandidatesBuilder::default()));
+                        let pattern = Pattern::parse(index, text)?;
+                        self.patterns.push((pattern, CandidatesBuilder::default()));
                         self.pattern_at.insert(text.clone(), self.patterns.len() - 1);
                         self.patterns.len() - 1
                     }
                 };
-                &mut self.patterns[at].1
+                self.patterns[at].1.add(index, spec)
             }
-        };
-        candidates.add(index, spec);
-        Ok(())
+        }
     }
 
     pub(super) fn build(self) -> Result<Paths, RouteError> {
@@ -90,8 +121,9 @@ impl PathsBuilder {
             .filter_map(|(pattern, candidates)| Some((pattern, candidates.build()?)));
         Ok(Paths {
             exact: exact.collect(),
+            templates: self.templates.build(),
             prefixes: prefixes.collect(),
-            patterns: Patterns::new(patterns)?,
+            patterns: Patterns::compile(patterns)?,
             any: self.any.build(),
         })
     }

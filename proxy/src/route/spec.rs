@@ -1,6 +1,7 @@
 //! What a route asks of a request.
 
 use super::error::RouteError;
+use super::value::ValueMatch;
 
 /// The match of one route. Two routes with equal matches are a conflict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -11,11 +12,12 @@ pub struct RouteSpec {
     pub path: PathMatch,
     /// Methods, any of which will do; empty: any method. They are told apart by case.
     pub methods: Vec<String>,
-    /// Names and values of header fields, all of which must be there. Names are compared without
-    /// regard to case.
-    pub headers: Vec<(String, String)>,
-    /// Names and values of query parameters, all of which must be there, decoded.
-    pub query: Vec<(String, String)>,
+    /// Header fields, all of which must match. Names are compared without regard to case.
+    pub headers: Vec<(String, ValueMatch)>,
+    /// Cookies, all of which must match.
+    pub cookies: Vec<(String, ValueMatch)>,
+    /// Query parameters, all of which must match, decoded.
+    pub query: Vec<(String, ValueMatch)>,
 }
 
 /// Which hosts a route is for.
@@ -41,7 +43,8 @@ impl HostMatch {
     }
 }
 
-/// Which paths a route is for.
+/// Which paths a route is for. In an exact path and in a prefix, a segment in braces (`{id}`) is a
+/// parameter: it stands for any segment with at least one byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PathMatch {
     /// Every path.
@@ -84,10 +87,10 @@ impl RouteSpec {
         self.headers.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
         self.methods.sort_unstable();
         self.methods.dedup();
-        self.headers.sort_unstable();
-        self.headers.dedup();
-        self.query.sort_unstable();
-        self.query.dedup();
+        for values in [&mut self.headers, &mut self.cookies, &mut self.query] {
+            values.sort_unstable();
+            values.dedup();
+        }
         Ok(self)
     }
 }
@@ -122,9 +125,26 @@ impl PathMatch {
             Self::Prefix(path) if !well_formed(&path) => {
                 Err(RouteError::InvalidPath { index, path })
             }
+            Self::Exact(path) => Ok(Self::Exact(nameless(path))),
+            Self::Prefix(path) => Ok(Self::Prefix(nameless(path))),
             path => Ok(path),
         }
     }
+}
+
+/// Whether a segment of a path is a parameter.
+pub(super) fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{') && segment.ends_with('}')
+}
+
+/// The path with its parameters, whatever they are called: `/users/{}`.
+fn nameless(path: String) -> String {
+    if !path.contains('{') {
+        return path;
+    }
+    let segments =
+        path.split('/').map(|segment| if is_parameter(segment) { "{}" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// `token` of RFC 9110 section 5.6.2.

@@ -14,13 +14,15 @@ struct Node<T> {
     /// Children by the first byte of their label, in order.
     children: Vec<(u8, u32)>,
     value: Option<T>,
+    /// Bytes of all labels down to here.
+    len: usize,
     /// The nearest node above that has a value.
     shorter: Option<u32>,
 }
 
 impl<T> Node<T> {
     fn new(label: &[u8], value: Option<T>) -> Self {
-        Self { label: label.into(), children: Vec::new(), value, shorter: None }
+        Self { label: label.into(), children: Vec::new(), value, len: 0, shorter: None }
     }
 
     #[inline]
@@ -35,6 +37,16 @@ impl<T> Trie<T> {
     /// The values of all prefixes of `path`, the longest first.
     #[inline]
     pub(super) fn prefixes_of(&self, path: &[u8]) -> impl Iterator<Item = &T> {
+        self.valued_nodes(path).filter_map(|node| node.value.as_ref())
+    }
+
+    /// Likewise, with the lengths of the prefixes.
+    pub(super) fn prefixes_with_lengths(&self, path: &[u8]) -> impl Iterator<Item = (usize, &T)> {
+        self.valued_nodes(path).filter_map(|node| Some((node.len, node.value.as_ref()?)))
+    }
+
+    #[inline]
+    fn valued_nodes(&self, path: &[u8]) -> impl Iterator<Item = &Node<T>> {
         let mut node = 0;
         let mut rest = path;
         let mut longest = None;
@@ -54,7 +66,7 @@ impl<T> Trie<T> {
             rest = below;
         }
         std::iter::successors(longest, |node| self.nodes[*node as usize].shorter)
-            .filter_map(|node| self.nodes[node as usize].value.as_ref())
+            .map(|node| &self.nodes[node as usize])
     }
 
     fn insert(&mut self, key: &[u8], value: T) {
@@ -99,7 +111,7 @@ impl<T> Trie<T> {
         u32::try_from(self.nodes.len() - 1).expect("a configuration has fewer than 2^32 routes")
     }
 
-    /// Links every node to the nearest value above it.
+    /// Links every node to the nearest value above it, and tells it its length.
     fn link(&mut self) {
         let mut open = vec![0u32];
         while let Some(node) = open.pop() {
@@ -110,6 +122,8 @@ impl<T> Trie<T> {
             };
             for position in 0..self.nodes[node as usize].children.len() {
                 let child = self.nodes[node as usize].children[position].1;
+                let len = self.nodes[node as usize].len + self.nodes[child as usize].label.len();
+                self.nodes[child as usize].len = len;
                 self.nodes[child as usize].shorter = above;
                 open.push(child);
             }
@@ -144,6 +158,7 @@ mod tests {
             let mut expected: Vec<_> = keys.iter().filter(|key| path.starts_with(key.as_str())).collect();
             expected.sort_by_key(|key| std::cmp::Reverse(key.len()));
             prop_assert_eq!(trie.prefixes_of(path.as_bytes()).collect::<Vec<_>>(), expected);
+            prop_assert!(trie.prefixes_with_lengths(path.as_bytes()).all(|(len, key)| len == key.len()));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{HeaderEdits, PathNormalization, Retries, Rewrite, RouteAction, RouteMatch, SplitBy};
+
 /// The HTTP part of `[listeners.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpListener {
@@ -26,10 +28,49 @@ pub struct HttpListener {
     /// Keep the `X-Forwarded-*` fields a client sent and append to them, instead
     /// of replacing them. Default false: a client cannot spoof them.
     pub trust_forwarded: bool,
+    /// Which field of trusted proxies says who the client is.
+    pub forwarded_field: ForwardedField,
+    /// Passed on or made for each request; `None`: what clients send passes.
+    pub request_id: Option<RequestId>,
+    /// Likewise, W3C trace context.
+    pub trace_context: Option<TraceContext>,
+    /// Routes with counts of their own in the metrics; what goes by the others is counted
+    /// together. Default 200.
+    pub max_route_metrics: usize,
+    /// What becomes of paths before routes look at them. Default: `safe`.
+    pub normalize_path: PathNormalization,
     /// What no route takes is sent to the same place by https.
     pub https_redirect: Option<HttpsRedirect>,
     /// HTTP/2 beside HTTP/1.1. `None`: not spoken.
     pub http2: Option<Http2>,
+}
+
+/// `forwarded_field`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedField {
+    /// `X-Forwarded-For`; `Forwarded` does not pass.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239); `X-Forwarded-For` is made from it.
+    Forwarded,
+}
+
+/// `request_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId {
+    /// Name of the field. Default `X-Request-Id`.
+    pub header: Arc<str>,
+    /// Whether an id that a client sent is kept. Default true.
+    pub keep: bool,
+}
+
+/// `trace_context` (W3C Trace Context, level 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TraceContext {
+    /// Whether what a client sent is kept. Default true.
+    pub keep: bool,
+    /// Share of the traces begun here that are marked as sampled, 0 to 1. Default 1.
+    pub sample: f64,
 }
 
 /// `http2`.
@@ -73,112 +114,17 @@ pub struct Route {
     pub matches: RouteMatch,
     /// What is done with a request that matches.
     pub action: RouteAction,
+    /// How its clusters share the traffic; `None`: at random.
+    pub split_by: Option<SplitBy>,
+    /// What the endpoint is asked for instead.
+    pub rewrite: Option<Rewrite>,
+    /// Changes to the fields that the endpoint gets.
+    pub request_headers: HeaderEdits,
+    /// Changes to the fields that the client gets.
+    pub response_headers: HeaderEdits,
     /// From the request's head to the response's head, retries included; then
     /// 504. Default 60 s.
     pub timeout: Duration,
     /// When another endpoint is tried.
     pub retries: Retries,
-}
-
-/// When a route matches; everything given must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct RouteMatch {
-    /// `host`.
-    pub host: HostMatch,
-    /// `path`.
-    pub path: PathMatch,
-    /// `methods`; empty: any.
-    pub methods: Vec<Arc<str>>,
-    /// `headers`; all must match.
-    pub headers: Vec<HeaderMatch>,
-    /// `query`; all must match.
-    pub query: Vec<QueryMatch>,
-}
-
-/// `host`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum HostMatch {
-    /// Absent.
-    #[default]
-    Any,
-    /// `api.example.com`, lower case, without a port.
-    Exact(Arc<str>),
-    /// `*.example.com`: holds `example.com`; matches any name below it.
-    Wildcard(Arc<str>),
-}
-
-/// `path`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum PathMatch {
-    /// Absent.
-    #[default]
-    Any,
-    /// `/v1/`: the path starts with these bytes.
-    Prefix(Arc<str>),
-    /// `=/exact`.
-    Exact(Arc<str>),
-    /// `~^/re`; proven to compile.
-    Regex(Arc<str>),
-}
-
-/// One entry of `headers`: the field is there with this value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HeaderMatch {
-    /// Lower case.
-    pub name: Arc<str>,
-    /// Compared byte for byte.
-    pub value: Arc<str>,
-}
-
-/// One entry of `query`: the parameter is there with this value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct QueryMatch {
-    /// Compared as it is on the wire (not decoded).
-    pub name: Arc<str>,
-    /// Likewise.
-    pub value: Arc<str>,
-}
-
-/// `cluster`, `clusters`, `redirect` or `respond`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteAction {
-    /// Sent to one of these clusters by weight; at least one, all exist.
-    Forward(Vec<WeightedCluster>),
-    /// `redirect = "https://…"` or `{ to = "…", status = 308 }`.
-    Redirect {
-        /// `Location`.
-        location: Arc<str>,
-        /// 301, 302, 303, 307 or 308. Default 308.
-        status: u16,
-    },
-    /// `respond = { status = 200, body = "…", content_type = "text/plain" }`.
-    Respond {
-        /// 200 to 599.
-        status: u16,
-        /// May be empty.
-        body: Arc<str>,
-        /// Default `text/plain; charset=utf-8`.
-        content_type: Arc<str>,
-    },
-}
-
-/// One entry of `clusters`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WeightedCluster {
-    /// Name of a cluster that exists.
-    pub cluster: Arc<str>,
-    /// 1 to 65,535. Default 1.
-    pub weight: u16,
-}
-
-/// `retries`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retries {
-    /// Tries after the first one. Default 2; 0 to 10. Only what is safe is
-    /// tried again: a connection that could not be made, or an idempotent
-    /// request without a body on a kept connection that was closed before a byte of
-    /// the response.
-    pub attempts: u32,
-    /// Share of requests that may be retries, over a sliding window. Default 0.2.
-    pub budget: f64,
 }

@@ -1,20 +1,18 @@
 //! `[listeners.NAME]`.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
-    DAY, HOUR, MILLISECOND, MINUTE, SECOND, name::unknown_cluster, route::route, tls::listener_tls,
+    postgres::ALPN, DAY, HOUR, MILLISECOND, MINUTE, SECOND, access_log::access_log, admission::admission,
+    forwarding::forwarding, name::unknown_cluster,
+    request_identity::{request_id, trace_context}, route::route, route_conflict, tls::listener_tls,
 };
 use crate::{
-    address, certificate,
+    address,
     model::{
-        BindAddress, Http2, HttpListener, HttpsRedirect, Listener, ListenerProtocol, ListenerTls,
-        Route, RouteMatch, SniRoute, TcpListener,
+        BindAddress, ClientSslMode, ForwardedField, Http2, HttpListener, HttpsRedirect, Listener,
+        ListenerProtocol, ListenerTls, PathNormalization,
     },
-    raw::Coverage,
     read::{
         Fault, Format, Key, Located, Scope, Word, boolean, duration, either, integer, list,
         located, numbers, size, table, text, words,
@@ -26,9 +24,10 @@ use crate::{
 pub(super) const DEFAULT_MAX_HEAD_BYTES: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub(super) enum Protocol {
     Http,
     Tcp,
+    Udp,
     Postgres,
 }
 
@@ -37,10 +36,17 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
             Self::Postgres => "postgres",
         }
     }
 }
+
+const NORMALIZATIONS: &[Word<PathNormalization>] = &[
+    Word::is("safe", PathNormalization::Safe, "Routes look at the path with `.` and `..` resolved, needless percent-encoding undone and repeated slashes as one, and endpoints get it so, too, but for the slashes. What hides `..` behind an encoded slash is answered 400."),
+    Word::is("merge-slashes", PathNormalization::MergeSlashes, "Likewise, and endpoints get repeated slashes as one, too."),
+    Word::is("off", PathNormalization::Off, "Paths are compared and passed on as they were sent."),
+];
 
 const PROTOCOLS: &[Word<Protocol>] = &[
     Word::is(
@@ -49,8 +55,17 @@ const PROTOCOLS: &[Word<Protocol>] = &[
         "HTTP/1.1 and HTTP/2, routed by host, path and more to clusters.",
     ),
     Word::is("tcp", Protocol::Tcp, "Bytes, passed to one cluster."),
+    Word::is("udp", Protocol::Udp, "Datagrams, passed to one cluster by sessions: those of one client go to one endpoint."),
     Word::is("postgres", Protocol::Postgres, "PostgreSQL clients, pooled as `[postgres]` says."),
-    Word::unsupported("udp", "Datagrams, passed to one cluster."),
+];
+
+const FORWARDED_FIELDS: &[Word<ForwardedField>] = &[
+    Word::is(
+        "x-forwarded-for",
+        ForwardedField::XForwardedFor,
+        "`X-Forwarded-For`, beside `-Proto` and `-Host`.",
+    ),
+    Word::is("forwarded", ForwardedField::Forwarded, "`Forwarded` (RFC 7239)."),
 ];
 
 /// A listener, with the places that checks across sections point at.
@@ -71,7 +86,7 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
         list(located(text("an address (\"host:port\" or \"unix:/path\")", None, address::bind))).not_empty(),
     );
     let max_connections = t.optional(
-        Key::new("max_connections", "Client connections at once on this listener, over all shards. Absent: only `runtime.max_connections` holds."),
+        Key::new("max_connections", "Client connections (with `udp`: sessions) at once on this listener, over all shards. Absent: only `runtime.max_connections` holds."),
         integer(1..=10_000_000),
     );
     let backlog = t.or(
@@ -80,7 +95,7 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
         4_096,
     );
     let idle_timeout = t.optional(
-        Key::new("idle_timeout", "With `http`: how long a keep-alive connection may stay without a request; 60s when absent. With `tcp`: how long a connection may stay without a byte either way; 1h when absent."),
+        Key::new("idle_timeout", "With `http`: how long a keep-alive connection may stay without a request; 60s when absent. With `tcp`: how long a connection may stay without a byte either way; 1h when absent. With `udp`: how long a session may stay without a datagram either way; 1m when absent."),
         duration(MILLISECOND..=7 * DAY),
     );
     if let (Some(Protocol::Postgres), Some(spot)) = (protocol, t.key_spot("idle_timeout")) {
@@ -90,8 +105,13 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
                 .hint("use `client_idle_timeout` in [postgres]"),
         );
     }
+    let admission = Arc::new(admission(t, protocol));
+    let log = t.optional(
+        Key::new("access_log", "A line for each request, connection or session when it has ended; `{}` writes JSON to standard output.").only(&["http", "tcp", "udp"]),
+        table(access_log),
+    );
     let (http, max_head) = http(t, protocol, idle_timeout);
-    let tcp = tcp(t, protocol, idle_timeout);
+    let forwards = forwarding(t, protocol, idle_timeout);
     let tls = t.optional(
         Key::new("tls", "TLS towards clients: `certificates = [{ certificate = \"site.pem\", key = \"site.key\" }]`. Absent: plaintext."),
         table(listener_tls),
@@ -99,16 +119,27 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
     // What was meant to be encrypted must not be served in the clear.
     let misread = t.has("tls") && tls.is_none();
     let tls = tls.map(|tls| check_tls(t, protocol, http.as_ref(), tls));
+    let tls = tls.filter(|tls| tls.sslmode.is_some());
 
     let protocol = match protocol? {
         Protocol::Http => ListenerProtocol::Http(http?),
-        Protocol::Tcp => ListenerProtocol::Tcp(tcp?),
+        Protocol::Tcp | Protocol::Udp => forwards?,
         Protocol::Postgres => ListenerProtocol::Postgres,
     };
     let binds = binds?;
     let bind = binds.iter().map(|bind| bind.value.clone()).collect();
     let tls = tls.map(Arc::new);
-    let listener = Listener { name, bind, max_connections, backlog, tls, protocol };
+    let access_log = log.map(Arc::new);
+    let listener = Listener {
+        name,
+        bind,
+        max_connections,
+        backlog,
+        tls,
+        admission,
+        access_log,
+        protocol,
+    };
     (!misread).then(|| ReadListener { listener, binds, max_head, place: t.locate(()) })
 }
 
@@ -120,6 +151,12 @@ fn check_tls(
     mut tls: ListenerTls,
 ) -> ListenerTls {
     let Some(spot) = t.key_spot("tls") else { return tls };
+    if protocol != Some(Protocol::Postgres)
+        && let Some(spot) = t.entry_spot("tls", "sslmode")
+    {
+        let finding = Finding::error("`sslmode` has a meaning for protocol = \"postgres\" alone");
+        t.reader().push(finding.at(spot, &t.path_of("tls.sslmode")).hint("remove it"));
+    }
     let refuse = |message: &str, hint: &str| {
         t.reader().push(Finding::error(message).at(spot, &t.path_of("tls")).hint(hint));
     };
@@ -151,90 +188,41 @@ fn check_tls(
         Some(Protocol::Tcp) if tls.hsts.is_some() => {
             refuse("`hsts` has no meaning for protocol = \"tcp\"", "remove it");
         }
-        Some(Protocol::Postgres) => refuse(
-            "`tls` is not supported for protocol = \"postgres\" by this version",
-            "remove it; it is refused because it would have no effect",
-        ),
+        Some(Protocol::Udp) => {
+            refuse("`tls` has no meaning for protocol = \"udp\"", "remove it");
+        }
+        Some(Protocol::Postgres) => {
+            check_postgres_tls(t, &tls, refuse);
+            tls.alpn = vec![ALPN.into()];
+            // A login is bound to the certificate, which a resumed session does not show.
+            tls.session_tickets = false;
+        }
         _ => {}
     }
     tls
 }
 
-fn tcp(
-    t: &mut Scope<'_>,
-    protocol: Option<Protocol>,
-    idle_timeout: Option<std::time::Duration>,
-) -> Option<TcpListener> {
-    let key = Key::new(
-        "cluster",
-        "The cluster that connections are passed to. With `sni`, those whose name it does not have; absent then, they are closed.",
-    )
-    .only("tcp");
-    let format =
-        text("the name of a cluster", None, |name: &str, _| Ok::<Arc<str>, Fault>(name.into()));
-    let kind = format.kind();
-    let cluster = t.optional(key, located(format));
-    let connect_attempts = t.or(
-        Key::new(
-            "connect_attempts",
-            "Endpoints tried when one refuses the connection, after the first.",
-        )
-        .only("tcp"),
-        integer(0..=10),
-        2,
-    );
-    let sni = t.optional(
-        Key::new("sni", "Clusters by the name that the client asks for in its first TLS message: `[{ names = [\"a.example.com\", \"*.example.org\"], cluster = \"a\" }]`. Without `tls` the connection is passed on as it is, without being decrypted.").only("tcp"),
-        list(table(sni_route)).not_empty(),
-    );
-    if protocol == Some(Protocol::Tcp) && !t.has("cluster") && !t.has("sni") {
-        t.require(key, &kind);
+/// Likewise, of a `postgres` listener's.
+fn check_postgres_tls(t: &Scope<'_>, tls: &ListenerTls, refuse: impl Fn(&str, &str)) {
+    if tls.hsts.is_some() {
+        refuse("`hsts` has no meaning for protocol = \"postgres\"", "remove it");
     }
-    if (t.has("cluster") && cluster.is_none()) || (t.has("sni") && sni.is_none()) {
-        return None;
+    if tls.alpn.iter().any(|name| **name != *ALPN) {
+        refuse("a postgres listener speaks \"postgresql\" alone", "remove `alpn`");
     }
-    if let Some(cluster) = &cluster {
-        check_cluster(t, cluster);
+    if tls.session_tickets && t.entry_spot("tls", "session_tickets").is_some() {
+        refuse(
+            "`session_tickets` has no meaning for protocol = \"postgres\"",
+            "remove it: PostgreSQL's sessions are not resumed",
+        );
     }
-    let cluster = cluster.map(|cluster| cluster.value);
-    let sni = sni.unwrap_or_default();
-    check_same_names(t, &sni);
-    let idle_timeout = idle_timeout.unwrap_or(HOUR);
-    (cluster.is_some() || !sni.is_empty()).then_some(TcpListener {
-        cluster,
-        sni,
-        idle_timeout,
-        connect_attempts,
-    })
-}
-
-fn sni_route(t: &mut Scope<'_>) -> Option<SniRoute> {
-    let names = t.required(
-        Key::new("names", "Names, such as `\"example.com\"` or `\"*.example.com\"` for every name one label below it."),
-        list(text("a name such as \"example.com\" or \"*.example.com\"", Some(r"^(\*\.)?[A-Za-z0-9_.-]+$"), certificate::server_name)).not_empty(),
-    );
-    let cluster = t.required(
-        Key::new("cluster", "The cluster that these connections are passed to."),
-        located(text("the name of a cluster", None, |name: &str, _| {
-            Ok::<Arc<str>, Fault>(name.into())
-        })),
-    )?;
-    check_cluster(t, &cluster);
-    Some(SniRoute { names: names?, cluster: cluster.value })
-}
-
-/// A name that leads to two clusters.
-fn check_same_names(t: &Scope<'_>, routes: &[SniRoute]) {
-    let Some(spot) = t.key_spot("sni") else { return };
-    let mut seen = HashSet::new();
-    for name in routes.iter().flat_map(|route| &route.names) {
-        if !seen.insert(name) {
-            t.reader().push(
-                Finding::error(format!("the name `{name}` is given twice"))
-                    .at(spot, &t.path_of("sni"))
-                    .hint("a name leads to one cluster"),
-            );
-        }
+    if let Some(ClientSslMode::VerifyCa | ClientSslMode::VerifyFull) = tls.sslmode
+        && !tls.client_auth.as_ref().is_some_and(|auth| auth.required)
+    {
+        refuse(
+            "an sslmode that verifies clients needs `client_auth`",
+            "add client_auth = { mode = \"required\", ca = \"clients-ca.pem\" }",
+        );
     }
 }
 
@@ -313,12 +301,12 @@ fn http(
     protocol: Option<Protocol>,
     idle_timeout: Option<std::time::Duration>,
 ) -> (Option<HttpListener>, Option<Located<usize>>) {
-    let routes_key = Key::new("routes", "Which request goes where; at least one, unless there is `https_redirect`. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only("http");
+    let routes_key = Key::new("routes", "Which request goes where; at least one, unless there is `https_redirect`. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only(&["http"]);
     let format = list(table(route)).not_empty();
     let kind = format.kind();
     let routes = t.optional(routes_key, format);
     let max_head = t.optional(
-        Key::new("max_head_size", "Size of a request or response head, request line included; larger ones are answered 431. 16KiB when absent; at most `runtime.buffer_size`.").only("http"),
+        Key::new("max_head_size", "Size of a request or response head, request line included; larger ones are answered 431. 16KiB when absent; at most `runtime.buffer_size`.").only(&["http"]),
         located(size(1 << 10..=1 << 20).map(|bytes| bytes as usize)),
     );
     let max_headers = t.or(
@@ -326,12 +314,12 @@ fn http(
             "max_headers",
             "Header fields of a request or response head; more are answered 431.",
         )
-        .only("http"),
+        .only(&["http"]),
         integer(1..=128),
         100,
     );
     let max_body_bytes = t.optional(
-        Key::new("max_body_size", "Size of a request body; larger ones are answered 413. Absent: no limit, as bodies are streamed.").only("http"),
+        Key::new("max_body_size", "Size of a request body; larger ones are answered 413. Absent: no limit, as bodies are streamed.").only(&["http"]),
         size(0..=1 << 50),
     );
     let head_timeout = t.or(
@@ -339,7 +327,7 @@ fn http(
             "head_timeout",
             "From the first byte of a request to the end of its head; then 408.",
         )
-        .only("http"),
+        .only(&["http"]),
         duration(MILLISECOND..=HOUR),
         "15s",
     );
@@ -348,7 +336,7 @@ fn http(
             "body_timeout",
             "Between two reads of a request body, or two writes of a response.",
         )
-        .only("http"),
+        .only(&["http"]),
         duration(MILLISECOND..=24 * HOUR),
         "30s",
     );
@@ -357,22 +345,55 @@ fn http(
             "tunnel_timeout",
             "How long an upgraded connection (WebSocket) may stay without a byte either way.",
         )
-        .only("http"),
+        .only(&["http"]),
         duration(SECOND..=7 * DAY),
         "1h",
     );
     let trust_forwarded = t.or(
-        Key::new("trust_forwarded", "Keep the `X-Forwarded-*` fields a client sent and append to them, instead of replacing them. Only behind a proxy of your own: otherwise clients can spoof them.").only("http"),
+        Key::new("trust_forwarded", "Keep the `X-Forwarded-*` fields a client sent and append to them, instead of replacing them. Only behind a proxy of your own: otherwise clients can spoof them.").only(&["http"]),
         boolean(),
         false,
     );
+    if let (true, true, Some(spot)) =
+        (trust_forwarded, t.has("trusted_proxies"), t.key_spot("trust_forwarded"))
+    {
+        t.reader().push(
+            Finding::error("`trust_forwarded` would believe everybody, `trusted_proxies` some")
+                .at(spot, &t.path_of("trust_forwarded"))
+                .hint("remove `trust_forwarded`"),
+        );
+    }
+    let forwarded_field = t.or(
+        Key::new("forwarded_field", "The field of `trusted_proxies` that says who the client is. It is passed on, extended; the other one is not, as nobody checks what is in it.").only(&["http"]),
+        words(FORWARDED_FIELDS),
+        "x-forwarded-for",
+    );
+    let request_id = t.optional(
+        Key::new("request_id", "Passes an id of the request on to endpoints and the access log, and makes one when the client sent none: `true`, or `{ header = \"X-Request-Id\", keep = false }`.").only(&["http"]),
+        request_id(),
+    );
+    let trace_context = t.optional(
+        Key::new("trace_context", "Passes W3C trace context (`traceparent`, `tracestate`) on to endpoints and the access log, and begins a trace when the client sent none: `true`, or `{ keep = false, sample = 0.1 }`.").only(&["http"]),
+        trace_context(),
+    );
+    let max_route_metrics = t.or(
+        Key::new("max_route_metrics", "Routes with counts of their own in `/metrics`, in the order of the file; what takes the others is counted together.").only(&["http"]),
+        integer(0..=10_000),
+        200,
+    );
+    let normalize_path = t.or(
+        Key::new("normalize_path", "What becomes of paths that mean the same, before routes look at them (RFC 3986, sections 5.2.4 and 6.2.2).")
+            .only(&["http"]),
+        words(NORMALIZATIONS),
+        "safe",
+    );
     let https_redirect = t.optional(
-        Key::new("https_redirect", "Sends every request that no route takes to the same host and path by https: `true`, or `{ port = 8443, status = 301 }`.").only("http"),
+        Key::new("https_redirect", "Sends every request that no route takes to the same host and path by https: `true`, or `{ port = 8443, status = 301 }`.").only(&["http"]),
         https_redirect(),
     );
     let https_redirect = https_redirect.flatten();
     let http2 = t.optional(
-        Key::new("http2", "HTTP/2 beside HTTP/1.1: `false` to speak HTTP/1.1 alone, or a table of its limits. Without `tls`, clients begin with it by prior knowledge; with it, ALPN decides.").only("http"),
+        Key::new("http2", "HTTP/2 beside HTTP/1.1: `false` to speak HTTP/1.1 alone, or a table of its limits. Without `tls`, clients begin with it by prior knowledge; with it, ALPN decides.").only(&["http"]),
         http2(),
     );
     let http2 = http2.unwrap_or(Some(Http2::default()));
@@ -384,7 +405,7 @@ fn http(
         None if https_redirect.is_some() && !t.has("routes") => Vec::new(),
         None => return (None, max_head),
     };
-    check_same(t, &routes);
+    route_conflict::check(t, &routes, normalize_path);
     let http = HttpListener {
         routes: routes.into_iter().map(|route| route.value).collect(),
         max_head_bytes: max_head.as_ref().map_or(DEFAULT_MAX_HEAD_BYTES, |size| size.value),
@@ -395,29 +416,13 @@ fn http(
         idle_timeout: idle_timeout.unwrap_or(MINUTE),
         tunnel_timeout,
         trust_forwarded,
+        forwarded_field,
+        request_id: request_id.flatten(),
+        trace_context: trace_context.flatten(),
+        max_route_metrics,
+        normalize_path,
         https_redirect,
         http2,
     };
     (Some(http), max_head)
-}
-
-/// Two routes with the same match: the second would never be reached.
-fn check_same(t: &Scope<'_>, routes: &[Located<Route>]) {
-    // A route whose match was misread looks broader than it is.
-    if t.reader().coverage() == Coverage::Partial {
-        return;
-    }
-    let mut seen: HashMap<&RouteMatch, &Located<Route>> = HashMap::with_capacity(routes.len());
-    for route in routes {
-        if let Some(first) = seen.get(&route.value.matches) {
-            t.reader().push(
-                Finding::error("this route can never be reached: an earlier one matches the same requests")
-                    .at(route.spot, &route.path)
-                    .related(first.spot, "the earlier one")
-                    .hint("remove one of them, or split the traffic with `clusters = [{ cluster = …, weight = … }]`"),
-            );
-            continue;
-        }
-        seen.insert(&route.value.matches, route);
-    }
 }

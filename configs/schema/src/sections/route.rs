@@ -1,26 +1,41 @@
 //! `[[listeners.NAME.routes]]`: what is done with a request.
 
-use std::{collections::HashMap, sync::Arc};
-
-use super::{HOUR, MILLISECOND, listener::check_cluster, route_match::route_match};
+use super::{
+    HOUR, MILLISECOND,
+    pattern::Available,
+    retries::retries,
+    route_action::{action, patterns},
+    route_match::route_match,
+    route_policy::{header_edits, rewrite, split_by},
+};
 use crate::{
-    model::{Retries, Route, RouteAction, WeightedCluster},
-    read::{
-        Fault, Format, Key, Located, Scope, duration, either, float, integer, list, located,
-        numbers, table, text,
-    },
+    model::{Route, RouteAction},
+    read::{Key, Located, Scope, duration, table},
     report::Finding,
-    source::Spot,
 };
 
-const REDIRECTS: &[i64] = &[301, 302, 303, 307, 308];
-/// Bytes of a body that a route answers with.
-const MAX_BODY_BYTES: usize = 64 << 10;
-const ACTIONS: [&str; 4] = ["cluster", "clusters", "redirect", "respond"];
+/// Keys that only a route with clusters has a use for.
+const FORWARDING: [&str; 5] = ["timeout", "retries", "rewrite", "request_headers", "split_by"];
 
 pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
     let matches = route_match(t);
     let action = action(t);
+    let split_by = t.optional(
+        Key::new("split_by", "With `clusters`: `{ cookie = \"session\" }` or `{ header = \"x-user\" }`, by whose value a request always goes to the same cluster while the weights stay. Requests without it are shared at random."),
+        table(split_by),
+    );
+    let rewrite = t.optional(
+        Key::new("rewrite", "What the endpoint is asked for instead: `{ prefix = \"/\" }`, `{ path = \"/users/{id}\" }`, `{ regex = \"…\", path = \"…\" }`, `{ host = \"app.internal\" }`."),
+        table(rewrite),
+    );
+    let request_headers = t.optional(
+        Key::new("request_headers", "Changes to the header fields that the endpoint gets."),
+        table(header_edits),
+    );
+    let response_headers = t.optional(
+        Key::new("response_headers", "Changes to the header fields that the client gets, also of answers that bs9 gives itself on this route."),
+        table(header_edits),
+    );
     let timeout = t.or(
         Key::new(
             "timeout",
@@ -29,9 +44,9 @@ pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
         duration(MILLISECOND..=24 * HOUR),
         "60s",
     );
-    let retries = t.section(Key::new("retries", "When another endpoint is tried. Only what is safe is tried again: a connection that could not be made, or an idempotent request without a body on a kept connection that was closed before a byte of the response."), table(retries));
-    if !matches!(action, None | Some(RouteAction::Forward(_))) {
-        for name in ["timeout", "retries"] {
+    let retries = t.section(Key::new("retries", "When another endpoint is tried. A connection that could not be made is no obstacle to any request; what may have reached an endpoint is tried again only where repeating it does no harm."), table(retries));
+    if matches!(&action, Some(action) if !matches!(action.value, RouteAction::Forward(_))) {
+        for name in FORWARDING {
             if let Some(spot) = t.key_spot(name) {
                 let finding = Finding::error(format!(
                     "`{name}` has no meaning for a route without a cluster"
@@ -39,165 +54,36 @@ pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
                 t.reader().push(finding.at(spot, &t.path_of(name)).hint("remove it"));
             }
         }
+    } else if let (Some(spot), false) = (t.key_spot("split_by"), t.has("clusters")) {
+        let finding = Finding::error("`split_by` has no meaning for a route with one cluster");
+        t.reader().push(finding.at(spot, &t.path_of("split_by")).hint("use `clusters`"));
     }
-    let route = Route { matches: matches?, action: action?, timeout, retries: retries? };
-    Some(t.locate(route))
-}
-
-/// Exactly one of four keys.
-fn action(t: &mut Scope<'_>) -> Option<RouteAction> {
-    let cluster = t.optional(Key::new("cluster", "The cluster that serves it."), cluster_name());
-    let clusters = t.optional(
-        Key::new("clusters", "Several clusters that share the traffic by weight."),
-        list(table(weighted_cluster)).not_empty(),
-    );
-    let redirect = t.optional(
-        Key::new(
-            "redirect",
-            "Answer with a redirect: `\"https://…\"` or `{ to = \"…\", status = 308 }`.",
-        ),
-        either(location().map(|to| (to, 308)), table(redirect)),
-    );
-    let respond = t.optional(
-        Key::new(
-            "respond",
-            "Answer with a fixed response: `{ status = 200, body = \"…\", content_type = \"…\" }`.",
-        ),
-        table(respond),
-    );
-    if let Some(cluster) = &cluster {
-        check_cluster(t, cluster);
-    }
-    if let Some(clusters) = &clusters {
-        check_shares(t, clusters);
-    }
-    let given: Vec<(&str, Spot)> =
-        ACTIONS.iter().filter_map(|name| Some((*name, t.key_spot(name)?))).collect();
-    match given.as_slice() {
-        [_] => {}
-        [] => {
-            let finding =
-                Finding::error("the route does not say what to do").at(t.spot(), t.path());
-            t.reader().missing(finding.hint("add `cluster`, `clusters`, `redirect` or `respond`"));
-            return None;
-        }
-        [(first, spot), (second, at), ..] => {
-            let message = format!("`{second}` stands beside `{first}`; a route does one thing");
-            let finding =
-                Finding::error(message).at(*at, &t.path_of(second)).related(*spot, "and this");
-            t.reader().push(finding.hint("keep one of cluster, clusters, redirect and respond"));
-            return None;
+    // A policy that was misread must not pass for none.
+    let misread = (t.has("split_by") && split_by.is_none())
+        || (t.has("rewrite") && rewrite.is_none())
+        || (t.has("request_headers") && request_headers.is_none())
+        || (t.has("response_headers") && response_headers.is_none());
+    let (matches, action) = (matches?, action?);
+    if let RouteAction::Redirect { to, .. } = &action.value {
+        let available = Available::of(&matches.path);
+        for pattern in patterns(to) {
+            let value = pattern.clone();
+            let place = Located { value, spot: action.spot, path: action.path.clone() };
+            available.check(t, &place);
         }
     }
-    let one = cluster.map(|cluster| {
-        RouteAction::Forward(vec![WeightedCluster { cluster: cluster.value, weight: 1 }])
-    });
-    let shared = clusters
-        .map(|shares| RouteAction::Forward(shares.into_iter().map(|share| share.value).collect()));
-    let redirect = redirect.map(|(location, status)| RouteAction::Redirect { location, status });
-    one.or(shared).or(redirect).or(respond)
-}
-
-fn cluster_name() -> impl Format<Output = Located<Arc<str>>> {
-    located(text("the name of a cluster", None, |name: &str, _| Ok::<Arc<str>, Fault>(name.into())))
-}
-
-fn weighted_cluster(t: &mut Scope<'_>) -> Option<Located<WeightedCluster>> {
-    let cluster = t.required(Key::new("cluster", "A cluster's name."), cluster_name());
-    let weight = t.or(
-        Key::new("weight", "Its share of the requests, relative to the others."),
-        integer(1..=65_535),
-        1,
-    );
-    let cluster = cluster?;
-    check_cluster(t, &cluster);
-    Some(Located {
-        value: WeightedCluster { cluster: cluster.value, weight },
-        spot: cluster.spot,
-        path: cluster.path,
-    })
-}
-
-fn check_shares(t: &Scope<'_>, shares: &[Located<WeightedCluster>]) {
-    let mut seen = HashMap::new();
-    for share in shares {
-        if let Some(first) = seen.insert(&share.value.cluster, share.spot) {
-            let message = format!("the cluster `{}` is given twice", share.value.cluster);
-            let finding = Finding::error(message).at(share.spot, &share.path);
-            t.reader().push(finding.related(first, "first given here").hint("add up the weights"));
-        }
+    if let Some(rewrite) = &rewrite {
+        rewrite.check(t, &matches.path);
     }
-}
-
-fn location() -> impl Format<Output = Arc<str>> {
-    text("a location such as \"https://example.com/\"", Some("^[!-~]+$"), |location: &str, _| {
-        if location.is_empty() || !location.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Fault::new("a location has visible ASCII only, and some")
-                .hint("percent-encode the rest"));
-        }
-        if !location.starts_with('/') && !location.contains("://") {
-            return Err(Fault::new(format!("`{location}` is neither a URL nor a path"))
-                .hint(format!("write \"https://{location}\" or \"/{location}\"")));
-        }
-        Ok(Arc::from(location))
-    })
-}
-
-fn redirect(t: &mut Scope<'_>) -> Option<(Arc<str>, u16)> {
-    let to = t.required(
-        Key::new("to", "`Location` of the answer: a URL, or a path on the same host."),
-        location(),
-    );
-    let status = t.or(
-        Key::new("status", "Status of the answer."),
-        numbers(REDIRECTS).map(|n| n as u16),
-        308,
-    );
-    Some((to?, status))
-}
-
-fn respond(t: &mut Scope<'_>) -> Option<RouteAction> {
-    let status: u16 = t.or(Key::new("status", "Status of the answer."), integer(200..=599), 200);
-    let body: Arc<str> = t.or(
-        Key::new("body", "Body of the answer; at most 64KiB."),
-        text("a string", None, |body: &str, _| {
-            if body.len() > MAX_BODY_BYTES {
-                return Err(Fault::new(format!("the body is {} bytes long", body.len()))
-                    .hint("at most 64KiB; serve more from a cluster"));
-            }
-            Ok(Arc::from(body))
-        }),
-        "",
-    );
-    let content_type: Arc<str> = t.or(
-        Key::new("content_type", "`Content-Type` of the answer."),
-        text("a media type such as \"text/html\"", Some("^[ -~]+$"), |kind: &str, _| {
-            let visible = kind.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-            match kind.contains('/') && visible {
-                true => Ok(Arc::from(kind)),
-                false => Err(Fault::new(format!("`{kind}` is not a media type"))
-                    .hint("write \"text/html; charset=utf-8\"")),
-            }
-        }),
-        "text/plain; charset=utf-8",
-    );
-    // RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
-    if matches!(status, 204 | 205 | 304) && !body.is_empty() {
-        let spot = t.key_spot("body").unwrap_or(t.spot());
-        let finding = Finding::error(format!("an answer with status {status} has no body"));
-        t.reader()
-            .push(finding.at(spot, &t.path_of("body")).hint("remove the body, or use status 200"));
-    }
-    Some(RouteAction::Respond { status, body, content_type })
-}
-
-fn retries(t: &mut Scope<'_>) -> Option<Retries> {
-    Some(Retries {
-        attempts: t.or(Key::new("attempts", "Tries after the first one."), integer(0..=10), 2),
-        budget: t.or(
-            Key::new("budget", "Share of requests that may be retries, over a sliding window."),
-            float(0.0..=1.0),
-            0.2,
-        ),
-    })
+    let route = Route {
+        matches,
+        action: action.value,
+        split_by,
+        rewrite: rewrite.map(|read| read.rewrite),
+        request_headers: request_headers.unwrap_or_default(),
+        response_headers: response_headers.unwrap_or_default(),
+        timeout,
+        retries: retries?,
+    };
+    (!misread).then(|| t.locate(route))
 }
