@@ -14,7 +14,11 @@ use bs9_net::{
 use thiserror::Error;
 
 use crate::{
-    cluster::{Endpoint, Prober},
+    access_log::{LogReport, Writers},
+    http::RouteReport,
+    response_times::TimesReport,
+    udp::UdpReport,
+    cluster::{Cluster, Endpoint, Member, Prober},
     part::ProxyPart,
     worker::{ProxyShard, Worker},
 };
@@ -24,11 +28,24 @@ thread_local! {
     static PROBER: Prober = Prober::default();
 }
 
-/// The engine behind `protocol = "http"` and `"tcp"`.
+/// The engine behind `protocol = "http"`, `"tcp"` and `"udp"`.
 #[derive(Default)]
 pub struct ProxyEngine {
     /// The part in force, for status answers on the control thread.
     part: Mutex<Option<Arc<ProxyPart>>>,
+    /// Dropped last: what waits to be written still is.
+    writers: Writers,
+}
+
+/// How long the endpoints of a cluster took to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterTimes {
+    /// The cluster's name.
+    pub name: Arc<str>,
+    /// All of them together.
+    pub times: TimesReport,
+    /// Each, by its address.
+    pub endpoints: Vec<(String, TimesReport)>,
 }
 
 /// No endpoint of this address in a cluster of this name.
@@ -60,6 +77,45 @@ impl ProxyEngine {
     /// What an HTTP listener has counted; `None` when it is not one.
     pub fn http_status(&self, listener: ListenerId) -> Option<HttpListenerStatus> {
         self.part()?.http.get(&listener).map(|site| site.stats.status())
+    }
+
+    /// What a UDP listener has counted; `None` when it is not one.
+    pub fn udp_report(&self, listener: ListenerId) -> Option<UdpReport> {
+        self.part()?.udp.get(&listener).map(|site| site.stats.report())
+    }
+
+    /// What the routes of an HTTP listener have counted; empty when it is not one.
+    pub fn route_reports(&self, listener: ListenerId) -> Vec<RouteReport> {
+        let part = self.part();
+        let site = part.as_ref().and_then(|part| part.http.get(&listener));
+        site.map(|site| site.route_counts.reports().collect()).unwrap_or_default()
+    }
+
+    /// How long the endpoints of each cluster took, in name order.
+    pub fn cluster_times(&self) -> Vec<ClusterTimes> {
+        let part = self.part();
+        let report = |cluster: &Arc<Cluster>| {
+            let mut times = TimesReport::default();
+            let endpoints = cluster.members.iter().map(|Member { endpoint, .. }| {
+                let mut own = TimesReport::default();
+                endpoint.cells.iter().for_each(|cell| cell.times.report(&mut own));
+                endpoint.cells.iter().for_each(|cell| cell.times.report(&mut times));
+                (endpoint.name(), own)
+            });
+            let endpoints = endpoints.collect();
+            ClusterTimes { name: Arc::clone(&cluster.config.name), endpoints, times }
+        };
+        part.iter().flat_map(|part| &part.clusters).map(report).collect()
+    }
+
+    /// What the access logs have been given.
+    pub fn log_reports(&self) -> Vec<LogReport> {
+        self.writers.reports()
+    }
+
+    /// Opens the files of access logs anew: somebody has moved them.
+    pub fn reopen_logs(&self) {
+        self.writers.reopen();
     }
 
     /// Takes an endpoint out for new traffic, or lets it back in. What is in flight finishes.
@@ -94,14 +150,14 @@ impl Engine for ProxyEngine {
     }
 
     fn serves(&self, protocol: &ListenerProtocol) -> bool {
-        matches!(protocol, ListenerProtocol::Http(_) | ListenerProtocol::Tcp(_))
+        !matches!(protocol, ListenerProtocol::Postgres)
     }
 
     fn compile(
         &self,
         context: &CompileContext<'_>,
     ) -> Result<Arc<dyn Any + Send + Sync>, CompileError> {
-        Ok(Arc::new(ProxyPart::compile(context)?))
+        Ok(Arc::new(ProxyPart::compile(context, &self.writers)?))
     }
 
     fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {

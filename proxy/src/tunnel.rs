@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bs9_net::{Buffer, BufferPool, Interrupted, PipePool, Shard, Timer};
+use bs9_net::{Buffer, BufferPool, CoarseInstant, Interrupted, PipePool, Shard, Timer, now};
 
 use crate::{
     duplex::Duplex,
@@ -176,6 +176,8 @@ pub(crate) struct Passed {
 pub(crate) enum TunnelEnd {
     #[error("idle for too long")]
     Idle,
+    #[error("open for too long")]
+    Lifetime,
     #[error("the data plane is ending")]
     Aborted,
     #[error(transparent)]
@@ -189,6 +191,20 @@ pub(crate) struct Tunnel<'a, C, E> {
     pub(crate) shard: &'a Shard,
     pub(crate) timer: &'a Timer,
     pub(crate) idle_timeout: Duration,
+    /// When it is over, however busy it is.
+    pub(crate) until: CoarseInstant,
+}
+
+impl TunnelEnd {
+    /// The stable word for logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle_timeout",
+            Self::Lifetime => "max_lifetime",
+            Self::Aborted => "shutdown",
+            Self::Io(_) => "cut_off",
+        }
+    }
 }
 
 impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
@@ -201,7 +217,7 @@ impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
     ) -> Passed {
         let mut up = Direction::new(from_client);
         let mut down = Direction::new(from_endpoint);
-        self.timer.set(self.idle_timeout);
+        self.postpone();
         let pools = (self.shard.buffers(), self.shard.pipes());
         let end = poll_fn(|cx| {
             let before = up.moved + down.moved;
@@ -211,10 +227,11 @@ impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
                 return Poll::Ready(Ok(()));
             }
             if up.moved + down.moved != before {
-                self.timer.set(self.idle_timeout);
+                self.postpone();
             }
             self.timer.poll_guard(cx).map(|interrupted| {
                 Err(match interrupted {
+                    Interrupted::Elapsed if now() >= self.until => TunnelEnd::Lifetime,
                     Interrupted::Elapsed => TunnelEnd::Idle,
                     Interrupted::Draining | Interrupted::Aborted => TunnelEnd::Aborted,
                 })
@@ -231,5 +248,10 @@ impl<C: Duplex, E: Duplex> Tunnel<'_, C, E> {
             self.endpoint.reset_on_close();
         }
         Passed { upstream_bytes: up.moved, downstream_bytes: down.moved, end }
+    }
+
+    /// Something moved.
+    fn postpone(&self) {
+        self.timer.set_at(now().plus(self.idle_timeout).min(self.until));
     }
 }

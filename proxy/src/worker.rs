@@ -9,10 +9,16 @@ use std::{
 };
 
 use bs9_net::{
-    CoarseInstant, Connection, ListenerId, Shard, ShardEngine, Snapshot, SnapshotReader, now,
+    CoarseInstant, Connection, DatagramListener, ListenerId, Shard, ShardEngine, Snapshot, SnapshotReader, now,
 };
 
-use crate::{cluster::ShardCluster, http, part::ProxyPart, tcp};
+use crate::{
+    access_log::Desk,
+    cluster::ShardCluster,
+    http::{self, Ids},
+    part::ProxyPart,
+    tcp, udp,
+};
 
 /// How often idle upstream connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,6 +53,9 @@ impl View {
 /// What the proxy's connections on one shard share.
 pub(crate) struct Worker {
     pub(crate) shard: Rc<Shard>,
+    /// Where lines of access logs are written.
+    pub(crate) desk: Rc<Desk>,
+    pub(crate) ids: Ids,
     engine: usize,
     reader: SnapshotReader<View>,
     scratch: RefCell<Vec<Vec<u8>>>,
@@ -64,6 +73,8 @@ impl Worker {
         let first = |snapshot: &Snapshot| View::derive(snapshot.part(engine), index, None);
         let worker = Rc::new(Self {
             shard: Rc::clone(shard),
+            desk: Desk::new(shard),
+            ids: Ids::new(),
             engine,
             reader: SnapshotReader::new(shard.snapshots(), first),
             scratch: RefCell::default(),
@@ -146,8 +157,13 @@ impl ShardEngine for ProxyShard {
         }
     }
 
+    fn receive(&self, socket: DatagramListener) {
+        bs9_net::spawn(udp::serve(Rc::clone(&self.0), socket));
+    }
+
     fn snapshot_changed(&self) {
         let worker = &self.0;
+        worker.desk.clear();
         // Loading drops the view before, and with it the idle connections nobody wants now.
         let view = worker.view();
         let sites: Vec<ListenerId> = view.part.http.keys().copied().collect();

@@ -42,6 +42,7 @@ fn forward(bytes: &[u8], trust: bool) -> Vec<u8> {
             forwarded_proto: Some("http"),
             forwarded_host: head.host,
             trust_incoming_forwarded: trust,
+            keep_forwarded: trust,
             upgrade: true,
             forward_expect: true,
             host_if_absent: "fallback",

@@ -1,12 +1,22 @@
 //! What speaks a protocol, seen from below.
 
-use std::{any::Any, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    cell::RefCell,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bs9_config::{Config, Generation, ListenerProtocol};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use crate::{
-    ConnectionSlot, Listener, OpenGuard, PeerAddress, Shard, Snapshot, SnapshotCell, Transport,
+    ConnectionSlot, DatagramSocket, Listener, OpenGuard, PeerAddress, Shard, Snapshot, SnapshotCell, Transport, shard::Owner,
 };
 
 /// A protocol engine: one per process, seen by every thread.
@@ -46,6 +56,18 @@ pub trait ShardEngine {
     /// Takes over a connection that was just accepted; spawns a task for it on
     /// the shard ([`spawn`](crate::spawn)).
     fn serve(&self, connection: Connection);
+
+    /// Takes over a socket of datagrams; spawns a task for it on the shard. A drain is not said:
+    /// what is open goes on until its timers' guards are interrupted.
+    fn receive(&self, socket: DatagramListener) {
+        drop(socket);
+    }
+
+    /// Whether it takes up TLS itself, when a client asks for it in its own words; then
+    /// connections are handed over before their handshake ([`ConnectionSlot::shake_hands`]).
+    fn starts_tls(&self) -> bool {
+        false
+    }
 
     /// A snapshot was put in force: let go of what it no longer wants (idle
     /// connections of endpoints that are gone).
@@ -99,12 +121,44 @@ pub struct ControlContext {
     pub snapshots: SnapshotCell,
 }
 
+/// Where a connection comes from when a proxy made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// The proxy.
+    pub by: PeerAddress,
+    /// Where the client connected to; `None`: the proxy speaks for itself.
+    pub destination: Option<SocketAddr>,
+}
+
+/// A socket of datagrams that clients send to.
+pub struct DatagramListener {
+    /// Shared by its sessions, which answer from it.
+    pub socket: Rc<DatagramSocket>,
+    pub(crate) owner: Rc<RefCell<Owner>>,
+    /// Told when the address is given up: its sessions end then.
+    pub(crate) stopped: oneshot::Receiver<()>,
+}
+
+impl DatagramListener {
+    /// Whose the datagrams are now.
+    pub fn listener(&self) -> Arc<Listener> {
+        Arc::clone(&self.owner.borrow().listener)
+    }
+
+    /// Ready when the address is given up.
+    pub fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.stopped).poll(cx).map(|_| ())
+    }
+}
+
 /// A connection just accepted. Dropping `slot` and `open` counts it as closed.
 pub struct Connection {
     /// The socket, or the TLS on it.
     pub stream: Transport,
-    /// Who connected.
+    /// The client: who connected, or whom a trusted proxy named.
     pub peer: PeerAddress,
+    /// What the PROXY protocol said; `None`: it was not spoken.
+    pub proxied: Option<Box<Proxied>>,
     /// Keeps the connection counted as open.
     pub slot: ConnectionSlot,
     /// Keeps the shard from ending a drain.

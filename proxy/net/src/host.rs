@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::{
-    ControlContext, Engine, Listener, ReloadError, SnapshotCell, StartError,
+    ControlContext, Engine, Gate, Listener, ReloadError, SnapshotCell, StartError,
     listener::ProcessLimit,
-    shard::{self, Command, ShardHandle, ShardMail, ShardPlan, SocketKey},
+    shard::{self, Command, OpenSocket, ShardHandle, ShardMail, ShardPlan, SocketKey},
     socket::SocketFile,
     tls::ServerTls,
 };
@@ -40,6 +40,8 @@ pub struct Host {
 struct Held {
     actual: BindAddress,
     key: SocketKey,
+    /// For datagrams, not connections.
+    udp: bool,
     /// Removed from the file system when the address is given up.
     _file: Option<SocketFile>,
 }
@@ -60,7 +62,7 @@ pub struct ReloadSummary {
 pub struct ListenerReport {
     /// Its number and counters.
     pub listener: Arc<Listener>,
-    /// `http`, `tcp` or `postgres`.
+    /// `http`, `tcp`, `udp` or `postgres`.
     pub protocol: &'static str,
     /// Where it really listens.
     pub addresses: Vec<BindAddress>,
@@ -275,21 +277,31 @@ impl Host {
         for listener in self.listeners.values() {
             let limit = config.listeners[&listener.name].max_connections.unwrap_or(usize::MAX);
             listener.limit.store(limit, Relaxed);
+            let gate = Gate::compile(&config.listeners[&listener.name].admission);
+            listener.gate.store(gate.map(Arc::new));
         }
     }
 
     /// Gives each shard its socket of every address just bound.
     fn hand_out(&mut self, opened: Vec<Opened>) {
+        let mut replaced = Vec::new();
         let mut for_shards: Vec<Vec<_>> = self.shards.iter().map(|_| Vec::new()).collect();
-        for Opened { listener, address, bound } in opened {
+        for Opened { listener, address, bound, udp } in opened {
             let key = SocketKey(self.next_socket);
             self.next_socket += 1;
             for (shard, socket) in for_shards.iter_mut().zip(bound.sockets) {
+                let socket = match udp {
+                    true => OpenSocket::Datagrams(socket),
+                    false => OpenSocket::Connections(socket),
+                };
                 shard.push((key, Arc::clone(&listener), socket));
             }
-            let held = Held { actual: bound.actual, key, _file: bound.file };
-            self.addresses.insert((Arc::clone(&listener.name), address), held);
+            let held = Held { actual: bound.actual, key, udp, _file: bound.file };
+            // A listener may have the same address for something else now.
+            let before = self.addresses.insert((Arc::clone(&listener.name), address), held);
+            replaced.extend(before.map(|held| held.key));
         }
+        self.unlisten(replaced);
         for (shard, sockets) in self.shards.iter().zip(for_shards) {
             let _ended_already = shard.commands.send(Command::Listen(sockets));
         }
@@ -333,10 +345,14 @@ impl Host {
             }
             keep
         });
+        self.unlisten(keys);
+        closed
+    }
+
+    fn unlisten(&self, keys: Vec<SocketKey>) {
         for shard in self.shards.iter().filter(|_| !keys.is_empty()) {
             let _ended_already = shard.commands.send(Command::Unlisten(keys.clone()));
         }
-        closed
     }
 }
 

@@ -9,14 +9,18 @@
 //! What is in force is one immutable [`Snapshot`]; a reload compiles the next one
 //! beside it and swaps it whole.
 
+mod address_set;
 mod buffer;
 mod clock;
 mod counter;
+mod datagram;
 mod engine;
 mod error;
+mod gate;
 mod host;
 mod listener;
 mod pipe;
+pub mod proxy_header;
 mod runtime;
 mod shard;
 mod snapshot;
@@ -27,11 +31,17 @@ mod timer;
 pub mod tls;
 mod transport;
 
+pub use address_set::AddressSet;
 pub use buffer::{Buffer, BufferPool};
 pub use clock::{CoarseInstant, now, refresh as refresh_clock};
 pub use counter::{Counter, Gauge, PerShard};
-pub use engine::{CompileContext, CompileError, Connection, ControlContext, Engine, ShardEngine};
+pub use datagram::{DatagramSocket, MAX_DATAGRAM_BYTES};
+pub use engine::{
+    CompileContext, CompileError, Connection, ControlContext, DatagramListener, Engine, Proxied,
+    ShardEngine,
+};
 pub use error::{BindError, PrepareError, ReloadError, StartError};
+pub use gate::Gate;
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
 pub use listener::{ConnectionSlot, Listener, ListenerId};
 pub use pipe::{Pipe, PipePool};
@@ -40,4 +50,4 @@ pub use shard::{OpenGuard, Shard, ShardMail};
 pub use snapshot::{Snapshot, SnapshotCell, SnapshotReader};
 pub use stream::{PeerAddress, Stream};
 pub use timer::{Interrupted, Timer};
-pub use transport::Transport;
+pub use transport::{Detached, Transport};

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,8 +12,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 
 use crate::{
-    Counter, Gauge, PerShard,
-    tls::{FailureKind, ServerTls},
+    Counter, Gate, Gauge, PeerAddress, PerShard, Stream, time,
+    tls::{Agreed, FailureKind, HandshakeFailure, ServerTls, Shown, TlsStream},
 };
 
 /// A listener's number: the same for as long as a listener of that name exists, or another
@@ -33,6 +34,8 @@ pub struct Listener {
     pub(crate) process: Arc<ProcessLimit>,
     /// For connections accepted from now on; `None`: plaintext.
     pub(crate) tls: ArcSwapOption<ServerTls>,
+    /// Asked about connections from now on; `None`: everybody may come.
+    pub(crate) gate: ArcSwapOption<Gate>,
 }
 
 impl fmt::Debug for Listener {
@@ -45,6 +48,8 @@ impl fmt::Debug for Listener {
 pub(crate) struct ListenerCell {
     pub(crate) accepted: Counter,
     pub(crate) refused: Counter,
+    pub(crate) denied: Counter,
+    pub(crate) bad_headers: Counter,
     pub(crate) open: Gauge,
     pub(crate) handshakes: Counter,
     pub(crate) resumptions: Counter,
@@ -59,7 +64,29 @@ pub(crate) struct ProcessLimit {
 }
 
 impl Listener {
-    /// Counts one more open connection, or `None` when a limit is reached.
+    /// Asks the gate about a peer; counts the one that may not stay.
+    pub(crate) fn lets_in(&self, gate: &Gate, peer: PeerAddress, shard: usize) -> bool {
+        let inside = gate.lets_in(peer);
+        if !inside {
+            self.cells[shard].denied.increment();
+            tracing::debug!(listener = &*self.name, %peer, "refused: not an allowed address");
+        }
+        inside
+    }
+
+    /// Counts a session of datagrams as a connection, when its client may come and no limit is
+    /// reached.
+    pub fn admit_session(self: &Arc<Self>, client: SocketAddr, shard: usize) -> Option<ConnectionSlot> {
+        let gate = self.gate.load();
+        if let Some(gate) = &*gate
+            && !self.lets_in(gate, PeerAddress::Tcp(client), shard)
+        {
+            return None;
+        }
+        self.admit(shard)
+    }
+
+    /// Counts one more open connection or session, or `None` when a limit is reached.
     pub(crate) fn admit(self: &Arc<Self>, shard: usize) -> Option<ConnectionSlot> {
         let cell = &self.cells[shard];
         let here = self.open.fetch_add(1, Relaxed);
@@ -121,6 +148,16 @@ impl Listener {
         std::array::from_fn(|kind| self.cells.sum(|cell| cell.handshake_failures[kind].get()))
     }
 
+    /// Client connections closed because of `allow` and `deny`.
+    pub fn denied_connections(&self) -> u64 {
+        self.cells.sum(|cell| cell.denied.get())
+    }
+
+    /// Connections of trusted proxies closed because their PROXY header was malformed or late.
+    pub fn bad_headers(&self) -> u64 {
+        self.cells.sum(|cell| cell.bad_headers.get())
+    }
+
     /// Client connections closed at accept because a limit was reached.
     pub fn refused_connections(&self) -> u64 {
         self.cells.sum(|cell| cell.refused.get())
@@ -138,6 +175,55 @@ impl ConnectionSlot {
     /// Where it came in.
     pub fn listener(&self) -> &Arc<Listener> {
         &self.listener
+    }
+
+    /// Shakes hands with a client that asked for TLS in words of its engine's protocol
+    /// ([`ShardEngine::starts_tls`](crate::ShardEngine::starts_tls)). `received` was read from
+    /// the socket already, and is the beginning of the handshake. Bounded by the listener's
+    /// handshake timeout, and counted.
+    ///
+    /// # Errors
+    /// When it does not succeed; the client has been told why. `None`: the listener speaks no
+    /// TLS.
+    pub async fn shake_hands(
+        &self,
+        socket: Stream,
+        received: &[u8],
+        peer: PeerAddress,
+    ) -> Option<Result<(TlsStream, Shown), HandshakeFailure>> {
+        let tls = self.listener.tls.load_full()?;
+        let shaking = tls.accept_and_show(socket, received);
+        let shaken = match time::timeout(tls.handshake_timeout(), shaking).await {
+            Ok(shaken) => shaken,
+            Err(_) => Err(HandshakeFailure::Timeout),
+        };
+        self.note_handshake(shaken.as_ref().map(|(stream, _)| stream.agreed()), peer);
+        Some(shaken)
+    }
+
+    /// Counts a handshake.
+    pub(crate) fn note_handshake(
+        &self,
+        shaken: Result<&Agreed, &HandshakeFailure>,
+        peer: PeerAddress,
+    ) {
+        let cell = &self.listener.cells[self.shard];
+        match shaken {
+            Ok(agreed) => {
+                cell.handshakes.increment();
+                if agreed.resumed {
+                    cell.resumptions.increment();
+                }
+            }
+            Err(failure) => {
+                let kind = failure.kind();
+                cell.handshake_failures[kind as usize].increment();
+                tracing::debug!(
+                    listener = &*self.listener.name, %peer, kind = kind.name(), error = %failure,
+                    "a TLS handshake failed"
+                );
+            }
+        }
     }
 }
 

@@ -17,12 +17,14 @@ use tokio::{
 };
 
 use crate::{
-    BufferPool, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock,
+    BufferPool, DatagramListener, DatagramSocket, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock,
     runtime, time,
     timer::{Phase, Wheel},
 };
 
 mod accept;
+
+pub(crate) use accept::Owner;
 
 /// How often a draining shard looks whether its last connection has gone.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -144,7 +146,7 @@ impl ShardMail {
 /// What the control thread, or another shard, asks of a shard.
 pub(crate) enum Command {
     /// Accept from these sockets.
-    Listen(Vec<(SocketKey, Arc<Listener>, OwnedFd)>),
+    Listen(Vec<(SocketKey, Arc<Listener>, OpenSocket)>),
     /// What these sockets accept belongs to other listeners from now on.
     Assign(Vec<(SocketKey, Arc<Listener>)>),
     /// Accept what is queued, then close these sockets.
@@ -159,6 +161,14 @@ pub(crate) enum Command {
         engine: usize,
         message: Box<dyn Any + Send>,
     },
+}
+
+/// A bound socket on its way to a shard.
+pub(crate) enum OpenSocket {
+    /// Connections are accepted from it.
+    Connections(OwnedFd),
+    /// It is sent to.
+    Datagrams(OwnedFd),
 }
 
 /// One listening socket of a shard.
@@ -239,10 +249,25 @@ struct Loop {
     listening: RefCell<HashMap<SocketKey, Listening>>,
 }
 
+/// Hands a socket of datagrams to its engine.
+fn receive(owner: Rc<RefCell<Owner>>, socket: OwnedFd, stopped: oneshot::Receiver<()>) {
+    let socket = match DatagramSocket::from_socket(socket) {
+        Ok(socket) => Rc::new(socket),
+        Err(error) => {
+            let listener = &*owner.borrow().listener.name;
+            tracing::error!(listener, %error, "a socket of datagrams could not be polled");
+            return;
+        }
+    };
+    let engine = Rc::clone(&owner.borrow().engine);
+    engine.receive(DatagramListener { socket, owner, stopped });
+}
+
 struct Listening {
-    owner: Rc<RefCell<accept::Owner>>,
+    owner: Rc<RefCell<Owner>>,
     stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<()>,
+    /// Of those that accept; the others end by themselves.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Loop {
@@ -267,18 +292,36 @@ impl Loop {
         }
     }
 
-    fn listen(&self, sockets: Vec<(SocketKey, Arc<Listener>, OwnedFd)>) {
+    fn listen(&self, sockets: Vec<(SocketKey, Arc<Listener>, OpenSocket)>) {
         for (key, listener, socket) in sockets {
             let owner = Rc::new(RefCell::new(self.owner(listener)));
             let (stop, stopped) = oneshot::channel();
-            let accepting = accept::run(Rc::clone(&self.shard), Rc::clone(&owner), socket, stopped);
-            let (ending, ended) = oneshot::channel();
-            runtime::spawn(async move {
-                accepting.await;
-                drop(ending);
-            });
+            let ended = match socket {
+                OpenSocket::Connections(socket) => {
+                    Some(self.accept(Rc::clone(&owner), socket, stopped))
+                }
+                OpenSocket::Datagrams(socket) => {
+                    receive(Rc::clone(&owner), socket, stopped);
+                    None
+                }
+            };
             self.listening.borrow_mut().insert(key, Listening { owner, stop, ended });
         }
+    }
+
+    fn accept(
+        &self,
+        owner: Rc<RefCell<Owner>>,
+        socket: OwnedFd,
+        stopped: oneshot::Receiver<()>,
+    ) -> oneshot::Receiver<()> {
+        let accepting = accept::run(Rc::clone(&self.shard), owner, socket, stopped);
+        let (ending, ended) = oneshot::channel();
+        runtime::spawn(async move {
+            accepting.await;
+            drop(ending);
+        });
+        ended
     }
 
     fn assign(&self, sockets: Vec<(SocketKey, Arc<Listener>)>) {
@@ -290,8 +333,8 @@ impl Loop {
         }
     }
 
-    fn owner(&self, listener: Arc<Listener>) -> accept::Owner {
-        accept::Owner { engine: Rc::clone(&self.engines[listener.engine]), listener }
+    fn owner(&self, listener: Arc<Listener>) -> Owner {
+        Owner { engine: Rc::clone(&self.engines[listener.engine]), listener }
     }
 
     async fn unlisten(&self, keys: Vec<SocketKey>) {
@@ -299,13 +342,19 @@ impl Loop {
             let found = self.listening.borrow_mut().remove(&key);
             if let Some(Listening { stop, ended, .. }) = found {
                 let _ended_already = stop.send(());
-                let _nothing_is_sent = ended.await;
+                if let Some(ended) = ended {
+                    let _nothing_is_sent = ended.await;
+                }
             }
         }
     }
 
     async fn drain(&self, deadline: Duration, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        let keys: Vec<_> = self.listening.borrow().keys().copied().collect();
+        // Sockets of datagrams stay: the sessions on them have no others to be answered from.
+        let accepts = |(key, listening): (&SocketKey, &Listening)| {
+            listening.ended.is_some().then_some(*key)
+        };
+        let keys: Vec<_> = self.listening.borrow().iter().filter_map(accepts).collect();
         self.unlisten(keys).await;
         self.shard.wheel.enter(Phase::Draining);
         for engine in &self.engines {

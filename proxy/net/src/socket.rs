@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bs9_config::{BindAddress, Listener};
+use bs9_config::{BindAddress, Listener, ListenerProtocol};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::error::BindError;
@@ -50,6 +50,7 @@ pub(crate) fn bind(
 ) -> Result<BoundAddress, BindError> {
     let backlog = listener.backlog.min(i32::MAX as u32) as i32;
     let bound = match address {
+        BindAddress::Tcp(udp) if is_udp(listener) => bind_udp(*udp, shards),
         BindAddress::Tcp(tcp) => bind_tcp(*tcp, backlog, shards),
         BindAddress::Unix(path) => bind_unix(path, backlog, shards),
     };
@@ -59,6 +60,11 @@ pub(crate) fn bind(
         reason: explain(&source, address),
         source,
     })
+}
+
+/// Whether a listener's sockets are for datagrams.
+pub(crate) fn is_udp(listener: &Listener) -> bool {
+    matches!(listener.protocol, ListenerProtocol::Udp(_))
 }
 
 fn explain(error: &io::Error, address: &BindAddress) -> String {
@@ -95,6 +101,33 @@ fn bind_tcp(address: SocketAddr, backlog: i32, shards: usize) -> io::Result<Boun
         sockets.push(socket.into());
     }
     Ok(BoundAddress { actual: BindAddress::Tcp(actual), sockets, file: None })
+}
+
+/// The kernel gives a client's datagrams to the same socket, and so to the same shard, as long as
+/// there are as many.
+fn bind_udp(address: SocketAddr, shards: usize) -> io::Result<BoundAddress> {
+    let alone = new_udp(address)?;
+    alone.bind(&address.into())?;
+    let actual = alone.local_addr()?.as_socket();
+    let actual = actual.ok_or_else(|| io::Error::other("a UDP socket without an IP address"))?;
+    drop(alone);
+    let mut sockets = Vec::with_capacity(shards);
+    for _ in 0..shards {
+        let socket = new_udp(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&actual.into())?;
+        sockets.push(socket.into());
+    }
+    Ok(BoundAddress { actual: BindAddress::Tcp(actual), sockets, file: None })
+}
+
+fn new_udp(address: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
 }
 
 /// SO_REUSEPORT would let two programs of one user share a port without a word:
@@ -166,6 +199,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn bind(name: &str, address: &BindAddress, shards: usize) -> Result<BoundAddress, BindError> {
@@ -175,7 +210,9 @@ mod tests {
             max_connections: None,
             backlog: 16,
             tls: None,
-            protocol: bs9_config::ListenerProtocol::Postgres,
+            admission: Arc::default(),
+            access_log: None,
+            protocol: ListenerProtocol::Postgres,
         };
         super::bind(&listener, address, shards)
     }

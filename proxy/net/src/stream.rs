@@ -127,6 +127,13 @@ impl Stream {
         self.registered.poll_ready(cx, Direction::Write)
     }
 
+    /// Ready when the peer has said that nothing more comes, or is gone; there may be bytes to
+    /// read before that. Costs no system call.
+    #[inline]
+    pub fn poll_peer_done(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registered.poll_over(cx, Direction::Read)
+    }
+
     /// Reads into the buffer's free space; 0 is the end of the stream.
     ///
     /// # Errors
@@ -198,6 +205,51 @@ impl Stream {
                 Err(error.into())
             }
         }
+    }
+
+    /// Copies what has been received, from its beginning, without taking it; ready when that is
+    /// more than `seen` bytes. 0: no more will come.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+        seen: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_read_ready(cx));
+            match rustix::net::recv(&self.socket, &mut *into, RecvFlags::PEEK) {
+                Ok((count, _)) if count > seen => return Poll::Ready(Ok(count)),
+                Ok((count, _)) if count == 0 || self.registered.is_over(Direction::Read) => {
+                    return Poll::Ready(Ok(0));
+                }
+                // The kernel reports what arrives, also behind what is there.
+                Ok(_) | Err(Errno::AGAIN) => self.registered.clear(Direction::Read),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Takes `count` bytes that [`poll_peek`](Self::poll_peek) has shown.
+    pub(crate) fn discard(&self, count: usize) -> io::Result<()> {
+        let mut room = [0; 512];
+        let mut left = count;
+        while left > 0 {
+            let wanted = left.min(room.len());
+            let (taken, _) =
+                rustix::net::recv(&self.socket, &mut room[..wanted], RecvFlags::empty())?;
+            if taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= taken;
+        }
+        Ok(())
+    }
+
+    /// Its own address; `None` for a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(&self.socket).ok()?;
+        SocketAddr::try_from(address).ok()
     }
 
     /// Writes once, as much as the socket takes.

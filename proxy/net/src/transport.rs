@@ -2,13 +2,15 @@
 
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::OwnedFd,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use crate::{
     Buffer, BufferPool, Stream,
-    tls::{Agreed, TlsStream},
+    tls::{Agreed, DetachedTls, TlsStream},
 };
 
 /// A connected stream of bytes, with the methods of a [`Stream`].
@@ -21,6 +23,15 @@ pub enum Transport {
     Plain(Stream),
     /// Sealed.
     Tls(Box<TlsStream>),
+}
+
+/// A connection on its way to another shard.
+#[derive(Debug)]
+pub enum Detached {
+    /// As it is on the wire.
+    Plain(OwnedFd),
+    /// Sealed.
+    Tls(Box<DetachedTls>),
 }
 
 impl From<Stream> for Transport {
@@ -60,12 +71,50 @@ impl Transport {
         }
     }
 
+    /// Takes the connection off this shard, to be given to another one
+    /// ([`attach`](Self::attach)). `None`: bytes were under way, and the connection is lost.
+    pub fn detach(self) -> Option<Detached> {
+        match self {
+            Self::Plain(stream) => Some(Detached::Plain(stream.detach())),
+            Self::Tls(stream) => stream.detach().map(|tls| Detached::Tls(Box::new(tls))),
+        }
+    }
+
+    /// Puts a connection on this shard.
+    ///
+    /// # Errors
+    /// When the shard's poll does not take it.
+    pub fn attach(detached: Detached) -> io::Result<Self> {
+        Ok(match detached {
+            Detached::Plain(socket) => Self::Plain(Stream::from_socket(socket)?),
+            Detached::Tls(tls) => Self::Tls(Box::new(TlsStream::attach(*tls)?)),
+        })
+    }
+
+    /// Its own address; `None` for a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.local_address(),
+            Self::Tls(stream) => stream.socket().local_address(),
+        }
+    }
+
     /// Ready when a read may find something.
     #[inline]
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Plain(stream) => stream.poll_read_ready(cx),
             Self::Tls(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when the peer has said that nothing more comes, or is gone; there may be bytes to
+    /// read before that. Costs no system call.
+    #[inline]
+    pub fn poll_peer_done(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(stream) => stream.poll_peer_done(cx),
+            Self::Tls(stream) => stream.poll_peer_done(cx),
         }
     }
 

@@ -1,10 +1,21 @@
 //! The client's side of a request.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use bs9_net::{Buffer, ConnectionSlot, ListenerId, OpenGuard, PeerAddress, Timer};
+use bs9_config::ForwardedField;
 
-use crate::{duplex::Duplex, worker::Worker};
+use bs9_net::{
+    Buffer, Connection, ConnectionSlot, Gate, ListenerId, OpenGuard, PeerAddress, Timer, Transport,
+};
+
+use super::record::Record;
+use crate::{
+    duplex::Duplex,
+    forwarded::{self, Source},
+    http1::RequestHead,
+    part::HttpSite,
+    worker::Worker,
+};
 
 /// How long, and for how many bytes, a connection that is being closed still reads, so
 /// that the client gets to see the response before a reset (RFC 9112 section 9.6).
@@ -14,23 +25,86 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 /// Where requests come from: the same for all of a connection's.
 pub(crate) struct Origin {
     pub(crate) peer: PeerAddress,
+    /// Who connected: a proxy, when `peer` is whom it named by the PROXY protocol.
+    pub(crate) connected_by: PeerAddress,
+    /// Whether what the peer says of its clients is believed.
+    pub(crate) trusted: bool,
     /// For `X-Forwarded-For`: written once, not once per request. Empty for a Unix socket.
     pub(crate) address_text: String,
     /// Whether the client speaks TLS.
     pub(crate) encrypted: bool,
+    /// Version of TLS and the name asked for; with an access log only.
+    tls: Option<Box<(&'static str, Box<str>)>>,
+    /// Where the client connected to; only when endpoints are told so.
+    pub(super) destination: Option<SocketAddr>,
     pub(crate) slot: ConnectionSlot,
     _open: OpenGuard,
 }
 
 impl Origin {
-    pub(super) fn new(
-        peer: PeerAddress,
-        encrypted: bool,
-        slot: ConnectionSlot,
-        open: OpenGuard,
-    ) -> Self {
-        let address_text = peer.ip().map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
-        Self { peer, address_text, encrypted, slot, _open: open }
+    /// Of a connection, without its stream.
+    pub(super) fn new(worker: &Worker, connection: Connection) -> (Self, Transport) {
+        let Connection { stream, peer, proxied, slot, open } = connection;
+        let view = worker.view();
+        let site = view.part.http.get(&slot.listener().id);
+        let gate = site.and_then(|site| site.gate.as_ref());
+        let logs = site.is_some_and(|site| site.access_log.is_some());
+        let destination = match &proxied {
+            _ if !view.part.introduces => None,
+            Some(proxied) => proxied.destination,
+            None => stream.local_address(),
+        };
+        let origin = Self {
+            peer,
+            connected_by: proxied.map_or(peer, |proxied| proxied.by),
+            trusted: gate.is_some_and(|gate| gate.trusts(peer)),
+            address_text: peer.ip().map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
+            encrypted: stream.agreed().is_some(),
+            tls: stream.agreed().filter(|_| logs).map(|agreed| {
+                Box::new((agreed.version, agreed.server_name.clone().unwrap_or_default()))
+            }),
+            destination,
+            slot,
+            _open: open,
+        };
+        (origin, stream)
+    }
+
+    /// Version of TLS, and the name asked for; empty: unknown.
+    pub(super) fn tls(&self) -> (&'static str, &str) {
+        self.tls.as_deref().map_or(("", ""), |(version, name)| (version, name))
+    }
+
+    /// Whose a request is: the peer's, or of whom a trusted proxy speaks.
+    #[inline]
+    pub(super) fn source<'h>(&self, site: &HttpSite, head: &RequestHead<'h>) -> Source<'h> {
+        match &site.gate {
+            Some(gate) if self.trusted => self.told_source(gate, site.forwarded_field, head),
+            _ => Source { address: self.peer.ip(), proto: None, host: None },
+        }
+    }
+
+    #[cold]
+    fn told_source<'h>(
+        &self,
+        gate: &Gate,
+        field: ForwardedField,
+        head: &RequestHead<'h>,
+    ) -> Source<'h> {
+        let name = match field {
+            ForwardedField::XForwardedFor => "x-forwarded-for",
+            ForwardedField::Forwarded => "forwarded",
+        };
+        let named = head.headers().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        let values: Vec<&[u8]> = named.map(|(_, value)| value).collect();
+        let (peer, values) = (self.peer.ip(), values.into_iter());
+        match field {
+            ForwardedField::XForwardedFor => {
+                let address = forwarded::by_x_forwarded_for(gate, peer, values);
+                Source { address, proto: None, host: None }
+            }
+            ForwardedField::Forwarded => forwarded::by_forwarded(gate, peer, values),
+        }
     }
 
     /// Where it came in.
@@ -44,11 +118,42 @@ impl Origin {
     }
 }
 
+/// What an endpoint is told of a client.
+pub(super) struct Told<'h> {
+    /// Another address than the peer's.
+    pub(super) client: Option<String>,
+    pub(super) proto: &'h str,
+    pub(super) host: Option<&'h str>,
+    /// One more element of `Forwarded`.
+    pub(super) element: Option<String>,
+}
+
+impl<'h> Told<'h> {
+    #[inline]
+    pub(super) fn new(
+        site: &HttpSite,
+        origin: &Origin,
+        source: &Source<'h>,
+        head: &RequestHead<'h>,
+    ) -> Self {
+        let proto = if origin.encrypted { "https" } else { "http" };
+        let mut told = Self { client: None, proto, host: head.host, element: None };
+        if site.forwarded_field == ForwardedField::Forwarded {
+            told.element = Some(forwarded::element(origin.peer.ip(), head.host, proto));
+            told.client = source.address.map(|address| address.to_canonical().to_string());
+            told.proto = source.proto.unwrap_or(proto);
+            told.host = source.host.or(head.host);
+        }
+        told
+    }
+}
+
 /// The client's side of a request: what it is read from and answered to.
 pub(crate) struct Client<'a, D> {
     pub(crate) stream: &'a D,
     pub(crate) timer: &'a Timer,
     pub(crate) origin: &'a Origin,
+    pub(crate) record: &'a Record<'a>,
 }
 
 impl<D> Clone for Client<'_, D> {

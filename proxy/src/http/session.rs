@@ -8,6 +8,7 @@ use super::{
     client::{Client, Origin, linger},
     failure::Failure,
     handling::{Fate, Handling},
+    record::Record,
     request::{self, Facts, Plan},
 };
 use crate::{
@@ -22,13 +23,12 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Carries a client's connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
-    let Connection { stream, peer, slot, open } = connection;
+    let (origin, stream) = Origin::new(&worker, connection);
     let agreed = stream.agreed().map(|agreed| match agreed.alpn.as_deref() {
         Some(b"h2") => Opening::Http2,
         _ => Opening::Other,
     });
     let timer = worker.shard.timer();
-    let origin = Origin::new(peer, agreed.is_some(), slot, open);
     Session { worker, stream, timer, origin, agreed }.run().await;
 }
 
@@ -133,14 +133,22 @@ impl<D: Duplex + 'static> Session<D> {
             // The listener is gone from the configuration.
             return Fate::Close;
         };
-        let client = Client { stream: &self.stream, timer: &self.timer, origin: &self.origin };
-        let handling = Handling::new(&self.worker, site, client);
-        let mut out = self.worker.scratch();
-        match self.head(&view, site, buffer, &mut out).await {
-            Ok(Some(planned)) => handling.carry(planned, buffer, &mut out).await,
+        let Self { worker, stream, timer, origin, .. } = self;
+        let record = Record::new(worker, site, "HTTP/1.1");
+        let handling = Handling::new(worker, site, Client { stream, timer, origin, record: &record });
+        let mut out = worker.scratch();
+        let planned = self.head(&view, site, buffer, &mut out).await;
+        record.head(buffer.filled());
+        let fate = match planned {
+            Ok(Some(planned)) => {
+                record.plan(worker, &planned, buffer, &mut out);
+                handling.carry(planned, buffer, &mut out).await
+            }
             Ok(None) => Fate::Abort,
             Err(failure) => handling.refuse_head(failure, buffer, &mut out).await,
-        }
+        };
+        record.finish(worker, origin, Some(fate));
+        fate
     }
 
     /// Reads until the head is whole; `None`: the client has gone.

@@ -17,7 +17,9 @@ pub(super) enum Field {
     ForwardedFor,
     ForwardedProto,
     ForwardedHost,
-    /// `Forwarded` and other `X-Forwarded-*` fields.
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Other `X-Forwarded-*` fields.
     ForwardedOther,
 }
 
@@ -31,7 +33,7 @@ impl Field {
             4 if is(name, b"host") => Self::Host,
             6 if is(name, b"expect") => Self::Expect,
             7 if is(name, b"upgrade") => Self::Upgrade,
-            9 if is(name, b"forwarded") => Self::ForwardedOther,
+            9 if is(name, b"forwarded") => Self::Forwarded,
             10 if is(name, b"connection") => Self::Connection,
             10 if is(name, b"keep-alive") => Self::HopByHop,
             14 if is(name, b"content-length") => Self::ContentLength,
@@ -190,7 +192,7 @@ mod tests {
             ("X-Forwarded-Host", Field::ForwardedHost),
             ("X-Forwarded-Port", Field::ForwardedOther),
             ("X-Forwarded-", Field::Other),
-            ("Forwarded", Field::ForwardedOther),
+            ("Forwarded", Field::Forwarded),
             ("X-Request-Identifier", Field::Other),
             ("Strict-Transport-Security", Field::Other),
         ];

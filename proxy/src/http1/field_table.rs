@@ -28,6 +28,7 @@ pub(super) struct Marks {
     pub(super) forwarded_for: Lines,
     pub(super) forwarded_proto: Lines,
     pub(super) forwarded_host: Lines,
+    pub(super) forwarded: Lines,
     pub(super) forwarded_other: Lines,
 }
 
@@ -86,6 +87,7 @@ impl<'b> FieldTable<'b> {
                 Field::ForwardedFor => table.marks.forwarded_for |= line,
                 Field::ForwardedProto => table.marks.forwarded_proto |= line,
                 Field::ForwardedHost => table.marks.forwarded_host |= line,
+                Field::Forwarded => table.marks.forwarded |= line,
                 Field::ForwardedOther => table.marks.forwarded_other |= line,
             }
         }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     duplex::Duplex,
-    http::{Client, DRAIN_GRACE, Failure, Handling, Origin, linger, plan},
+    http::{Client, DRAIN_GRACE, Failure, Handling, Origin, Record, linger, plan},
     http1::{RequestError, ResponseTo},
     part::HttpSite,
     worker::{View, Worker},
@@ -271,7 +271,8 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     };
     let lane = Lane::new(body, shape, respond, response_to);
     let timer = worker.shard.timer();
-    let client = Client { stream: &lane, timer: &timer, origin };
+    let record = Record::new(worker, site, "HTTP/2.0");
+    let client = Client { stream: &lane, timer: &timer, origin, record: &record };
     let handling = Handling::new(worker, site, client);
     let planned = written
         .and_then(|_| plan(worker, &view, site, origin, buffer.filled(), &mut out.bytes))
@@ -281,9 +282,13 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
             let whole = planned.filter(|(facts, _)| facts.head_len == buffer.len());
             whole.ok_or(Failure::Request(RequestError::InvalidTarget))
         });
+    record.head(buffer.filled());
     let mut handled = pin!(async {
         match planned {
-            Ok(planned) => handling.carry(planned, &mut buffer, &mut out).await,
+            Ok(planned) => {
+                record.plan(worker, &planned, &buffer, &mut out);
+                handling.carry(planned, &mut buffer, &mut out).await
+            }
             Err(failure) => handling.refuse_head(failure, &buffer, &mut out).await,
         }
     });
@@ -291,7 +296,9 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
         Poll::Ready(fate) => Poll::Ready(Some(fate)),
         Poll::Pending => lane.poll_reset(cx).map(|()| None),
     });
-    match fate.await {
+    let fate = fate.await;
+    record.finish(worker, origin, fate);
+    match fate {
         Some(fate) => lane.end(fate),
         None => {
             cell.resets.increment();

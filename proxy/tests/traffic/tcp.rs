@@ -171,6 +171,19 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 }
 
 #[test]
+fn a_connection_ends_after_its_lifetime_however_busy_it_is() {
+    let origin = Origin::scripted(echo);
+    let proxy = Proxy::start(&toml(1, "max_lifetime = \"200ms\"", &[origin.address()]));
+    let mut client = proxy.client("raw");
+    let mut ticks = 0;
+    while client.try_send("tick").is_ok() && client.try_exact(4).is_ok() {
+        ticks += 1;
+    }
+    assert!(ticks > 0, "it was busy until then");
+    eventually("nothing is open", || proxy.open_connections() == 0);
+}
+
+#[test]
 fn a_reset_at_one_end_is_one_at_the_other() {
     let origin = Origin::scripted(|_, mut wire, _| {
         wire.exact(5);

@@ -13,6 +13,8 @@ pub struct TcpListener {
     pub sni: Vec<SniRoute>,
     /// A connection without a byte either way. Default 1 h.
     pub idle_timeout: Duration,
+    /// A connection from its beginning on; `None`: no limit.
+    pub max_lifetime: Option<Duration>,
     /// Endpoints tried when one refuses the connection, after the first. Default 2.
     pub connect_attempts: u32,
 }

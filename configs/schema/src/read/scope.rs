@@ -16,17 +16,17 @@ const NOWHERE: Spot = Spot { file: usize::MAX, start: 0, end: 0 };
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
-    only: Option<&'static str>,
+    only: &'static [&'static str],
 }
 
 impl Key {
     pub(crate) const fn new(name: &'static str, doc: &'static str) -> Self {
-        Self { name, doc, only: None }
+        Self { name, doc, only: &[] }
     }
 
-    /// The key has a meaning with this `protocol` only.
-    pub(crate) const fn only(mut self, protocol: &'static str) -> Self {
-        self.only = Some(protocol);
+    /// The key has a meaning with these values of `protocol` only.
+    pub(crate) const fn only(mut self, protocols: &'static [&'static str]) -> Self {
+        self.only = protocols;
         self
     }
 }
@@ -115,18 +115,6 @@ impl<'a> Scope<'a> {
         let empty = Node { spot: self.spot, value: Value::Table(Table::default()) };
         let path = self.path_of(key.name);
         format.read(At { node: &empty, path: &path }, self.reader)
-    }
-
-    /// A word of the contract that this version does not carry out.
-    pub(crate) fn unsupported(&mut self, key: Key) {
-        self.ask(key, Presence::Unsupported, || Kind::Nothing);
-        if let Some(entry) = self.table.entries.get(key.name) {
-            self.reader.push(
-                Finding::error(format!("`{}` is not supported by this version", key.name))
-                    .at(entry.key, &self.path_of(key.name))
-                    .hint("remove it; it is refused because it would have no effect"),
-            );
-        }
     }
 
     /// From here on, keys for another protocol are reported.
@@ -222,18 +210,19 @@ impl<'a> Scope<'a> {
     fn read<F: Format>(&self, key: Key, format: &F) -> Option<F::Output> {
         let entry = self.table.entries.get(key.name)?;
         let path = self.path_of(key.name);
-        if let (Some(only), Some(protocol)) = (key.only, self.protocol)
-            && only != protocol
+        if let Some(protocol) = self.protocol
+            && !key.only.is_empty()
+            && !key.only.contains(&protocol)
         {
-            self.misplaced(key, entry, &path, only, protocol);
+            self.misplaced(key, entry, &path, protocol);
             return None;
         }
         format.read(At { node: &entry.node, path: &path }, self.reader)
     }
 
-    fn misplaced(&self, key: Key, entry: &Entry, path: &str, only: &str, protocol: &str) {
+    fn misplaced(&self, key: Key, entry: &Entry, path: &str, protocol: &str) {
         let hint = match (key.name, protocol) {
-            ("routes", "tcp") => "a tcp listener has one `cluster`".to_owned(),
+            ("routes", "tcp" | "udp") => format!("a {protocol} listener has one `cluster`"),
             ("cluster", "http") => {
                 "an http listener names its clusters in `routes`, or use protocol = \"tcp\""
                     .to_owned()
@@ -241,7 +230,7 @@ impl<'a> Scope<'a> {
             ("routes" | "cluster", "postgres") => {
                 "what a postgres listener does is in [postgres]".to_owned()
             }
-            _ => format!("remove it, or use protocol = \"{only}\""),
+            _ => format!("remove it, or use protocol = {}", quoted(key.only, " or ")),
         };
         self.reader.push(
             Finding::error(format!("`{}` has no meaning for protocol = \"{protocol}\"", key.name))
@@ -258,6 +247,11 @@ impl<'a> Scope<'a> {
             definition.keys.push(KeyDefinition { name, doc, presence, only, kind: kind() });
         }
     }
+}
+
+/// `"a" or "b"`.
+pub(crate) fn quoted(words: &[&str], between: &str) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(between)
 }
 
 /// `parent.name`, the name quoted as TOML would need it.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use super::{
+    agreement::{check_datagrams, check_logs},
     admin::admin,
     cluster::cluster,
     listener::{DEFAULT_MAX_HEAD_BYTES, ReadListener, listener},
     name::{NAME, check_name},
-    postgres::postgres,
+    postgres::{asks_for_certificates, postgres},
     runtime::runtime,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(crate) fn config(t: &mut Scope<'_>) -> Option<Config> {
     let (runtime, admin) = (runtime?, admin?);
     check_binds(t, &admin, &listeners);
     check_heads(t, &runtime, &listeners);
+    check_logs(t, &listeners);
+    check_datagrams(t, &listeners, &clusters);
     check_postgres(t, &listeners, postgres.as_ref());
     check_unused(t, &listeners, &clusters);
     let listeners =
@@ -71,8 +74,10 @@ pub(crate) fn sections(t: &mut Scope<'_>) -> Option<Sections> {
 
 /// An address can be listened on once. Port 0 is another one each time.
 fn check_binds(t: &Scope<'_>, admin: &Admin, listeners: &BTreeMap<Arc<str>, ReadListener>) {
-    let mut seen: HashMap<&BindAddress, (Spot, &str)> = HashMap::new();
+    // Datagrams and connections have ports of their own.
+    let mut seen: HashMap<(bool, &BindAddress), (Spot, &str)> = HashMap::new();
     for read in listeners.values() {
+        let udp = matches!(read.listener.protocol, ListenerProtocol::Udp(_));
         for bind in &read.binds {
             if let BindAddress::Tcp(address) = &bind.value
                 && address.port() == 0
@@ -80,12 +85,14 @@ fn check_binds(t: &Scope<'_>, admin: &Admin, listeners: &BTreeMap<Arc<str>, Read
                 continue;
             }
             let name: &str = &read.listener.name;
-            if let Some((first, owner)) = seen.get(&bind.value) {
+            if let Some((first, owner)) = seen.get(&(udp, &bind.value)) {
                 t.reader().push(taken(bind, owner, name).related(*first, "first given here"));
                 continue;
             }
-            seen.insert(&bind.value, (bind.spot, name));
-            check_admin(t, admin, bind);
+            seen.insert((udp, &bind.value), (bind.spot, name));
+            if !udp {
+                check_admin(t, admin, bind);
+            }
         }
     }
 }
@@ -165,6 +172,19 @@ fn check_postgres(
                     .hint("add [postgres.databases.NAME], or [postgres.databases.\"*\"] for any"),
             );
         }
+        (Some(first), Some(_)) if postgres.is_some_and(|p| asks_for_certificates(&p.auth)) => {
+            let shows = |read: &ReadListener| {
+                read.listener.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some())
+            };
+            if !shows(first) && !speakers.any(shows) {
+                let message = "`auth` wants certificates, and no postgres listener asks for one";
+                let place = &first.place;
+                let finding = Finding::error(message).at(place.spot, &place.path);
+                t.reader().missing(finding.hint(
+                    "add tls = { certificates = […], client_auth = { mode = \"optional\", ca = \"clients-ca.pem\" } }",
+                ));
+            }
+        }
         (None, Some(spot)) if !t.reader().has_errors() => {
             let finding =
                 Finding::warning("no listener has protocol = \"postgres\"").at(spot, "postgres");
@@ -210,6 +230,9 @@ fn used_clusters<'l>(listeners: impl Iterator<Item = &'l Listener>) -> BTreeSet<
                         used.extend(shares.iter().map(|share| &share.cluster));
                     }
                 }
+            }
+            ListenerProtocol::Udp(udp) => {
+                used.insert(&udp.cluster);
             }
             ListenerProtocol::Postgres => {}
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bs9_api::types::{ClusterStatus, HttpListenerStatus, PoolStatus};
 use bs9_net::{Engine, ListenerId};
 use bs9_pool::PoolEngine;
-use bs9_proxy::{ProxyEngine, UnknownEndpoint};
+use bs9_proxy::{ClusterTimes, LogReport, ProxyEngine, RouteReport, UdpReport, UnknownEndpoint};
 
 /// What speaks the protocols.
 pub(super) struct Engines {
@@ -32,6 +32,31 @@ impl Engines {
     /// What an HTTP listener counts.
     pub(super) fn http(&self, listener: ListenerId) -> Option<HttpListenerStatus> {
         self.proxy.http_status(listener)
+    }
+
+    /// What the routes of an HTTP listener count.
+    pub(super) fn routes(&self, listener: ListenerId) -> Vec<RouteReport> {
+        self.proxy.route_reports(listener)
+    }
+
+    /// How long the endpoints of each cluster took.
+    pub(super) fn cluster_times(&self) -> Vec<ClusterTimes> {
+        self.proxy.cluster_times()
+    }
+
+    /// What a UDP listener counts.
+    pub(super) fn udp(&self, listener: ListenerId) -> Option<UdpReport> {
+        self.proxy.udp_report(listener)
+    }
+
+    /// What access logs count.
+    pub(super) fn logs(&self) -> Vec<LogReport> {
+        self.proxy.log_reports()
+    }
+
+    /// Opens the files of access logs anew.
+    pub(super) fn reopen_logs(&self) {
+        self.proxy.reopen_logs();
     }
 
     /// Every PostgreSQL pool.

@@ -8,10 +8,14 @@ use bs9_api::types::{
     ClusterStatus, DataPlaneState, EndpointHealth, EndpointStatus, Http2Status, ListenerStatus,
     PoolStatus, TlsListenerStatus,
 };
+use bs9_net::ListenerReport;
+use bs9_proxy::LogReport;
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{engines::Engines, view::View};
+
+mod times;
 
 /// Counters of seconds. The recorder counts whole numbers only, so these are
 /// recorded as gauges and declared as what they are afterwards.
@@ -25,6 +29,8 @@ pub(super) fn render(view: &View, engines: &Engines) -> String {
         describe();
         process(view);
         view.listeners(engines).iter().for_each(listener);
+        view.listener_reports().iter().for_each(|report| admission(report, engines));
+        engines.logs().iter().for_each(access_log);
         engines.clusters().iter().for_each(cluster);
         engines.pools().iter().for_each(pool);
     });
@@ -32,6 +38,7 @@ pub(super) fn render(view: &View, engines: &Engines) -> String {
     for name in FRACTIONAL_COUNTERS {
         text = text.replace(&format!("# TYPE {name} gauge"), &format!("# TYPE {name} counter"));
     }
+    times::write(view, engines, &mut text);
     text
 }
 
@@ -89,6 +96,31 @@ fn listener(status: &ListenerStatus) {
     if let Some(status) = &http.http2 {
         http2(&by, status);
     }
+}
+
+/// What came in and was not taken, and datagrams.
+fn admission(report: &ListenerReport, engines: &Engines) {
+    let listener = &report.listener;
+    let by = labels([("listener", &listener.name)]);
+    counter!("bs9_listener_denied_connections_total", by.clone())
+        .absolute(listener.denied_connections());
+    counter!("bs9_listener_bad_proxy_headers_total", by.clone()).absolute(listener.bad_headers());
+    let Some(udp) = engines.udp(listener.id) else { return };
+    for (name, count) in [
+        ("bs9_udp_received_datagrams_total", udp.received),
+        ("bs9_udp_sent_datagrams_total", udp.sent),
+        ("bs9_udp_lost_datagrams_total", udp.lost),
+        ("bs9_udp_refused_datagrams_total", udp.refused),
+    ] {
+        counter!(name, by.clone()).absolute(count);
+    }
+}
+
+fn access_log(report: &LogReport) {
+    let by = labels([("output", &report.output)]);
+    counter!("bs9_access_log_written_total", by.clone()).absolute(report.written);
+    counter!("bs9_access_log_dropped_total", by.clone()).absolute(report.dropped);
+    counter!("bs9_access_log_errors_total", by).absolute(report.errors);
 }
 
 fn tls(by: &[Label], status: &TlsListenerStatus) {
@@ -214,6 +246,30 @@ fn describe() {
         "bs9_listener_refused_connections_total",
         "Closed at accept because a limit was reached."
     );
+    describe_counter!(
+        "bs9_listener_denied_connections_total",
+        "Connections and sessions closed because of `allow` and `deny`."
+    );
+    describe_counter!(
+        "bs9_listener_bad_proxy_headers_total",
+        "Connections of trusted proxies closed because of their PROXY header."
+    );
+    describe_counter!("bs9_udp_received_datagrams_total", "Datagrams of clients.");
+    describe_counter!("bs9_udp_sent_datagrams_total", "Datagrams sent to clients.");
+    describe_counter!(
+        "bs9_udp_lost_datagrams_total",
+        "Datagrams that a socket did not take, either way."
+    );
+    describe_counter!(
+        "bs9_udp_refused_datagrams_total",
+        "Datagrams that began no session: no endpoint, a limit, an address that is not allowed."
+    );
+    describe_counter!("bs9_access_log_written_total", "Lines written.");
+    describe_counter!(
+        "bs9_access_log_dropped_total",
+        "Lines dropped, because too many waited or writing failed."
+    );
+    describe_counter!("bs9_access_log_errors_total", "Times that writing or opening failed.");
     describe_counter!("bs9_tls_handshakes_total", "TLS handshakes that succeeded.");
     describe_counter!("bs9_tls_resumptions_total", "Those that took up an earlier session.");
     describe_counter!("bs9_tls_handshake_failures_total", "TLS handshakes that failed, by kind.");

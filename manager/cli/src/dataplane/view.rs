@@ -80,6 +80,11 @@ impl View {
         self.listeners.iter().map(|report| report.listener.open_connections()).sum()
     }
 
+    /// Every listener with its own counters, in name order.
+    pub(super) fn listener_reports(&self) -> &[ListenerReport] {
+        &self.listeners
+    }
+
     /// Every listener, in name order.
     pub(super) fn listeners(&self, engines: &Engines) -> Vec<ListenerStatus> {
         let status = |report: &ListenerReport| ListenerStatus {

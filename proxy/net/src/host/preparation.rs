@@ -13,7 +13,7 @@ use super::Held;
 use crate::{
     CompileContext, CompileError, Engine, Listener, ListenerId, PerShard, PrepareError, Snapshot,
     listener::ProcessLimit,
-    socket::{self, BoundAddress},
+    socket::{self, BoundAddress, is_udp},
     tls::ServerTls,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Opened {
     /// As configured.
     pub(super) address: BindAddress,
     pub(super) bound: BoundAddress,
+    /// For datagrams, not connections.
+    pub(super) udp: bool,
 }
 
 /// An address that passes from one listener to another, sockets and all, so that no client
@@ -128,7 +130,7 @@ impl Preparation<'_> {
             let heritage = wanted
                 .bind
                 .iter()
-                .filter_map(|address| self.listeners.get(self.holder(address)?))
+                .filter_map(|address| self.listeners.get(self.holder(address, is_udp(wanted))?))
                 .find(|old| old.engine == engine && !taken.contains(&old.id))
                 .map(|old| old.id);
             let id = heritage.unwrap_or_else(|| self.next_id());
@@ -154,15 +156,17 @@ impl Preparation<'_> {
             open: AtomicUsize::new(0),
             process: Arc::clone(self.process),
             tls: ArcSwapOption::empty(),
+            gate: ArcSwapOption::empty(),
         })
     }
 
     /// The listener that has an address now. Port 0 is another address each time.
-    fn holder(&self, address: &BindAddress) -> Option<&Arc<str>> {
+    fn holder(&self, address: &BindAddress, udp: bool) -> Option<&Arc<str>> {
         if matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0) {
             return None;
         }
-        self.addresses.keys().find(|(_, held)| held == address).map(|(name, _)| name)
+        let found = self.addresses.iter().find(|((_, bind), held)| bind == address && held.udp == udp);
+        found.map(|((name, _), _)| name)
     }
 
     /// What has to be bound, and what passes from one listener to another.
@@ -174,15 +178,16 @@ impl Preparation<'_> {
         let (mut opened, mut adopted) = (Vec::new(), Vec::new());
         for wanted in config.listeners.values() {
             let listener = &listeners[&wanted.name];
+            let udp = is_udp(wanted);
             let kept =
                 self.listeners.get(&wanted.name).is_some_and(|old| Arc::ptr_eq(old, listener));
             for address in &wanted.bind {
                 let key = (Arc::clone(&wanted.name), address.clone());
-                let held = self.addresses.contains_key(&key);
+                let held = self.addresses.get(&key).is_some_and(|held| held.udp == udp);
                 if held && kept {
                     continue;
                 }
-                let holder = if held { Some(&wanted.name) } else { self.holder(address) };
+                let holder = if held { Some(&wanted.name) } else { self.holder(address, udp) };
                 let (listener, address) = (Arc::clone(listener), address.clone());
                 match holder {
                     Some(from) => {
@@ -190,7 +195,7 @@ impl Preparation<'_> {
                     }
                     None => {
                         let bound = socket::bind(wanted, &address, self.shards)?;
-                        opened.push(Opened { listener, address, bound });
+                        opened.push(Opened { listener, address, bound, udp });
                     }
                 }
             }

@@ -210,9 +210,30 @@ impl Registered {
         Poll::Pending
     }
 
+    /// Ready when the direction has ended, with or without an error; else the task is woken when
+    /// something happens to it.
+    pub(crate) fn poll_over(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
+        let half = self.source.half(direction);
+        if half.over.get() {
+            return Poll::Ready(());
+        }
+        half.waiting.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     /// Whether the direction may be ready.
     pub(crate) fn is_ready(&self, direction: Direction) -> bool {
         self.source.half(direction).ready.get()
+    }
+
+    /// Whether the direction stays ready: its end, or an error, was reported.
+    pub(crate) fn is_over(&self, direction: Direction) -> bool {
+        self.source.half(direction).over.get()
+    }
+
+    /// What was reported as the end was none: sockets of datagrams go on after an error.
+    pub(crate) fn forget_end(&self, direction: Direction) {
+        self.source.half(direction).over.set(false);
     }
 
     /// The direction was found exhausted.

@@ -96,6 +96,7 @@ fn request_edits() -> impl Strategy<Value = RequestEdits<'static>> {
             forwarded_proto: address.map(|_| "https"),
             forwarded_host: address.map(|_| "a"),
             trust_incoming_forwarded: trust,
+            keep_forwarded: trust,
             upgrade,
             forward_expect: expect,
             path_override,
