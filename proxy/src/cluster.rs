@@ -2,25 +2,43 @@
 //!
 //! What is compiled ([`Cluster`]) is shared by all shards and never changes; what
 //! lasts from one snapshot to the next ([`Endpoint`]: health, counters) hangs off
-//! it. [`ShardCluster`] is a shard's own half: cursors and idle connections.
+//! it. [`ShardCluster`] is a shard's own half: turns and idle connections.
 
+mod affinity;
 mod balance;
+mod commons;
+mod consistent;
 mod endpoint;
 mod health;
 mod idle;
+mod latency;
+mod lease;
+mod outlier;
+mod roster;
+mod selection;
 mod shard;
 
+pub use affinity::Affinity;
 pub use endpoint::{Endpoint, Health};
-pub use shard::{Lease, ShardCluster, Tried};
+pub use lease::Lease;
+pub use shard::{ShardCluster, Shortage, Tried};
 
+pub(crate) use consistent::hash as stable_hash;
 pub(crate) use health::Prober;
-pub(crate) use shard::ConnectFailure;
+pub(crate) use lease::ConnectFailure;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use affinity::Cookies;
 use bs9_api::types::ClusterStatus;
 use bs9_config::Balance;
 use bs9_net::tls::ClientTls;
+use commons::Commons;
+use consistent::Consistent;
+use endpoint::Block;
+use selection::Selection;
+
+use crate::retry::{RetryBudget, RetryPolicy, Spent};
 
 /// A cluster as compiled from one configuration.
 #[derive(Debug)]
@@ -29,8 +47,17 @@ pub struct Cluster {
     pub config: bs9_config::Cluster,
     /// In configuration order.
     pub members: Box<[Member]>,
+    /// How many shards pick from it.
+    shards: usize,
     /// Whether picking needs to know how busy each endpoint is over all shards.
-    pub(crate) counts_active: bool,
+    counts_active: bool,
+    /// Whether anything follows from how requests fare.
+    observes: bool,
+    /// Requests that an endpoint may have in flight.
+    limit: usize,
+    consistent: Option<Consistent>,
+    sticky: Option<Cookies>,
+    commons: Arc<Commons>,
     /// What connections to its endpoints shake hands with; `None`: plaintext.
     pub(crate) tls: Option<Arc<ClientTls>>,
 }
@@ -42,6 +69,10 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     /// As configured; 0 takes nothing new.
     pub weight: u16,
+    /// As configured; 0 is used first.
+    pub priority: u8,
+    /// Where it stands.
+    pub zone: Option<Arc<str>>,
 }
 
 impl Cluster {
@@ -53,34 +84,80 @@ impl Cluster {
         previous: Option<&Self>,
         shards: usize,
     ) -> Arc<Self> {
+        let commons = previous.map_or_else(Arc::default, |cluster| Arc::clone(&cluster.commons));
         let mut known: BTreeMap<_, _> = previous
             .into_iter()
             .flat_map(|cluster| cluster.members.iter())
             .map(|member| (&member.endpoint.address, &member.endpoint))
             .collect();
+        let unprobed = config.health_check.as_ref().is_some_and(|check| !check.initially_healthy);
+        let fresh = |wanted: &bs9_config::Endpoint| {
+            let endpoint = Endpoint::new(wanted.address.clone(), shards, &commons);
+            if unprobed {
+                endpoint.block(Block::Unprobed);
+            }
+            if previous.is_some() {
+                endpoint.arrive();
+            }
+            Arc::new(endpoint)
+        };
         let members: Box<[Member]> = config
             .endpoints
             .iter()
             .map(|wanted| Member {
-                endpoint: known.remove(&wanted.address).map_or_else(
-                    || Arc::new(Endpoint::new(wanted.address.clone(), shards)),
-                    Arc::clone,
-                ),
+                endpoint: known.remove(&wanted.address).map_or_else(|| fresh(wanted), Arc::clone),
                 weight: wanted.weight,
+                priority: wanted.priority,
+                zone: wanted.zone.clone(),
             })
             .collect();
-        let compares = matches!(config.balance, Balance::LeastConnections | Balance::P2c);
-        let counts_active = config.max_connections.is_some() || (compares && members.len() > 1);
-        Arc::new(Self { config: config.clone(), members, counts_active, tls })
+        let compares =
+            matches!(config.balance, Balance::LeastConnections | Balance::P2c | Balance::PeakEwma);
+        Arc::new(Self {
+            shards,
+            counts_active: config.max_connections.is_some() || (compares && members.len() > 1),
+            observes: config.outliers.is_some() || config.balance == Balance::PeakEwma,
+            limit: config.max_connections.unwrap_or(usize::MAX),
+            consistent: Consistent::compile(config.balance, &members),
+            sticky: Cookies::compile(config, &members),
+            config: config.clone(),
+            members,
+            commons,
+            tls,
+        })
+    }
+
+    /// Takes one retry out of what the cluster can afford.
+    pub(crate) fn spend_retry(&self, policy: &RetryPolicy) -> Option<Spent> {
+        RetryBudget::spend(&self.commons.retries, policy, self.active())
+    }
+
+    /// Counts a retry that is made.
+    pub(crate) fn count_retry(&self) {
+        self.commons.retries.count();
+    }
+
+    /// Requests and connections in flight, over all shards.
+    fn active(&self) -> u64 {
+        let active = |member: &Member| member.endpoint.cells.sum(|cell| cell.active.get());
+        self.members.iter().map(active).sum()
     }
 
     /// For status answers.
     pub fn status(&self) -> ClusterStatus {
+        let now = bs9_net::refresh_clock();
+        let endpoints = self.members.iter().map(|member| {
+            member.endpoint.status(member, selection::share(member, self.config.slow_start, now))
+        });
         ClusterStatus {
             name: self.config.name.to_string(),
             balance: self.config.balance.name().to_owned(),
             health_checked: self.config.health_check.is_some(),
-            endpoints: self.members.iter().map(|one| one.endpoint.status(one.weight)).collect(),
+            panicking: Selection::of(self, now).panicking,
+            waiting: self.commons.waiting() as u64,
+            retries_total: self.commons.retries.made(),
+            retries_refused_total: self.commons.retries.refused(),
+            endpoints: endpoints.collect(),
         }
     }
 }

@@ -15,6 +15,12 @@ pub(crate) trait Duplex {
     /// Ready when a read may find something.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Ready when the peer has said that nothing more comes, or is gone, where that can be known
+    /// without reading.
+    fn poll_peer_done(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     /// Reads into the buffer's free space, of which there must be some; 0 is the end.
     fn poll_read(&self, cx: &mut Context<'_>, into: &mut Buffer) -> Poll<io::Result<usize>>;
 
@@ -75,6 +81,10 @@ macro_rules! duplex {
         impl Duplex for $stream {
             fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
                 self.poll_read_ready(cx)
+            }
+
+            fn poll_peer_done(&self, cx: &mut Context<'_>) -> Poll<()> {
+                self.poll_peer_done(cx)
             }
 
             fn poll_read(

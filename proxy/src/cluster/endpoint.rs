@@ -4,22 +4,25 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
 use bs9_api::types::{EndpointHealth, EndpointStatus};
 use bs9_config::EndpointAddress;
-use bs9_net::{Counter, Gauge, PerShard};
+use bs9_net::{CoarseInstant, Counter, Gauge, PerShard};
 use tokio::sync::Notify;
+
+use super::{Member, commons::Commons, latency::Latency, outlier::Ejections};
+use crate::response_times::ResponseTimes;
 
 /// Health as the active checks see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
-    /// Not probed, or not yet often enough: takes traffic.
+    /// Not probed, or not yet often enough.
     Unknown,
     /// Takes traffic.
     Healthy,
@@ -27,15 +30,39 @@ pub enum Health {
     Unhealthy,
 }
 
+/// A reason to take no traffic. Any of them is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Block {
+    /// Probes failed.
+    Unhealthy = 1,
+    /// It has to be probed first.
+    Unprobed = 2,
+    /// Live traffic failed.
+    Ejected = 4,
+    /// An operator said so.
+    Draining = 8,
+}
+
 /// One endpoint of one cluster: health, addresses, counters.
 #[derive(Debug)]
 pub struct Endpoint {
     /// As configured.
     pub address: EndpointAddress,
-    health: AtomicU8,
-    draining: AtomicBool,
     /// In flight over all shards; counted only where picking needs it.
     pub(crate) active: AtomicUsize,
+    pub(super) latency: Latency,
+    /// Each [`Block`] there is; none: it takes traffic.
+    blocks: AtomicU8,
+    health: AtomicU8,
+    /// Failures since the last success; counted with outlier detection only.
+    pub(super) failures_in_row: AtomicU32,
+    /// When it came (back), by the shards' clock; 0 when it was there from the beginning.
+    came_at: AtomicU64,
+    pub(super) ejections: Ejections,
+    /// Tells who lets it back that it was taken out.
+    pub(super) ejected: Notify,
+    commons: Arc<Commons>,
     /// Where a host name last led, in the resolver's order; empty when it never led anywhere,
     /// absent until it was looked up. Written by the control thread.
     resolved: ArcSwapOption<Vec<SocketAddr>>,
@@ -64,15 +91,22 @@ pub(crate) struct EndpointCell {
     /// Responses whose head arrived, and the time they took.
     pub(crate) responses: Counter,
     pub(crate) response_nanoseconds: Counter,
+    pub(crate) times: ResponseTimes,
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: EndpointAddress, shards: usize) -> Self {
+    pub(super) fn new(address: EndpointAddress, shards: usize, commons: &Arc<Commons>) -> Self {
         Self {
             address,
-            health: AtomicU8::new(Health::Unknown as u8),
-            draining: AtomicBool::new(false),
             active: AtomicUsize::new(0),
+            latency: Latency::default(),
+            blocks: AtomicU8::new(0),
+            health: AtomicU8::new(Health::Unknown as u8),
+            failures_in_row: AtomicU32::new(0),
+            came_at: AtomicU64::new(0),
+            ejections: Ejections::default(),
+            ejected: Notify::new(),
+            commons: Arc::clone(commons),
             resolved: ArcSwapOption::empty(),
             resolving: Notify::new(),
             cells: PerShard::new(shards),
@@ -97,27 +131,83 @@ impl Endpoint {
         if before != health as u8 || verdict.since.is_none() {
             verdict.since = Some(SystemTime::now());
         }
+        drop(verdict);
+        if health == Health::Unhealthy {
+            self.block(Block::Unhealthy);
+        } else {
+            self.unblock(Block::Unhealthy);
+        }
+        self.unblock(Block::Unprobed);
     }
 
     /// Forgets what probes found: they have stopped.
     pub(crate) fn forget_health(&self) {
         self.health.store(Health::Unknown as u8, Relaxed);
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Verdict::default();
+        self.unblock(Block::Unhealthy);
+        self.unblock(Block::Unprobed);
+    }
+
+    /// Gives a reason to take no traffic. Tells whether it is a new one.
+    pub(crate) fn block(&self, reason: Block) -> bool {
+        let before = self.blocks.fetch_or(reason as u8, Relaxed);
+        let new = before & reason as u8 == 0;
+        if new {
+            self.commons.changed();
+        }
+        new
+    }
+
+    /// Takes a reason away. Tells whether it was there.
+    pub(crate) fn unblock(&self, reason: Block) -> bool {
+        let before = self.blocks.fetch_and(!(reason as u8), Relaxed);
+        let was = before & reason as u8 != 0;
+        if before == reason as u8 {
+            self.arrive();
+        }
+        if was {
+            self.commons.changed();
+        }
+        was
+    }
+
+    /// Whether this is one of the reasons.
+    pub(crate) fn is_blocked_by(&self, reason: Block) -> bool {
+        self.blocks.load(Relaxed) & reason as u8 != 0
+    }
+
+    /// Its share begins to grow now, where there is a slow start.
+    pub(super) fn arrive(&self) {
+        self.came_at.store(bs9_net::refresh_clock().nanoseconds().max(1), Relaxed);
+    }
+
+    /// How long ago it came, or came back; `None`: it was there from the beginning.
+    pub(super) fn age(&self, now: CoarseInstant) -> Option<Duration> {
+        let came_at = self.came_at.load(Relaxed);
+        (came_at != 0).then(|| Duration::from_nanos(now.nanoseconds().saturating_sub(came_at)))
     }
 
     /// Whether it takes nothing new by an operator's word.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.is_blocked_by(Block::Draining)
     }
 
     /// Takes nothing new, or does again.
     pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Relaxed);
+        if draining {
+            self.block(Block::Draining);
+        } else {
+            self.unblock(Block::Draining);
+        }
     }
 
-    /// Whether health and operator let it take traffic.
+    /// Whether nothing speaks against sending it traffic.
     pub(crate) fn takes_traffic(&self) -> bool {
-        self.health.load(Relaxed) != Health::Unhealthy as u8 && !self.draining.load(Relaxed)
+        self.blocks.load(Relaxed) == 0
+    }
+
+    pub(super) fn commons(&self) -> &Arc<Commons> {
+        &self.commons
     }
 
     /// The address as people write it.
@@ -125,13 +215,15 @@ impl Endpoint {
         self.address.to_string()
     }
 
-    pub(crate) fn status(&self, weight: u16) -> EndpointStatus {
+    pub(super) fn status(&self, member: &Member, slow_start: Option<f64>) -> EndpointStatus {
         let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         let responses = self.cells.sum(|cell| cell.responses.get());
         let seconds = self.cells.sum(|cell| cell.response_nanoseconds.get()) as f64 / 1e9;
         EndpointStatus {
             address: self.name(),
-            weight,
+            weight: member.weight,
+            priority: member.priority,
+            zone: member.zone.as_deref().map(str::to_owned),
             health: match self.health() {
                 Health::Unknown => EndpointHealth::Unknown,
                 Health::Healthy => EndpointHealth::Healthy,
@@ -140,6 +232,9 @@ impl Endpoint {
             health_reason: verdict.reason.clone(),
             health_since: verdict.since.and_then(|since| since.try_into().ok()),
             draining: self.is_draining(),
+            ejected: self.is_blocked_by(Block::Ejected),
+            ejections_total: self.ejections.total(),
+            slow_start_ratio: slow_start,
             active: self.cells.sum(|cell| cell.active.get()),
             requests_total: self.cells.sum(|cell| cell.requests.get()),
             failures_total: self.cells.sum(|cell| cell.failures.get()),

@@ -1,27 +1,31 @@
-//! Active health checks: one prober for the whole process, on the control thread.
+//! Watching endpoints: one prober for the whole process, on the control thread.
 
-use std::{cell::RefCell, collections::HashMap, future::pending, io, sync::Arc, time::Duration};
-
-use bs9_config::{EndpointAddress, HealthCheck, Probe};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
-    task::AbortHandle,
-    time::MissedTickBehavior,
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    future::pending,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
 };
 
+use bs9_config::{EndpointAddress, HealthCheck, Outliers, ProxyProtocol};
 use bs9_net::tls::ClientTls;
-use tokio_rustls::{TlsConnector, rustls};
+use probe::Prepared;
+use tokio::{task::AbortHandle, time::Instant};
 
-use super::{Cluster, Endpoint, Health, shard::called};
-use crate::http1::{HeadLimits, HeaderStorage, Parsed, ResponseError, ResponseTo, parse_response};
+use super::{Cluster, Endpoint, Health};
+
+mod grpc;
+mod http;
+mod probe;
 
 /// How often host names are looked up anew.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Pause after a name that did not resolve.
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
-/// Bytes of a probe's response head that are read at most.
-const MAX_PROBE_HEAD_BYTES: usize = 16 * 1024;
+/// Limit of a probe, and the pause after one that failed, where no check says otherwise.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Watches every endpoint of the snapshot in force.
 #[derive(Default)]
@@ -31,9 +35,33 @@ pub(crate) struct Prober {
 
 struct Watched {
     endpoint: Arc<Endpoint>,
-    check: Option<HealthCheck>,
-    tls: Option<Arc<ClientTls>>,
+    orders: Orders,
     task: AbortHandle,
+}
+
+/// What is to be watched for.
+#[derive(Clone)]
+struct Orders {
+    check: Option<HealthCheck>,
+    outliers: Option<Outliers>,
+    tls: Option<Arc<ClientTls>>,
+    introduces: Option<ProxyProtocol>,
+}
+
+impl PartialEq for Orders {
+    fn eq(&self, other: &Self) -> bool {
+        let tls = [&self.tls, &other.tls].map(|tls| tls.as_ref().map(Arc::as_ptr));
+        self.check == other.check
+            && self.outliers == other.outliers
+            && self.introduces == other.introduces
+            && tls[0] == tls[1]
+    }
+}
+
+impl Orders {
+    fn prepare(&self, check: Option<&HealthCheck>) -> Prepared {
+        Prepared::new(check.map(|check| &check.probe), self.tls.clone(), self.introduces)
+    }
 }
 
 impl Drop for Watched {
@@ -48,16 +76,17 @@ impl Prober {
         let mut before = std::mem::take(&mut *self.watched.borrow_mut());
         let mut watched = HashMap::new();
         for cluster in clusters {
-            let check = &cluster.config.health_check;
+            let orders = Orders {
+                check: cluster.config.health_check.clone(),
+                outliers: cluster.config.outliers,
+                tls: cluster.tls.clone(),
+                introduces: cluster.config.proxy_protocol,
+            };
             for member in &cluster.members {
                 let endpoint = &member.endpoint;
                 let key = Arc::as_ptr(endpoint);
-                let same = |old: &Watched| {
-                    let tls = [&old.tls, &cluster.tls].map(|tls| tls.as_ref().map(Arc::as_ptr));
-                    old.check == *check && tls[0] == tls[1]
-                };
-                let kept = before.remove(&key).filter(same);
-                let entry = kept.or_else(|| start(cluster, endpoint, check.clone()));
+                let kept = before.remove(&key).filter(|old| old.orders == orders);
+                let entry = kept.or_else(|| start(cluster, endpoint, &orders));
                 watched.extend(entry.map(|entry| (key, entry)));
             }
         }
@@ -69,70 +98,148 @@ impl Prober {
 }
 
 /// `None` when there is nothing to do for this endpoint.
-fn start(
-    cluster: &Cluster,
-    endpoint: &Arc<Endpoint>,
-    check: Option<HealthCheck>,
-) -> Option<Watched> {
+fn start(cluster: &Cluster, endpoint: &Arc<Endpoint>, orders: &Orders) -> Option<Watched> {
     let named = matches!(endpoint.address, EndpointAddress::Name { .. });
-    if check.is_none() {
+    if orders.check.is_none() {
         endpoint.forget_health();
-        if !named {
-            return None;
-        }
     }
-    let (watched, wanted) = (Arc::clone(endpoint), check.clone());
-    let (cluster, tls) = (Arc::clone(&cluster.config.name), cluster.tls.clone());
-    let kept_tls = tls.clone();
+    if orders.outliers.is_none() {
+        endpoint.let_back(None);
+    }
+    if orders.check.is_none() && orders.outliers.is_none() && !named {
+        return None;
+    }
+    let watch = Watch {
+        cluster: Arc::clone(&cluster.config.name),
+        endpoint: Arc::clone(endpoint),
+        orders: orders.clone(),
+    };
     let task = tokio::task::spawn_local(async move {
-        let resolving = async {
-            match &watched.address {
-                EndpointAddress::Name { host, port } => {
-                    resolve(&cluster, &watched, host, *port).await
-                }
-                EndpointAddress::Tcp(_) | EndpointAddress::Unix(_) => pending().await,
-            }
-        };
-        let probing = async {
-            match &wanted {
-                Some(check) => probe_forever(&cluster, &watched, tls.as_deref(), check).await,
-                None => pending().await,
-            }
-        };
-        tokio::join!(resolving, probing);
+        tokio::join!(watch.resolve(), watch.check(), watch.let_back());
     });
     let task = task.abort_handle();
-    Some(Watched { endpoint: Arc::clone(endpoint), check, tls: kept_tls, task })
+    Some(Watched { endpoint: Arc::clone(endpoint), orders: orders.clone(), task })
 }
 
-async fn resolve(cluster: &str, endpoint: &Endpoint, host: &str, port: u16) {
-    let mut failing = false;
-    loop {
-        let found = tokio::net::lookup_host((host, port)).await;
-        match found.map(Vec::from_iter) {
-            Ok(addresses) if !addresses.is_empty() => {
-                failing = false;
-                if endpoint.set_resolved(addresses.clone()) {
-                    tracing::info!(cluster, host, ?addresses, "an endpoint's name resolved");
+/// Of one endpoint.
+struct Watch {
+    cluster: Arc<str>,
+    endpoint: Arc<Endpoint>,
+    orders: Orders,
+}
+
+impl Watch {
+    /// Looks the endpoint's name up, again and again.
+    async fn resolve(&self) {
+        let EndpointAddress::Name { host, port } = &self.endpoint.address else {
+            return pending().await;
+        };
+        let cluster = &*self.cluster;
+        let mut failing = false;
+        loop {
+            let found = tokio::net::lookup_host((&**host, *port)).await;
+            match found.map(Vec::from_iter) {
+                Ok(addresses) if !addresses.is_empty() => {
+                    failing = false;
+                    if self.endpoint.set_resolved(addresses.clone()) {
+                        tracing::info!(
+                            cluster,
+                            host = &**host,
+                            ?addresses,
+                            "an endpoint's name resolved"
+                        );
+                    }
+                    tokio::time::sleep(RESOLVE_INTERVAL).await;
                 }
-                tokio::time::sleep(RESOLVE_INTERVAL).await;
-            }
-            failed => {
-                endpoint.set_resolved(Vec::new());
-                if !std::mem::replace(&mut failing, true) {
-                    let error =
-                        failed.err().map_or_else(|| "no address".to_owned(), |e| e.to_string());
-                    tracing::warn!(
-                        cluster,
-                        host,
-                        error,
-                        "an endpoint's name does not resolve; the last address stays in use"
-                    );
+                failed => {
+                    self.endpoint.set_resolved(Vec::new());
+                    if !std::mem::replace(&mut failing, true) {
+                        let error =
+                            failed.err().map_or_else(|| "no address".to_owned(), |e| e.to_string());
+                        tracing::warn!(
+                            cluster,
+                            host = &**host,
+                            error,
+                            "an endpoint's name does not resolve; the last address stays in use"
+                        );
+                    }
+                    tokio::time::sleep(RESOLVE_RETRY).await;
                 }
-                tokio::time::sleep(RESOLVE_RETRY).await;
             }
         }
     }
+
+    /// Probes, again and again, where that was ordered.
+    async fn check(&self) {
+        let Some(check) = &self.orders.check else { return pending().await };
+        let prepared = self.orders.prepare(Some(check));
+        let mut streak = Streak::default();
+        loop {
+            let began = Instant::now();
+            let reason = prepared.probe(&self.endpoint, check.timeout).await.err();
+            self.note(&mut streak, check, reason.map(|failure| failure.to_string()));
+            tokio::time::sleep_until(began + jittered(check.interval, check.jitter)).await;
+        }
+    }
+
+    fn note(&self, streak: &mut Streak, check: &HealthCheck, reason: Option<String>) {
+        let known = self.endpoint.health();
+        let Some(health) = streak.count(reason.is_none(), known, check) else { return };
+        if health != known {
+            self.log_change(health, reason.as_deref());
+        }
+        self.endpoint.set_health(health, reason);
+    }
+
+    fn log_change(&self, health: Health, reason: Option<&str>) {
+        let (cluster, endpoint) = (&*self.cluster, self.endpoint.name());
+        match health {
+            Health::Unhealthy => {
+                tracing::warn!(
+                    cluster,
+                    endpoint,
+                    reason,
+                    "an endpoint is unhealthy: it takes no traffic"
+                );
+            }
+            Health::Healthy | Health::Unknown => {
+                tracing::info!(cluster, endpoint, "an endpoint is healthy");
+            }
+        }
+    }
+
+    /// Lets the endpoint back whenever it was taken out: after a while, when a probe succeeds.
+    async fn let_back(&self) {
+        let Some(outliers) = &self.orders.outliers else { return pending().await };
+        let check = self.orders.check.as_ref();
+        let prepared = self.orders.prepare(check);
+        let timeout = check.map_or(USUAL_TIMEOUT, |check| check.timeout);
+        let pause = check.map_or(USUAL_TIMEOUT, |check| check.interval).min(outliers.ejection_time);
+        loop {
+            let length = self.endpoint.taken_out(outliers).await;
+            tokio::time::sleep(length).await;
+            while let Err(error) = prepared.probe(&self.endpoint, timeout).await {
+                tracing::debug!(
+                    cluster = &*self.cluster, endpoint = self.endpoint.name(), %error,
+                    "an endpoint that was taken out stays out: a probe failed"
+                );
+                tokio::time::sleep(pause).await;
+            }
+            self.endpoint.let_back(Some(outliers));
+            tracing::info!(
+                cluster = &*self.cluster,
+                endpoint = self.endpoint.name(),
+                "an endpoint that was taken out is let back: a probe succeeded"
+            );
+        }
+    }
+}
+
+/// The interval, longer or shorter by up to a share of it.
+fn jittered(interval: Duration, jitter: f64) -> Duration {
+    // A fresh state is as random as the process's seed for maps: plenty for spreading probes.
+    let random = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    interval.mul_f64(1.0 + jitter * (2.0 * random - 1.0))
 }
 
 /// Counts successes and failures in a row.
@@ -159,164 +266,21 @@ impl Streak {
     }
 }
 
-async fn probe_forever(
-    cluster: &str,
-    endpoint: &Endpoint,
-    tls: Option<&ClientTls>,
-    check: &HealthCheck,
-) {
-    let mut streak = Streak::default();
-    let mut ticks = tokio::time::interval(check.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let probe = probe(endpoint, tls, &check.probe);
-        let result = match tokio::time::timeout(check.timeout, probe).await {
-            Ok(result) => result,
-            Err(_) => Err(ProbeFailure::Timeout(check.timeout)),
-        };
-        let known = endpoint.health();
-        let reason = result.err().map(|failure| failure.to_string());
-        let Some(health) = streak.count(reason.is_none(), known, check) else { continue };
-        if health != known {
-            log_change(cluster, endpoint, health, reason.as_deref());
-        }
-        endpoint.set_health(health, reason);
-    }
-}
-
-fn log_change(cluster: &str, endpoint: &Endpoint, health: Health, reason: Option<&str>) {
-    let endpoint = endpoint.name();
-    match health {
-        Health::Unhealthy => {
-            tracing::warn!(
-                cluster,
-                endpoint,
-                reason,
-                "an endpoint is unhealthy: it takes no traffic"
-            );
-        }
-        Health::Healthy | Health::Unknown => {
-            tracing::info!(cluster, endpoint, "an endpoint is healthy");
-        }
-    }
-}
-
-/// Why a probe failed.
-#[derive(Debug, thiserror::Error)]
-enum ProbeFailure {
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    #[error("its name does not resolve")]
-    Unresolved,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("TLS: {0}")]
-    Tls(#[source] io::Error),
-    #[error("closed the connection without an answer")]
-    Closed,
-    #[error("answered something that is not HTTP: {0}")]
-    Malformed(#[from] ResponseError),
-    #[error("answered status {0}")]
-    Status(u16),
-}
-
-async fn probe(
-    endpoint: &Endpoint,
-    tls: Option<&ClientTls>,
-    probe: &Probe,
-) -> Result<(), ProbeFailure> {
-    match &endpoint.address {
-        EndpointAddress::Unix(path) => {
-            begin(UnixStream::connect(path).await?, endpoint, tls, probe).await
-        }
-        EndpointAddress::Tcp(address) => {
-            begin(TcpStream::connect(*address).await?, endpoint, tls, probe).await
-        }
-        EndpointAddress::Name { .. } => {
-            let addresses = endpoint.looked_up().await;
-            if addresses.is_empty() {
-                return Err(ProbeFailure::Unresolved);
-            }
-            begin(TcpStream::connect(&addresses[..]).await?, endpoint, tls, probe).await
-        }
-    }
-}
-
-/// Shakes hands first, where the cluster speaks TLS: an endpoint that cannot prove who it is
-/// is of no use.
-async fn begin(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    endpoint: &Endpoint,
-    tls: Option<&ClientTls>,
-    probe: &Probe,
-) -> Result<(), ProbeFailure> {
-    let Some(tls) = tls else { return converse(stream, endpoint, probe).await };
-    let unnamed = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let name = tls.name_for(called(&endpoint.address)).map_err(unnamed)?;
-    let connector = TlsConnector::from(Arc::clone(tls.config()));
-    let stream = connector.connect(name, stream).await.map_err(ProbeFailure::Tls)?;
-    converse(stream, endpoint, probe).await
-}
-
-async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    endpoint: &Endpoint,
-    probe: &Probe,
-) -> Result<(), ProbeFailure> {
-    let Probe::Http { path, host } = probe else { return Ok(()) };
-    let host = host.as_deref().map_or_else(|| host_of(endpoint), str::to_owned);
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bs9-health-check\r\n\
-         Accept: */*\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    match read_status(&mut stream).await? {
-        200..=399 => Ok(()),
-        status => Err(ProbeFailure::Status(status)),
-    }
-}
-
-/// What stands in `Host` when the configuration names nothing.
-fn host_of(endpoint: &Endpoint) -> String {
-    match &endpoint.address {
-        EndpointAddress::Unix(_) => "localhost".to_owned(),
-        named => named.to_string(),
-    }
-}
-
-/// The status of the first response that is not an interim one.
-async fn read_status(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, ProbeFailure> {
-    let limits = HeadLimits { max_head_bytes: MAX_PROBE_HEAD_BYTES, ..HeadLimits::default() };
-    let mut received = Vec::with_capacity(1024);
-    loop {
-        let mut storage = HeaderStorage::new();
-        let parsed = parse_response(&received, &limits, ResponseTo::default(), &mut storage)?;
-        if let Parsed::Complete(head) = parsed {
-            if !head.is_interim() {
-                return Ok(head.status);
-            }
-            let head_len = head.head_len;
-            received.drain(..head_len);
-            continue;
-        }
-        if stream.read_buf(&mut received).await? == 0 {
-            return Err(ProbeFailure::Closed);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bs9_config::Probe;
+
     use super::*;
 
     fn check() -> HealthCheck {
         HealthCheck {
             probe: Probe::Tcp,
             interval: Duration::from_secs(1),
+            jitter: 0.0,
             timeout: Duration::from_secs(1),
             healthy_after: 2,
             unhealthy_after: 3,
+            initially_healthy: true,
         }
     }
 
@@ -339,5 +303,14 @@ mod tests {
     fn an_endpoint_not_known_yet_is_healthy_after_its_first_success() {
         let mut streak = Streak::default();
         assert_eq!(streak.count(true, Health::Unknown, &check()), Some(Health::Healthy));
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share_and_varies() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(jittered(interval, 0.0), interval);
+        let pauses: Vec<_> = (0..100).map(|_| jittered(interval, 0.1)).collect();
+        assert!(pauses.iter().all(|pause| pause.abs_diff(interval) <= Duration::from_secs(1)));
+        assert!(pauses.iter().any(|pause| pause.abs_diff(interval) > Duration::from_millis(100)));
     }
 }

@@ -1,22 +1,19 @@
-//! One shard's half of a cluster: picking, connecting, keeping connections.
+//! One shard's half of a cluster: picking, and what is kept.
 
 use std::{
-    cell::Cell,
-    io,
+    cell::{Ref, RefCell},
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-use bs9_config::EndpointAddress;
-use bs9_net::{
-    Stream, Transport,
-    tls::{self, ClientTls, HandshakeFailure, TlsStream},
-};
+use bs9_net::{CoarseInstant, now};
 
 use super::{
-    Cluster, Endpoint, Member,
-    balance::{Balancer, Candidate},
+    Affinity, Cluster, Endpoint, Lease, Member,
+    balance::Balancer,
+    commons::Waiting,
     idle::IdleConnections,
+    roster::{Roster, Seat},
 };
 
 /// A shard's half of a [`Cluster`].
@@ -24,16 +21,11 @@ use super::{
 pub struct ShardCluster {
     /// The compiled half.
     pub cluster: Arc<Cluster>,
-    shard: usize,
+    pub(super) shard: usize,
+    roster: RefCell<Roster>,
     balancer: Balancer,
-    idle: Box<[Rc<IdleConnections>]>,
-    /// Retries that may still be made, in hundredths of a retry.
-    retry_credit: Cell<u32>,
+    pub(super) idle: Box<[Rc<IdleConnections>]>,
 }
-
-/// Most retries that can be saved up, in hundredths: a burst of 10.
-const MAX_RETRY_CREDIT: u32 = 1_000;
-const ONE_RETRY: u32 = 100;
 
 /// Members that failed for this request already.
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,43 +51,20 @@ impl Tried {
     }
 }
 
-struct Eligible<'a> {
-    member: &'a Member,
-    limit: usize,
-    tried: bool,
-}
-
-impl Candidate for Eligible<'_> {
-    fn is_eligible(&self) -> bool {
-        let endpoint = &self.member.endpoint;
-        self.member.weight > 0
-            && !self.tried
-            && endpoint.takes_traffic()
-            && (self.limit == usize::MAX || endpoint.active.load(Relaxed) < self.limit)
-    }
-
-    fn weight(&self) -> u64 {
-        u64::from(self.member.weight).max(1)
-    }
-
-    fn active(&self) -> u64 {
-        self.member.endpoint.active.load(Relaxed) as u64
-    }
-}
-
-/// Why no connection to an endpoint could be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectFailure {
-    #[error("its name does not resolve")]
-    Unresolved,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("TLS: {0}")]
-    Tls(#[from] HandshakeFailure),
+/// Why no endpoint could be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// The cluster has none.
+    Empty,
+    /// None takes traffic, besides those that were tried.
+    Unavailable,
+    /// All that take traffic are at their limit.
+    Full,
 }
 
 impl ShardCluster {
-    /// A shard's half of `cluster`; idle connections of endpoints that `previous` has too are kept.
+    /// Shard number `shard`'s half of `cluster`; idle connections of endpoints that `previous`
+    /// has too are kept.
     pub fn new(cluster: &Arc<Cluster>, shard: usize, previous: Option<&Self>) -> Rc<Self> {
         let keep = |endpoint: &Arc<Endpoint>| {
             // Connections that were made otherwise are not what is wanted now.
@@ -107,132 +76,133 @@ impl ShardCluster {
             let fresh = || Rc::new(IdleConnections::new(Arc::clone(&member.endpoint), shard));
             keep(&member.endpoint).unwrap_or_else(fresh)
         });
-        let seed = (shard as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95);
-        Rc::new(Self {
+        let made = Self {
             idle: idle.collect(),
-            balancer: Balancer::new(cluster.config.balance, cluster.members.len(), seed),
+            roster: RefCell::default(),
+            balancer: Balancer::new(cluster.config.balance, shard, cluster.shards),
             cluster: Arc::clone(cluster),
             shard,
-            retry_credit: Cell::new(MAX_RETRY_CREDIT),
-        })
+        };
+        made.make_roster(now());
+        Rc::new(made)
+    }
+
+    fn make_roster(&self, now: CoarseInstant) {
+        let roster = Roster::of(&self.cluster, now);
+        self.balancer.prepare(&roster);
+        *self.roster.borrow_mut() = roster;
+    }
+
+    #[inline]
+    fn roster(&self) -> Ref<'_, Roster> {
+        let roster = self.roster.borrow();
+        if roster.is_current(&self.cluster) {
+            return roster;
+        }
+        drop(roster);
+        self.make_roster(now());
+        self.roster.borrow()
     }
 
     /// Picks an endpoint that may take a request and counts it as in flight, or
     /// `None` when there is none besides those in `tried`.
+    #[inline]
     pub fn lease(self: &Rc<Self>, tried: &Tried) -> Option<Lease> {
-        let limit = self.cluster.config.max_connections.unwrap_or(usize::MAX);
-        let members = &self.cluster.members;
-        let candidate = |at: usize| Eligible { member: &members[at], limit, tried: tried.has(at) };
-        for _ in 0..members.len() {
-            let member = self.balancer.pick(candidate, members.len())?;
-            let endpoint = &members[member].endpoint;
-            let counted = self.cluster.counts_active;
-            if counted && endpoint.active.fetch_add(1, Relaxed) >= limit {
+        self.lease_for(tried, Affinity::default()).ok()
+    }
+
+    /// Likewise, where `affinity` leads.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[inline]
+    pub fn lease_for(
+        self: &Rc<Self>,
+        tried: &Tried,
+        affinity: Affinity,
+    ) -> Result<Lease, Shortage> {
+        if tried.count > 0 || !affinity.is_none() || self.cluster.limit != usize::MAX {
+            return self.lease_with_care(tried, affinity);
+        }
+        let roster = self.roster();
+        let Some(seat) = self.balancer.pick(&roster, |_| true) else {
+            return Err(self.shortage(&roster, tried));
+        };
+        let member = roster.seats[seat].member;
+        if self.cluster.counts_active {
+            roster.seats[seat].endpoint.active.fetch_add(1, SeqCst);
+        }
+        Ok(Lease::new(self, member))
+    }
+
+    /// With limits, or with endpoints that are out of the question.
+    fn lease_with_care(
+        self: &Rc<Self>,
+        tried: &Tried,
+        affinity: Affinity,
+    ) -> Result<Lease, Shortage> {
+        let limit = self.cluster.limit;
+        let roster = self.roster();
+        let fits = |seat: &Seat| {
+            !tried.has(seat.member)
+                && (limit == usize::MAX || seat.endpoint.active.load(SeqCst) < limit)
+        };
+        for _ in 0..roster.seats.len() {
+            let Some(seat) = self.find(&roster, affinity, fits) else { break };
+            let Seat { endpoint, member, .. } = &roster.seats[seat];
+            if self.cluster.counts_active && endpoint.active.fetch_add(1, SeqCst) >= limit {
                 // Another shard was faster.
-                endpoint.active.fetch_sub(1, Relaxed);
+                endpoint.active.fetch_sub(1, SeqCst);
                 continue;
             }
-            endpoint.cells[self.shard].active.increment();
-            endpoint.cells[self.shard].requests.increment();
-            return Some(Lease { cluster: Rc::clone(self), member, counted });
+            return Ok(Lease::new(self, *member));
         }
-        None
+        Err(self.shortage(&roster, tried))
     }
 
-    /// Earns credit for retries with every request.
-    pub fn earn_retry(&self, budget: f64) {
-        let earned = (budget * f64::from(ONE_RETRY)) as u32;
-        self.retry_credit.set((self.retry_credit.get() + earned).min(MAX_RETRY_CREDIT));
-    }
-
-    /// Whether the budget allows one more retry; spends it.
-    pub fn spend_retry(&self) -> bool {
-        match self.retry_credit.get().checked_sub(ONE_RETRY) {
-            Some(left) => {
-                self.retry_credit.set(left);
-                true
+    fn find(
+        &self,
+        roster: &Roster,
+        affinity: Affinity,
+        fits: impl Fn(&Seat) -> bool,
+    ) -> Option<usize> {
+        let pinned = affinity.pinned.and_then(|member| roster.seat_of(member as usize));
+        if let Some(seat) = pinned.filter(|seat| fits(&roster.seats[*seat])) {
+            return Some(seat);
+        }
+        match (affinity.key, &self.cluster.consistent) {
+            (Some(key), Some(consistent)) => {
+                consistent.pick(key.get(), roster, |seat| fits(&roster.seats[seat]))
             }
-            None => false,
+            _ => self.balancer.pick(roster, fits),
         }
     }
 
-    /// Closes idle connections that are too old or were closed at the other end.
+    #[cold]
+    fn shortage(&self, roster: &Roster, tried: &Tried) -> Shortage {
+        if self.cluster.members.is_empty() {
+            Shortage::Empty
+        } else if self.cluster.limit != usize::MAX
+            && roster.seats.iter().any(|seat| !tried.has(seat.member))
+        {
+            Shortage::Full
+        } else {
+            Shortage::Unavailable
+        }
+    }
+
+    /// Joins those who wait for an endpoint below its limit; `None`: nobody may, or too many do.
+    pub(crate) fn queue(&self) -> Option<Waiting> {
+        self.cluster.commons.wait(self.cluster.config.queue?.length)
+    }
+
+    /// Closes idle connections that are too old or were closed at the other end; goes on with
+    /// slow starts.
     pub fn sweep(&self) {
         self.idle.iter().for_each(|idle| idle.sweep(self.cluster.config.idle_timeout));
-    }
-}
-
-/// An endpoint in use by one request or connection; counted until dropped.
-#[derive(Debug)]
-pub struct Lease {
-    cluster: Rc<ShardCluster>,
-    member: usize,
-    counted: bool,
-}
-
-impl Lease {
-    /// Its place in the cluster.
-    pub fn member(&self) -> usize {
-        self.member
-    }
-
-    /// The endpoint.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.cluster.cluster.members[self.member].endpoint
-    }
-
-    /// The cluster.
-    pub fn cluster(&self) -> &Rc<ShardCluster> {
-        &self.cluster
-    }
-
-    pub(crate) fn cell(&self) -> &super::endpoint::EndpointCell {
-        &self.endpoint().cells[self.cluster.shard]
-    }
-
-    /// A connection kept from before.
-    pub fn reuse(&self) -> Option<Transport> {
-        self.cluster.idle[self.member].take(self.cluster.cluster.config.idle_timeout)
-    }
-
-    /// A new connection. Bounded by the caller's timer.
-    pub(crate) async fn connect(&self) -> Result<Transport, ConnectFailure> {
-        match &self.cluster.cluster.tls {
-            None => Ok(self.dial().await?.into()),
-            // Apart, so that plain connections need not be as large.
-            Some(tls) => Ok(Box::pin(self.shake_hands(tls)).await?.into()),
+        if self.roster.borrow().ramping {
+            self.make_roster(now());
         }
-    }
-
-    async fn shake_hands(&self, tls: &ClientTls) -> Result<TlsStream, ConnectFailure> {
-        let socket = self.dial().await?;
-        Ok(tls.connect(socket, called(&self.endpoint().address)).await?)
-    }
-
-    async fn dial(&self) -> Result<Stream, ConnectFailure> {
-        let endpoint = self.endpoint();
-        let connected = match &endpoint.address {
-            EndpointAddress::Unix(path) => Stream::connect_unix(path).await,
-            EndpointAddress::Tcp(address) => Stream::connect_tcp(*address).await,
-            // Apart, so that connections to plain addresses need not be as large.
-            EndpointAddress::Name { .. } => return Box::pin(connect_named(endpoint)).await,
-        };
-        Ok(connected?)
-    }
-
-    /// Gives a connection back that is provably clean.
-    pub fn keep(&self, stream: Transport) {
-        self.cluster.idle[self.member]
-            .put(stream, self.cluster.cluster.config.max_idle_connections);
-    }
-}
-
-/// What the certificate of an endpoint is for, unless the configuration says otherwise.
-pub(super) fn called(address: &EndpointAddress) -> tls::Endpoint<'_> {
-    match address {
-        EndpointAddress::Tcp(address) => tls::Endpoint::Address(address.ip()),
-        EndpointAddress::Name { host, .. } => tls::Endpoint::Name(host),
-        EndpointAddress::Unix(_) => tls::Endpoint::Name("localhost"),
     }
 }
 
@@ -241,26 +211,5 @@ fn same_tls(one: &Cluster, other: &Cluster) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
         _ => false,
-    }
-}
-
-/// Tries each address that the endpoint's name leads to.
-async fn connect_named(endpoint: &Endpoint) -> Result<Stream, ConnectFailure> {
-    let mut failure = ConnectFailure::Unresolved;
-    for address in endpoint.looked_up().await.iter() {
-        match Stream::connect_tcp(*address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error.into(),
-        }
-    }
-    Err(failure)
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.cell().active.decrement();
-        if self.counted {
-            self.endpoint().active.fetch_sub(1, Relaxed);
-        }
     }
 }

@@ -3,30 +3,36 @@
 use std::{
     future::poll_fn,
     io,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bs9_net::{Buffer, CoarseInstant, Interrupted, Transport, now};
+use relay::Response;
+use tries::{Failed, Tries};
 
 use super::{
-    client::Client,
+    client::{Client, Origin},
     failure::Failure,
     handling::Fate,
     pump::{Pump, PumpError},
+    record::Record,
     request::{self, Facts},
     response::{self, Answer, MAX_INTERIM, Opening, TOO_MANY_INTERIM},
-    stats::HttpCell,
 };
 use crate::{
-    cluster::{Lease, ShardCluster, Tried},
+    cluster::{Lease, ShardCluster},
     duplex::Duplex,
-    http1::{BodyFraming, HeadLimits, Recode, ResponseFraming},
+    http1::{BodyFraming, HeadLimits},
+    introduction::introduction,
     part::{HttpSite, Route},
-    tunnel::Tunnel,
     worker::{Scratch, Worker},
 };
+
+mod relay;
+mod tries;
 
 /// Limit for writing an answer of our own.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,33 +41,19 @@ pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// entry of a `writev(2)` (docs/adr/0002-small-bodies.md).
 const SMALL_BODY_BYTES: usize = 2048;
 
+/// How long a client that sends nothing more may still wait for its response. Most have gone; a
+/// few (`nc`) only say that they have asked all they wanted to.
+const PARTING_GRACE: Duration = Duration::from_secs(1);
+
 /// Everything one request needs.
 pub(super) struct Exchange<'a, D> {
     pub(super) worker: &'a Rc<Worker>,
     pub(super) site: &'a HttpSite,
-    pub(super) cell: &'a HttpCell,
+    pub(super) cell: &'a Record<'a>,
     pub(super) client: Client<'a, D>,
     pub(super) route: &'a Route,
     pub(super) cluster: Rc<ShardCluster>,
     pub(super) facts: Facts,
-}
-
-/// A try that came to nothing, before a byte of a response had been sent to the client.
-struct Failed {
-    failure: Failure,
-    again: Again,
-}
-
-/// Whether, and where, another try is safe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// Nowhere.
-    No,
-    /// At another endpoint: nothing was sent to this one.
-    Elsewhere,
-    /// On a new connection to any endpoint: a kept one had been closed under us, and
-    /// repeating the request does no harm.
-    Afresh,
 }
 
 /// The request's body on its way to the endpoint.
@@ -77,10 +69,12 @@ impl Upload {
     }
 }
 
-/// Why waiting for the endpoint ended without a read.
+/// Why waiting for an endpoint ended without what was waited for.
 enum Cut {
     Failure(Failure),
     ClientGone,
+    /// The drain's deadline passed.
+    Aborted,
 }
 
 impl<D: Duplex> Exchange<'_, D> {
@@ -95,100 +89,121 @@ impl<D: Duplex> Exchange<'_, D> {
         out: &mut Scratch,
     ) -> Result<Fate, (Failure, String)> {
         buffer.consume(self.facts.head_len);
-        let failed = match self.tries(buffer, out).await {
-            Ok(fate) => return Ok(fate),
-            Err(failure) => failure,
-        };
-        Err((failed, request::line_for_logs(&out.bytes)))
+        match self.tries(buffer, out).await {
+            Ok(fate) => Ok(fate),
+            Err(Cut::Failure(failure)) => Err((failure, request::line_for_logs(&out.bytes))),
+            Err(Cut::ClientGone) => {
+                self.cell.count_failure(Failure::ClientGone);
+                Ok(Fate::Abort)
+            }
+            Err(Cut::Aborted) => Ok(Fate::Abort),
+        }
     }
 
-    async fn tries(&self, buffer: &mut Buffer, out: &mut Scratch) -> Result<Fate, Failure> {
+    async fn tries(&self, buffer: &mut Buffer, out: &mut Scratch) -> Result<Fate, Cut> {
         if matches!(self.facts.framing, BodyFraming::Length(length) if length > self.site.max_body_bytes)
         {
-            return Err(Failure::BodyTooLarge);
+            return Err(Cut::Failure(Failure::BodyTooLarge));
         }
-        self.cluster.earn_retry(self.route.budget);
         let deadline = now().plus(self.route.timeout);
-        let mut upload = Upload { pump: Pump::new(self.facts.framing), refused: false };
-        let mut tried = Tried::default();
-        let mut attempts = self.route.attempts;
-        let mut reuse = true;
-        let mut failure = match self.cluster.cluster.members.len() {
-            0 => Failure::NoEndpoints,
-            _ => Failure::NoHealthyEndpoint,
-        };
-        while let Some(lease) = self.cluster.lease(&tried) {
-            let failed = match self.attempt(&lease, reuse, deadline, &mut upload, buffer, out).await
-            {
+        let mut upload = self.upload();
+        let mut tries = Tries::new(deadline, self.route.retry.attempts);
+        let mut lease = self.lease(&tries).await?;
+        loop {
+            let began = now();
+            let failed = match self.attempt(&lease, &mut tries, &mut upload, buffer, out).await {
                 Ok(fate) => return Ok(fate),
                 Err(failed) => failed,
             };
-            failure = failed.failure;
-            if failure.status() >= 500 {
-                lease.cell().failures.increment();
-            }
-            let affordable = match failed.again {
-                Again::No => false,
-                Again::Elsewhere => {
-                    tried.add(lease.member());
-                    true
-                }
-                Again::Afresh => {
-                    reuse = false;
-                    self.cluster.spend_retry()
-                }
-            };
-            if !affordable || attempts == 0 {
-                break;
-            }
-            attempts -= 1;
+            self.note_failure(&lease, &failed, now().since(began));
+            lease = self.again(lease, failed, &mut tries, &upload).await?;
         }
-        Err(failure)
+    }
+
+    fn upload(&self) -> Upload {
+        let mut pump = Pump::new(self.facts.framing);
+        let most = self.route.retry.max_replay_bytes;
+        let fits = match self.facts.framing {
+            BodyFraming::None => false,
+            BodyFraming::Length(length) => length <= most as u64,
+            BodyFraming::Chunked => most > 0,
+        };
+        if fits && self.facts.repeatable && self.route.retry.attempts > 0 {
+            pump.record(self.worker.scratch(), most);
+        }
+        Upload { pump, refused: false }
     }
 
     async fn attempt(
         &self,
         lease: &Lease,
-        reuse: bool,
-        deadline: CoarseInstant,
+        tries: &mut Tries,
         upload: &mut Upload,
         buffer: &mut Buffer,
         out: &mut Scratch,
     ) -> Result<Fate, Failed> {
-        let kept = if reuse { lease.reuse() } else { None };
+        self.cell.tries(lease);
+        let limit = match self.route.retry.per_try_timeout {
+            None => tries.deadline,
+            Some(timeout) => now().plus(timeout).min(tries.deadline),
+        };
+        let kept = if tries.afresh { None } else { lease.reuse() };
         let reused = kept.is_some();
         let stream = match kept {
             Some(stream) => stream,
-            None => self.connect(lease, deadline).await?,
+            None => self.connect(lease, limit, upload, buffer).await?,
         };
-        let again = if reused && self.facts.repeatable { Again::Afresh } else { Again::No };
+        let request_len = out.bytes.len();
         let sent_at = now();
-        if let Err(failure) = self.send(&stream, deadline, upload, buffer, &out.bytes).await {
-            return Err(Failed { failure, again: Again::No });
-        }
+        let sent = self.send(&stream, limit, upload, buffer, &out.bytes).await;
+        sent.map_err(|cut| Failed::of(cut, false, tries))?;
         let mut answer = self.worker.shard.buffers().take();
         let opening = match self.opening(&stream, upload, buffer, &mut answer, out).await {
-            Ok(Ok(opening)) => opening,
-            Ok(Err(fate)) => return Ok(fate),
-            Err(failure) => {
-                let silent = failure == Failure::UpstreamClosed && answer.is_empty();
-                return Err(Failed { failure, again: if silent { again } else { Again::No } });
+            Ok(opening) => opening,
+            Err(cut) => {
+                out.bytes.truncate(request_len);
+                let silent = answer.is_empty();
+                return Err(Failed::of(cut, silent, tries).on_kept(reused && silent));
             }
         };
-        let cell = lease.cell();
-        cell.responses.increment();
-        cell.response_nanoseconds.add(now().since(sent_at).as_nanos() as u64);
         bs9_net::answered(sent_at);
+        let cell = lease.cell();
+        let took = now().since(sent_at);
+        cell.responses.increment();
+        cell.response_nanoseconds.add(took.as_nanos() as u64);
+        cell.times.add(took);
+        self.cell.answered_after(took);
+        if opening.status < 500 {
+            lease.succeeded(took);
+        } else {
+            lease.failed(took);
+            if let Some(next) = self.second_opinion(opening.status, lease, tries, upload) {
+                out.bytes.truncate(request_len);
+                return Err(Failed::answered(next));
+            }
+        }
+        out.bytes.drain(..request_len);
+        if let Some(cookie) = self.cluster.cluster.cookie_for(self.facts.affinity, lease.member()) {
+            insert_last(&mut out.bytes, cookie);
+        }
         self.cell.count_response(opening.status);
         let response = Response { exchange: self, lease, stream, opening };
         Ok(response.relay(answer, upload, buffer, out).await)
     }
 
-    async fn connect(&self, lease: &Lease, deadline: CoarseInstant) -> Result<Transport, Failed> {
-        let limit = now().plus(lease.cluster().cluster.config.connect_timeout);
-        self.client.timer.set_at(limit.min(deadline));
-        let failed = |failure| Err(Failed { failure, again: Again::Elsewhere });
-        match self.client.timer.guard(lease.connect()).await {
+    async fn connect(
+        &self,
+        lease: &Lease,
+        limit: CoarseInstant,
+        upload: &Upload,
+        buffer: &Buffer,
+    ) -> Result<Transport, Failed> {
+        let config = &lease.cluster().cluster.config;
+        self.client.timer.set_at(now().plus(config.connect_timeout).min(limit));
+        let asked_all = upload.pump.is_done() && buffer.is_empty();
+        let Origin { peer, destination, .. } = self.client.origin;
+        let introduction = introduction(config.proxy_protocol, *peer, || *destination);
+        match self.while_wanted(asked_all, lease.connect(&introduction)).await {
             Ok(Ok(stream)) => {
                 lease.cell().connects.increment();
                 Ok(stream)
@@ -197,42 +212,89 @@ impl<D: Duplex> Exchange<'_, D> {
                 lease.cell().connect_failures.increment();
                 if let Some(suppressed) = self.worker.may_log() {
                     tracing::warn!(
-                        cluster = &*lease.cluster().cluster.config.name,
-                        endpoint = lease.endpoint().name(), %error, suppressed,
-                        "an endpoint did not accept a connection"
+                        cluster = &*config.name, endpoint = lease.endpoint().name(), %error,
+                        suppressed, "an endpoint did not accept a connection"
                     );
                 }
-                failed(Failure::ConnectFailed)
+                Err(Failed::to_connect(Failure::ConnectFailed))
             }
-            Err(_) => {
+            Err(Interrupted::Elapsed) => {
                 lease.cell().connect_failures.increment();
-                failed(Failure::ConnectTimeout)
+                Err(Failed::to_connect(Failure::ConnectTimeout))
             }
+            Err(Interrupted::Draining) => Err(Failed::gone(Cut::ClientGone)),
+            Err(Interrupted::Aborted) => Err(Failed::gone(Cut::Aborted)),
         }
     }
 
-    /// Sends the head, with what has arrived of the body.
+    /// Waits for `work` until the timer falls due, or, when the client has `asked_all` it wants
+    /// to, until it has gone: that is [`Interrupted::Draining`].
+    async fn while_wanted<F: Future>(
+        &self,
+        asked_all: bool,
+        work: F,
+    ) -> Result<F::Output, Interrupted> {
+        let mut work = pin!(work);
+        let mut parting = false;
+        let Client { stream, timer, .. } = self.client;
+        let waited = timer
+            .guard(poll_fn(|cx| {
+                let polled = work.as_mut().poll(cx);
+                if polled.is_pending() && asked_all && !parting {
+                    parting = self.poll_parting(cx, stream);
+                }
+                polled
+            }))
+            .await;
+        match waited {
+            Err(Interrupted::Elapsed) if parting => Err(Interrupted::Draining),
+            waited => waited,
+        }
+    }
+
+    /// Whether the client has said that it sends nothing more. It is waited for only a little
+    /// longer then.
+    #[inline]
+    fn poll_parting(&self, cx: &mut Context<'_>, stream: &D) -> bool {
+        let parting = stream.poll_peer_done(cx).is_ready();
+        if parting {
+            let timer = self.client.timer;
+            timer.set_at(now().plus(PARTING_GRACE).min(timer.deadline()));
+        }
+        parting
+    }
+
+    /// Sends the head, with what had arrived of the body.
     async fn send(
         &self,
         stream: &Transport,
-        deadline: CoarseInstant,
+        limit: CoarseInstant,
         upload: &mut Upload,
         buffer: &mut Buffer,
         head: &[u8],
-    ) -> Result<(), Failure> {
-        // Of an earlier try nothing got there.
+    ) -> Result<(), Cut> {
         upload.refused = false;
-        let ready = upload.pump.admit(buffer).map_err(Failure::RequestBody)?;
+        let ready =
+            upload.pump.admit(buffer).map_err(|error| Cut::Failure(Failure::RequestBody(error)))?;
         if upload.pump.seen > self.site.max_body_bytes {
-            return Err(Failure::BodyTooLarge);
+            return Err(Cut::Failure(Failure::BodyTooLarge));
         }
         let timer = self.client.timer;
-        timer.set_at(deadline);
-        match timer.guard(stream.write_both(head, &buffer.filled()[..ready])).await {
+        timer.set_at(limit);
+        // What an earlier try had sent comes first.
+        let sent = upload.pump.recorded().unwrap_or_default();
+        let arrived = &buffer.filled()[..ready];
+        let written = if sent.is_empty() {
+            timer.guard(stream.write_both(head, arrived)).await
+        } else {
+            timer.guard(write_three(stream, head, sent, arrived)).await
+        };
+        match written {
             Ok(Ok(())) => upload.pump.written(buffer, ready),
             // It may have answered all the same, before it closed.
             Ok(Err(_)) => upload.refused = true,
-            Err(_) => return Err(Failure::ResponseTimeout),
+            Err(Interrupted::Elapsed) => return Err(Cut::Failure(Failure::ResponseTimeout)),
+            Err(_) => return Err(Cut::Aborted),
         }
         if upload.is_active() && !self.facts.expects_continue {
             // It is the client's time now.
@@ -242,7 +304,8 @@ impl<D: Duplex> Exchange<'_, D> {
     }
 
     /// Waits for the head of the final response, passing on interim ones and the rest
-    /// of the request's body meanwhile. The inner error is the end of the client.
+    /// of the request's body meanwhile. The head for the client is then behind that for the
+    /// endpoint, which stays at the front of `out`, should it be sent again.
     async fn opening(
         &self,
         stream: &Transport,
@@ -250,37 +313,33 @@ impl<D: Duplex> Exchange<'_, D> {
         buffer: &mut Buffer,
         answer: &mut Buffer,
         out: &mut Scratch,
-    ) -> Result<Result<Opening, Fate>, Failure> {
+    ) -> Result<Opening, Cut> {
         let limits = HeadLimits {
             max_head_bytes: self.worker.shard.buffers().buffer_bytes(),
             ..self.site.limits
         };
         let mut interim = 0;
-        // The head for the endpoint stays at the front of `out`, should it be sent again.
         let request_len = out.bytes.len();
         loop {
             if !answer.is_empty() {
                 let complete = upload.pump.is_done();
                 let keep = complete && !self.worker.shard.is_draining();
-                let set = &self.site.response_fields;
+                let fields = &self.route.policy.response;
                 let bytes = answer.filled();
                 let read =
-                    response::answer(bytes, &self.facts, &limits, keep, set, &mut out.bytes)?;
-                match read {
-                    Answer::Final(opening) => {
-                        out.bytes.drain(..request_len);
-                        return Ok(Ok(opening));
-                    }
+                    response::answer(bytes, &self.facts, &limits, keep, fields, &mut out.bytes);
+                match read.map_err(Cut::Failure)? {
+                    Answer::Final(opening) => return Ok(opening),
                     Answer::Interim { head_len, forwarded } => {
                         interim += 1;
                         if interim > MAX_INTERIM {
-                            return Err(TOO_MANY_INTERIM);
+                            return Err(Cut::Failure(TOO_MANY_INTERIM));
                         }
                         answer.consume(head_len);
                         if forwarded {
                             let written = self.client.stream.write_all(&out.bytes[request_len..]);
                             if !matches!(self.client.timer.guard(written).await, Ok(Ok(()))) {
-                                return Ok(Err(Fate::Abort));
+                                return Err(Cut::ClientGone);
                             }
                             out.bytes.truncate(request_len);
                             if upload.is_active() {
@@ -292,15 +351,11 @@ impl<D: Duplex> Exchange<'_, D> {
                     Answer::Partial => {}
                 }
             }
-            match self.wait_for_endpoint(stream, upload, buffer, answer).await {
-                Ok(()) => {}
-                Err(Cut::Failure(failure)) => return Err(failure),
-                Err(Cut::ClientGone) => return Ok(Err(Fate::Abort)),
-            }
+            self.wait_for_endpoint(stream, upload, buffer, answer).await?;
         }
     }
 
-    /// Reads from the endpoint, uploading meanwhile.
+    /// Reads from the endpoint, uploading meanwhile. Notices when the client has gone.
     async fn wait_for_endpoint(
         &self,
         stream: &Transport,
@@ -309,6 +364,7 @@ impl<D: Duplex> Exchange<'_, D> {
         answer: &mut Buffer,
     ) -> Result<(), Cut> {
         let timer = self.client.timer;
+        let mut parting = false;
         let waited = timer
             .guard(poll_fn(|cx| {
                 if upload.is_active()
@@ -316,20 +372,25 @@ impl<D: Duplex> Exchange<'_, D> {
                 {
                     return Poll::Ready(Err(cut));
                 }
-                stream.poll_read(cx, answer).map(Ok)
+                let read = stream.poll_read(cx, answer).map(Ok);
+                if read.is_pending() && !parting && upload.pump.is_done() && buffer.is_empty() {
+                    parting = self.poll_parting(cx, self.client.stream);
+                }
+                read
             }))
             .await;
         match waited {
             Ok(Ok(Ok(count))) if count > 0 => Ok(()),
             Ok(Ok(_)) => Err(Cut::Failure(Failure::UpstreamClosed)),
             Ok(Err(cut)) => Err(cut),
+            Err(Interrupted::Elapsed) if parting => Err(Cut::ClientGone),
             Err(Interrupted::Elapsed) => {
                 let told_to_wait = self.facts.expects_continue && upload.pump.seen == 0;
                 let clients = upload.is_active() && buffer.is_empty() && !told_to_wait;
                 let failure = if clients { Failure::BodyTimeout } else { Failure::ResponseTimeout };
                 Err(Cut::Failure(failure))
             }
-            Err(_) => Err(Cut::ClientGone),
+            Err(_) => Err(Cut::Aborted),
         }
     }
 
@@ -355,7 +416,8 @@ impl<D: Duplex> Exchange<'_, D> {
             }
             Poll::Ready(Ok(())) => {
                 // From here on it is the endpoint's time.
-                self.client.timer.set(self.route.timeout);
+                let patience = self.route.retry.per_try_timeout.unwrap_or(self.route.timeout);
+                self.client.timer.set(patience.min(self.route.timeout));
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(PumpError::Write(_))) => {
@@ -372,207 +434,19 @@ impl<D: Duplex> Exchange<'_, D> {
     }
 }
 
-/// A response whose head is known.
-struct Response<'e, 'a, D> {
-    exchange: &'e Exchange<'a, D>,
-    lease: &'e Lease,
-    stream: Transport,
-    opening: Opening,
+async fn write_three(
+    stream: &Transport,
+    first: &[u8],
+    second: &[u8],
+    third: &[u8],
+) -> io::Result<()> {
+    stream.write_both(first, second).await?;
+    stream.write_all(third).await
 }
 
-impl<D: Duplex> Response<'_, '_, D> {
-    /// Sends the head in `out` and everything behind it.
-    async fn relay(
-        self,
-        mut answer: Buffer,
-        upload: &mut Upload,
-        buffer: &mut Buffer,
-        out: &mut Scratch,
-    ) -> Fate {
-        let Exchange { client, site, cell, .. } = *self.exchange;
-        answer.consume(self.opening.head_len);
-        let mut download = Pump::new(self.opening.framing);
-        client.timer.set(site.body_timeout);
-        let passes = self.opening.recode == Recode::Keep;
-        let ready = match if passes { download.admit(&answer) } else { Ok(0) } {
-            Ok(ready) => ready,
-            Err(error) => return self.cut(&PumpError::Framing(error)),
-        };
-        cell.sent_bytes.add((out.bytes.len() + ready) as u64);
-        let mut body = &answer.filled()[..ready];
-        if ready <= SMALL_BODY_BYTES {
-            out.bytes.extend_from_slice(body);
-            body = &[];
-        }
-        let written = client.stream.write_both(&out.bytes, body);
-        if !matches!(client.timer.guard(written).await, Ok(Ok(()))) {
-            return Fate::Abort;
-        }
-        download.written(&mut answer, ready);
-        if self.opening.framing == ResponseFraming::Tunnel {
-            return self.tunnel(answer, buffer).await;
-        }
-        if !passes {
-            return self.relay_decoded(answer, upload, buffer, out).await;
-        }
-        if (!download.is_done() || upload.is_active())
-            && let Err(fate) = self.relay_rest(&mut download, &mut answer, upload, buffer).await
-        {
-            return fate;
-        }
-        self.finish(&answer, upload)
-    }
-
-    /// Moves the rest of the response, and of the request's body beside it.
-    async fn relay_rest(
-        &self,
-        download: &mut Pump,
-        answer: &mut Buffer,
-        upload: &mut Upload,
-        buffer: &mut Buffer,
-    ) -> Result<(), Fate> {
-        let Exchange { client, site, cell, worker, .. } = *self.exchange;
-        let pipes = worker.shard.pipes();
-        let sent_before = download.moved;
-        let relayed = client
-            .timer
-            .guard(poll_fn(|cx| {
-                let before = download.moved;
-                // What becomes of the request's body no longer matters to the response;
-                // only its being whole does, to the connections.
-                if upload.is_active()
-                    && let Poll::Ready(uploaded) =
-                        self.exchange.poll_upload(cx, &self.stream, upload, buffer)
-                {
-                    upload.refused |= uploaded.is_err();
-                    client.timer.set(site.body_timeout);
-                }
-                let polled = download.poll(cx, &self.stream, answer, client.stream, pipes);
-                if download.moved != before {
-                    client.timer.set(site.body_timeout);
-                }
-                polled
-            }))
-            .await;
-        cell.sent_bytes.add(download.moved - sent_before);
-        match relayed {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(PumpError::Write(_))) => Err(Fate::Abort),
-            Ok(Err(error)) => Err(self.cut(&error)),
-            Err(_) => Err(self.cut(&PumpError::Read(io::ErrorKind::TimedOut.into()))),
-        }
-    }
-
-    /// Chunks taken apart, for a client of HTTP/1.0; the end of the connection is the
-    /// end of the body.
-    async fn relay_decoded(
-        &self,
-        mut answer: Buffer,
-        upload: &mut Upload,
-        buffer: &mut Buffer,
-        out: &mut Scratch,
-    ) -> Fate {
-        let Exchange { client, site, cell, .. } = *self.exchange;
-        let mut body = crate::http1::BodyReader::from(self.opening.framing);
-        loop {
-            out.bytes.clear();
-            let payload = &mut out.bytes;
-            let advanced =
-                body.advance_decoding(answer.filled(), |span| payload.extend_from_slice(span));
-            let count = match advanced {
-                Ok((count, _)) => count,
-                Err(error) => return self.cut(&PumpError::Framing(error)),
-            };
-            answer.consume(count);
-            client.timer.set(site.body_timeout);
-            cell.sent_bytes.add(out.bytes.len() as u64);
-            let written = client.stream.write_all(&out.bytes);
-            if !matches!(client.timer.guard(written).await, Ok(Ok(()))) {
-                return Fate::Abort;
-            }
-            if body.is_done() {
-                cell.received_bytes.add(upload.pump.moved);
-                return Fate::Close;
-            }
-            let more = self.exchange.wait_for_endpoint(&self.stream, upload, buffer, &mut answer);
-            if more.await.is_err() {
-                return self.cut(&PumpError::CutOff);
-            }
-        }
-    }
-
-    /// The connection now belongs to another protocol.
-    async fn tunnel(&self, answer: Buffer, buffer: &mut Buffer) -> Fate {
-        let Exchange { client, site, cell, worker, .. } = *self.exchange;
-        let early = buffer.take();
-        let tunnel = Tunnel {
-            client: client.stream,
-            endpoint: &self.stream,
-            shard: &worker.shard,
-            timer: client.timer,
-            idle_timeout: site.tunnel_timeout,
-        };
-        let passed = tunnel.run(Some(early), Some(answer)).await;
-        cell.received_bytes.add(passed.upstream_bytes);
-        cell.sent_bytes.add(passed.downstream_bytes);
-        if let Err(error) = passed.end {
-            tracing::debug!(peer = %client.origin.peer, %error, "an upgraded connection was cut");
-        }
-        Fate::Abort
-    }
-
-    /// The response was whole: keeps what can be kept.
-    fn finish(self, answer: &Buffer, upload: &Upload) -> Fate {
-        let Exchange { cell, worker, .. } = *self.exchange;
-        cell.received_bytes.add(upload.pump.moved);
-        let sent_whole = upload.pump.is_done() && !upload.refused;
-        let excess = !answer.is_empty();
-        if excess {
-            cell.failures[Failure::UpstreamExcess.index()].increment();
-            if let Some(suppressed) = worker.may_log() {
-                tracing::warn!(
-                    endpoint = self.lease.endpoint().name(),
-                    bytes = answer.len(),
-                    suppressed,
-                    "an endpoint sent bytes nobody asked for: its connection is closed"
-                );
-            }
-        } else if sent_whole && self.opening.upstream_keep_alive {
-            let until_close = self.opening.framing == ResponseFraming::UntilClose;
-            if until_close {
-                self.stream.finish();
-            } else {
-                self.lease.keep(self.stream);
-            }
-        }
-        let facts = &self.exchange.facts;
-        if sent_whole && self.opening.client_keep_alive {
-            Fate::KeepAlive
-        } else if !facts.keep_alive && facts.framing == BodyFraming::None {
-            // The client asked for it, and has nothing more to send that a reset could answer.
-            Fate::Done
-        } else {
-            Fate::Close
-        }
-    }
-
-    /// The response was cut off after its head had been sent: the client's connection
-    /// is closed, so that it cannot take half a response for a whole one.
-    fn cut(&self, error: &PumpError) -> Fate {
-        self.lease.cell().failures.increment();
-        let Exchange { client, worker, cell, .. } = *self.exchange;
-        cell.failures[Failure::UpstreamClosed.index()].increment();
-        if let Some(suppressed) = worker.may_log() {
-            tracing::warn!(
-                peer = %client.origin.peer, endpoint = self.lease.endpoint().name(), %error, suppressed,
-                "a response was cut off"
-            );
-        }
-        if self.opening.framing == ResponseFraming::UntilClose
-            || self.opening.recode == Recode::Dechunk
-        {
-            client.stream.reset_on_close();
-        }
-        Fate::Abort
-    }
+/// Puts a field behind all others of a head.
+fn insert_last(head: &mut Vec<u8>, field: &[u8]) {
+    head.truncate(head.len().saturating_sub(2));
+    head.extend_from_slice(field);
+    head.extend_from_slice(b"\r\n");
 }

@@ -14,6 +14,9 @@ pub(crate) enum Failure {
     /// A reverse proxy opens no tunnels to places of the client's choosing.
     #[error("CONNECT is not served here")]
     Connect,
+    /// `allow` and `deny` have it so.
+    #[error("this address is not allowed here")]
+    AddressDenied,
     /// No route matches.
     #[error("no route matches")]
     NoRoute,
@@ -29,9 +32,15 @@ pub(crate) enum Failure {
     /// The cluster has no endpoints at all.
     #[error("the cluster has no endpoints")]
     NoEndpoints,
-    /// Every endpoint is unhealthy, draining, at its limit, or was tried in vain.
+    /// Every endpoint is unhealthy, taken out, draining, or was tried in vain.
     #[error("no endpoint of the cluster takes traffic")]
     NoHealthyEndpoint,
+    /// Every endpoint is at its limit, and nobody may wait, or too many do.
+    #[error("every endpoint of the cluster is at its limit")]
+    EndpointsFull,
+    /// Every endpoint stayed at its limit.
+    #[error("no endpoint of the cluster fell below its limit in time")]
+    QueueTimeout,
     /// No endpoint accepted a connection.
     #[error("no endpoint accepted a connection")]
     ConnectFailed,
@@ -50,6 +59,9 @@ pub(crate) enum Failure {
     /// The response did not begin in time.
     #[error("the response did not begin in time")]
     ResponseTimeout,
+    /// The client went away before there was a response.
+    #[error("the client went away")]
+    ClientGone,
 }
 
 /// How many reasons there are: [`Failure::index`] is below it.
@@ -58,7 +70,7 @@ pub(crate) const REASONS: usize = Failure::REASON_NAMES.len();
 impl Failure {
     /// The names of all reasons, by [`Failure::index`]; the codec's own reasons are told
     /// apart in logs.
-    pub(crate) const REASON_NAMES: [&'static str; 17] = [
+    pub(crate) const REASON_NAMES: [&'static str; 21] = [
         "bad_request",
         "bad_request_body",
         "connect_method",
@@ -76,6 +88,10 @@ impl Failure {
         "response_timeout",
         "head_too_large",
         "uri_too_long",
+        "endpoints_full",
+        "queue_timeout",
+        "client_gone",
+        "address_denied",
     ];
 
     /// Its place among [`Self::REASON_NAMES`].
@@ -100,6 +116,10 @@ impl Failure {
             Self::Response(_) => 12,
             Self::UpstreamExcess => 13,
             Self::ResponseTimeout => 14,
+            Self::EndpointsFull => 17,
+            Self::QueueTimeout => 18,
+            Self::ClientGone => 19,
+            Self::AddressDenied => 20,
         }
     }
 
@@ -124,10 +144,16 @@ impl Failure {
             Self::Request(error) => error.status(),
             Self::RequestBody(_) => 400,
             Self::Connect => 405,
+            Self::AddressDenied => 403,
             Self::NoRoute => 404,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::NoEndpoints | Self::NoHealthyEndpoint => 503,
+            // Not that anybody would read it; the number is nginx's.
+            Self::ClientGone => 499,
+            Self::NoEndpoints
+            | Self::NoHealthyEndpoint
+            | Self::EndpointsFull
+            | Self::QueueTimeout => 503,
             Self::ConnectFailed
             | Self::UpstreamClosed
             | Self::Response(_)
@@ -144,6 +170,8 @@ impl Failure {
             Self::NoRoute
                 | Self::NoEndpoints
                 | Self::NoHealthyEndpoint
+                | Self::EndpointsFull
+                | Self::QueueTimeout
                 | Self::ConnectFailed
                 | Self::ConnectTimeout
                 | Self::UpstreamClosed

@@ -1,7 +1,7 @@
 //! Moving a body from one side to the other, in the buffer it was read into.
 
 use std::{
-    io,
+    fmt, io,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -12,6 +12,7 @@ use crate::{
     duplex::Duplex,
     http1::{BodyError, BodyReader},
     splice::{Splice, SpliceError, Step, WORTHWHILE_BYTES},
+    worker::Scratch,
 };
 
 /// Reads taken before others get their turn.
@@ -29,6 +30,21 @@ pub(super) struct Pump {
     /// Bytes written so far.
     pub(super) moved: u64,
     splice: Splice,
+    record: Option<Record>,
+    /// Bytes went past us, from socket to socket.
+    spliced: bool,
+}
+
+/// What has been written, should it have to be written again.
+struct Record {
+    bytes: Scratch,
+    most: usize,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("bytes", &self.bytes.bytes.len()).finish()
+    }
 }
 
 /// Why a body did not get across.
@@ -59,7 +75,21 @@ impl From<SpliceError> for PumpError {
 
 impl Pump {
     pub(super) fn new(body: impl Into<BodyReader>) -> Self {
-        Self { body: body.into(), ready: 0, seen: 0, moved: 0, splice: Splice::default() }
+        let (body, splice) = (body.into(), Splice::default());
+        Self { body, ready: 0, seen: 0, moved: 0, splice, record: None, spliced: false }
+    }
+
+    /// Keeps what is written, up to so many bytes, framing included.
+    pub(super) fn record(&mut self, into: Scratch, most: usize) {
+        self.record = Some(Record { bytes: into, most });
+    }
+
+    /// What has been written so far; `None`: it is not known any more.
+    pub(super) fn recorded(&self) -> Option<&[u8]> {
+        match &self.record {
+            Some(record) => Some(&record.bytes.bytes),
+            None => (self.moved == 0 && !self.spliced).then_some(&[]),
+        }
     }
 
     /// Whether every byte has been written.
@@ -81,6 +111,13 @@ impl Pump {
 
     /// `count` admitted bytes have been written (by the caller, along with a head).
     pub(super) fn written(&mut self, buffer: &mut Buffer, count: usize) {
+        if let Some(Record { bytes, most }) = &mut self.record {
+            if bytes.bytes.len() + count <= *most {
+                bytes.bytes.extend_from_slice(&buffer.filled()[..count]);
+            } else {
+                self.record = None;
+            }
+        }
         buffer.consume(count);
         self.ready -= count;
         self.moved += count as u64;
@@ -112,6 +149,8 @@ impl Pump {
             if (self.splice.is_busy() || self.body.opaque() >= WORTHWHILE_BYTES)
                 && let (Some(from), Some(to)) = (from.plain(), to.plain())
             {
+                self.record = None;
+                self.spliced = true;
                 match ready!(self.splice.poll(cx, from, to, pipes, self.body.opaque()))? {
                     Step::Moved(count) => {
                         self.body.skip(count);

@@ -297,7 +297,7 @@ fn an_endpoint_at_its_limit_of_connections_takes_no_more() {
     let mut slow = proxy.web();
     slow.send(get("/slow"));
     eventually("the request is under way", || proxy.endpoint(origin.address()).active == 1);
-    expect_unavailable(&proxy, "no_healthy_endpoint");
+    expect_unavailable(&proxy, "endpoints_full");
     go_on.send(()).unwrap();
     assert_eq!(slow.response().status(), 200);
     eventually("the request is over", || proxy.endpoint(origin.address()).active == 0);

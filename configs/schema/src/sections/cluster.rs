@@ -1,43 +1,42 @@
 //! `[clusters.NAME]`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{DAY, HOUR, MILLISECOND, MINUTE, tls::cluster_tls};
-use crate::{
-    address,
-    model::{Balance, Cluster, Endpoint, EndpointAddress, HealthCheck, Probe},
-    raw::Value,
-    read::{
-        Fault, Format, Key, Located, Scope, Word, duration, either, integer, list, located, table,
-        text, words,
+use super::{
+    DAY, MILLISECOND,
+    balancing::{
+        MAX_CONNECT_TIMEOUT, MAX_HASHED_ENDPOINTS, MAX_SLOW_START, MIN_SLOW_START, balance, hash,
+        outliers, queue, sticky,
     },
+    endpoint::{check_unique, endpoint, zone_name},
+    health_check::health_check,
+    tls::cluster_tls,
+};
+use crate::{
+    model::{Balance, Cluster, Endpoint, HashKey, ProxyProtocol, Sticky},
+    raw::Value,
+    read::{Key, Located, Scope, Word, duration, float, integer, list, located, table, words},
     report::Finding,
 };
 
-const BALANCES: &[Word<Balance>] = &[
-    Word::is("p2c", Balance::P2c, "The less loaded of two random endpoints."),
-    Word::is("round-robin", Balance::RoundRobin, "In turn."),
-    Word::is(
-        "weighted-round-robin",
-        Balance::WeightedRoundRobin,
-        "In turn by weight, interleaved smoothly.",
-    ),
-    Word::is(
-        "least-connections",
-        Balance::LeastConnections,
-        "Fewest open connections (requests, for HTTP) relative to weight.",
-    ),
-    Word::is("random", Balance::Random, "At random, by weight."),
-    Word::unsupported("peak-ewma", "Lowest expected latency."),
-    Word::unsupported("maglev", "Consistent hashing by a lookup table."),
-    Word::unsupported("ring-hash", "Consistent hashing on a ring."),
+const PROXY_PROTOCOLS: &[Word<ProxyProtocol>] = &[
+    Word::is("v1", ProxyProtocol::V1, "A line of text."),
+    Word::is("v2", ProxyProtocol::V2, "Binary."),
 ];
 
-/// What `endpoints` entries look like.
-const ADDRESS: &str = "an address (\"host:port\" or \"unix:/path\")";
+/// How an endpoint is picked.
+struct Picking {
+    balance: Balance,
+    hash: HashKey,
+    sticky: Option<Sticky>,
+    zone: Option<Arc<str>>,
+    failover_below: f64,
+    panic_threshold: f64,
+    slow_start: Option<std::time::Duration>,
+}
 
 pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
-    let balance = t.or(Key::new("balance", "How an endpoint is picked."), words(BALANCES), "p2c");
+    let picking = picking(t);
     let endpoints = t.or(
         Key::new("endpoints", "The addresses that serve this: `\"ip:port\"`, `\"name:port\"` (resolved again as it changes), `\"unix:/path\"`, or `{ address = …, weight = … }`. May be empty: requests are then answered 503."),
         list(located(endpoint())),
@@ -50,9 +49,13 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
         ),
         table(health_check),
     );
+    let outliers = t.optional(
+        Key::new("outlier_detection", "Takes endpoints out that fail live traffic; `{}` takes every default. Absent: they stay in."),
+        table(outliers),
+    );
     let connect_timeout = t.or(
         Key::new("connect_timeout", "Limit for establishing one upstream connection."),
-        duration(MILLISECOND..=5 * MINUTE),
+        duration(MILLISECOND..=MAX_CONNECT_TIMEOUT),
         "5s",
     );
     let idle_timeout = t.or(
@@ -60,7 +63,7 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
             "idle_timeout",
             "How long an upstream connection may stay idle before it is closed.",
         ),
-        duration(MILLISECOND..=24 * HOUR),
+        duration(MILLISECOND..=DAY),
         "60s",
     );
     let max_idle_connections = t.or(
@@ -74,137 +77,122 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
     let max_connections = t.optional(
         Key::new(
             "max_connections",
-            "Upstream connections of each endpoint at once, over all shards. Absent: no limit.",
+            "Requests (HTTP) or connections (TCP) of each endpoint at once, over all shards. Idle connections kept for reuse come on top. Absent: no limit.",
         ),
         integer(1..=10_000_000),
+    );
+    let queue = t.optional(
+        Key::new("queue", "Where HTTP requests wait when every endpoint is at `max_connections`; `{}` takes every default. Absent: they are answered 503 at once."),
+        table(queue),
     );
     let tls = t.optional(
         Key::new("tls", "TLS towards the endpoints, health checks included: `true`, or a table. Absent: plaintext."),
         cluster_tls(),
     );
-    // What was meant to be encrypted must not go out in the clear.
-    let misread = t.has("tls") && tls.is_none();
-    unique(t, &endpoints);
+    let proxy_protocol = t.optional(
+        Key::new("proxy_protocol", "Connections to endpoints begin with a header of the PROXY protocol that says who the client is. Each carries one client's request or connection then, and is not kept."),
+        words(PROXY_PROTOCOLS),
+    );
+    // What was meant to be encrypted, or to be probed, must not go without.
+    let misread = (t.has("tls") && tls.is_none()) || (t.has("sticky") && picking.is_none());
+    check_unique(t, &endpoints);
+    if queue.is_some() && !t.has("max_connections") {
+        unused(t, "queue", "without `max_connections`", "add the limit that requests wait at");
+    }
+    let picking = picking?;
+    check_picking(t, &picking, &endpoints);
+    let Picking { balance, hash, sticky, zone, failover_below, panic_threshold, slow_start } =
+        picking;
     (!misread).then_some(Cluster {
         name,
         balance,
+        hash,
+        sticky,
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.value).collect(),
+        zone,
+        failover_below,
+        panic_threshold,
+        slow_start,
         health_check,
+        outliers,
         connect_timeout,
         idle_timeout,
-        max_idle_connections,
+        max_idle_connections: if proxy_protocol.is_some() { 0 } else { max_idle_connections },
         max_connections,
+        queue,
         tls: tls.flatten().map(Arc::new),
+        proxy_protocol,
     })
 }
 
-fn endpoint() -> impl Format<Output = Endpoint> {
-    let bare =
-        text(ADDRESS, None, address::endpoint).map(|address| Endpoint { address, weight: 1 });
-    either(bare, table(weighted_endpoint))
-}
-
-fn weighted_endpoint(t: &mut Scope<'_>) -> Option<Endpoint> {
-    let address =
-        t.required(Key::new("address", "Where it is."), text(ADDRESS, None, address::endpoint));
-    let weight = t.or(
-        Key::new(
-            "weight",
-            "Its share of the traffic, relative to the others. 0 takes no new traffic.",
-        ),
-        integer(0..=65_535),
-        1,
+/// `None`: a mistake that has been reported.
+fn picking(t: &mut Scope<'_>) -> Option<Picking> {
+    let balance = t.or(Key::new("balance", "How an endpoint is picked."), balance(), "p2c");
+    let hash = t.optional(
+        Key::new("hash", "What decides with `maglev` and `ring-hash`: `\"source\"` (the client's address; with TCP the only one), `\"path\"`, `{ header = \"…\" }` or `{ cookie = \"…\" }`. Absent: `\"source\"`."),
+        hash(),
     );
-    Some(Endpoint { address: address?, weight })
-}
-
-fn unique(t: &Scope<'_>, endpoints: &[Located<Endpoint>]) {
-    let mut seen: HashMap<&EndpointAddress, _> = HashMap::with_capacity(endpoints.len());
-    for endpoint in endpoints {
-        let address = &endpoint.value.address;
-        if let Some(first) = seen.insert(address, endpoint.spot) {
-            t.reader().push(
-                Finding::error(format!("the endpoint `{address}` is given twice"))
-                    .at(endpoint.spot, &endpoint.path)
-                    .related(first, "first given here")
-                    .hint("to send it more traffic, give it a weight"),
-            );
-        }
+    let sticky = t.optional(
+        Key::new("sticky", "Keeps a client of HTTP with the endpoint that answered it first, by a cookie, for as long as that endpoint takes traffic: `true`, or a table."),
+        sticky(),
+    );
+    let zone = t.optional(
+        Key::new("zone", "Where this instance stands: endpoints of the same `zone` are preferred while enough of them are available (`failover_below`)."),
+        zone_name(),
+    );
+    let failover_below = t.or(
+        Key::new("failover_below", "Share of a group's weight that has to be available for the group to be used: the endpoints of one `priority`, or of the zone. 0: one endpoint is enough."),
+        float(0.0..=1.0),
+        0.0,
+    );
+    let panic_threshold = t.or(
+        Key::new("panic_threshold", "When less than this share of all endpoints is available, health is disregarded and traffic goes to all: better some that fail than a few that break down. 0: never."),
+        float(0.0..=1.0),
+        0.0,
+    );
+    let slow_start = t.optional(
+        Key::new("slow_start", "How long the share of an endpoint that has come, or come back, takes to grow to what its weight says; begins at a tenth. Absent: at once."),
+        duration(MIN_SLOW_START..=MAX_SLOW_START),
+    );
+    let misread = (t.has("hash") && hash.is_none()) || (t.has("sticky") && sticky.is_none());
+    if t.has("hash") && !balance.is_consistent() {
+        unused(t, "hash", "with this `balance`", "use \"maglev\" or \"ring-hash\", or remove it");
     }
+    (!misread).then(|| Picking {
+        balance,
+        hash: hash.unwrap_or_default(),
+        sticky: sticky.flatten(),
+        zone,
+        failover_below,
+        panic_threshold,
+        slow_start,
+    })
 }
 
-fn health_check(t: &mut Scope<'_>) -> Option<HealthCheck> {
-    let path: Option<Arc<str>> = t.optional(
-        Key::new("path", "Makes it an HTTP check: `GET` of this path has to be answered with a 2xx or 3xx status. Absent: a connection has to be accepted."),
-        text("a path such as \"/healthz\"", Some("^/[!-~]*$"), |path: &str, _| {
-            let visible = path.bytes().all(|b| b.is_ascii_graphic());
-            match path.strip_prefix('/') {
-                Some(_) if visible => Ok(Arc::from(path)),
-                Some(_) => Err(Fault::new("a request target has visible ASCII only").hint("percent-encode the rest")),
-                None => Err(Fault::new(format!("`{path}` does not start with /")).hint(format!("write \"/{path}\""))),
-            }
-        }),
-    );
-    let host: Option<Arc<str>> = t.optional(
-        Key::new("host", "`Host` header of an HTTP check. Absent: the endpoint's address."),
-        text("a host", Some("^[!-~]+$"), |host: &str, _| match host {
-            "" => Err(Fault::new("the host is empty")),
-            host if host.bytes().all(|b| b.is_ascii_graphic()) => Ok(Arc::from(host)),
-            _ => Err(Fault::new("a host has visible ASCII only")),
-        }),
-    );
-    let interval = t.or(
-        Key::new("interval", "Between the starts of two probes of an endpoint."),
-        duration(100 * MILLISECOND..=DAY),
-        "5s",
-    );
-    let timeout = t.or(
-        Key::new("timeout", "Limit of one probe; at most `interval`."),
-        duration(MILLISECOND..=DAY),
-        "1s",
-    );
-    let healthy_after = t.or(
-        Key::new(
-            "healthy_after",
-            "Successes in a row until an endpoint counts as healthy (\"rise\").",
-        ),
-        integer(1..=1_000),
-        2,
-    );
-    let unhealthy_after = t.or(
-        Key::new(
-            "unhealthy_after",
-            "Failures in a row until an endpoint counts as unhealthy (\"fall\").",
-        ),
-        integer(1..=1_000),
-        3,
-    );
-    if timeout > interval {
-        let (name, spot) = match t.key_spot("timeout") {
-            Some(spot) => ("timeout", spot),
-            None => ("interval", t.key_spot("interval").unwrap_or(t.spot())),
-        };
-        let shown = crate::unit::format_duration;
+fn check_picking(t: &Scope<'_>, picking: &Picking, endpoints: &[Located<Endpoint>]) {
+    let hashed = picking.balance.is_consistent();
+    if let Some(zone) = &picking.zone
+        && !endpoints.is_empty()
+        && !endpoints.iter().any(|endpoint| endpoint.value.zone.as_ref() == Some(zone))
+    {
+        let spot = t.key_spot("zone").unwrap_or(t.spot());
+        let finding = Finding::warning(format!("no endpoint stands in the zone `{zone}`"));
         t.reader().push(
-            Finding::error(format!(
-                "a probe's timeout ({}) is longer than the interval ({})",
-                shown(timeout),
-                shown(interval)
-            ))
-            .at(spot, &t.path_of(name))
-            .hint("a probe ends before the next one starts"),
+            finding.at(spot, &t.path_of("zone")).hint("write { address = …, zone = … } for some"),
         );
     }
-    let probe = match (path, host) {
-        (Some(path), host) => Probe::Http { path, host },
-        (None, None) => Probe::Tcp,
-        (None, Some(_)) => {
-            let spot = t.key_spot("host").unwrap_or(t.spot());
-            let finding =
-                Finding::error("`host` has no meaning without `path`").at(spot, &t.path_of("host"));
-            t.reader().missing(finding.hint("add `path` to make it an HTTP check"));
-            return None;
-        }
-    };
-    Some(HealthCheck { probe, interval, timeout, healthy_after, unhealthy_after })
+    if hashed && picking.slow_start.is_some() {
+        unused(t, "slow_start", "with this `balance`", "a hash decides, not a share; remove it");
+    }
+    if hashed && endpoints.len() > MAX_HASHED_ENDPOINTS {
+        let spot = t.key_spot("endpoints").unwrap_or(t.spot());
+        let message = format!("a hash chooses among {MAX_HASHED_ENDPOINTS} endpoints at most");
+        t.reader().push(Finding::error(message).at(spot, &t.path_of("endpoints")));
+    }
+}
+
+fn unused(t: &Scope<'_>, name: &str, why: &str, hint: &str) {
+    let spot = t.key_spot(name).unwrap_or(t.spot());
+    let finding = Finding::error(format!("`{name}` has no meaning {why}"));
+    t.reader().push(finding.at(spot, &t.path_of(name)).hint(hint));
 }

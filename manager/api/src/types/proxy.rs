@@ -86,6 +86,18 @@ pub struct ClusterStatus {
     pub balance: String,
     /// Whether it is probed.
     pub health_checked: bool,
+    /// Too few endpoints are available: health is disregarded.
+    #[serde(default)]
+    pub panicking: bool,
+    /// Requests that wait for an endpoint below its limit of connections.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Requests that were tried again.
+    #[serde(default)]
+    pub retries_total: u64,
+    /// Requests that would have been, had the budget allowed it.
+    #[serde(default)]
+    pub retries_refused_total: u64,
     /// In configuration order.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -97,6 +109,12 @@ pub struct EndpointStatus {
     pub address: String,
     /// 0 takes no new traffic.
     pub weight: u16,
+    /// 0 is used first.
+    #[serde(default)]
+    pub priority: u8,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Health.
     pub health: EndpointHealth,
     /// Why it is unhealthy: the last probe's error.
@@ -106,6 +124,15 @@ pub struct EndpointStatus {
     pub health_since: Option<Timestamp>,
     /// Takes nothing new, finishes what it has.
     pub draining: bool,
+    /// Taken out because live traffic failed.
+    #[serde(default)]
+    pub ejected: bool,
+    /// How often that has happened.
+    #[serde(default)]
+    pub ejections_total: u64,
+    /// The share of its weight that it has while it starts slowly; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start_ratio: Option<f64>,
     /// Requests (HTTP) or connections (TCP) in flight now.
     pub active: u64,
     /// Requests (HTTP) or connections (TCP) sent there.
