@@ -34,6 +34,27 @@ pub enum ChangeError {
         /// The address to be added.
         address: EndpointAddress,
     },
+    /// A route needs an HTTP listener, and this is not one.
+    #[error("there is no http listener `{listener}`")]
+    UnknownListener {
+        /// The name asked for.
+        listener: String,
+    },
+    /// A route needs an HTTP listener, and none was named.
+    #[error("{}", match .candidates.as_slice() {
+        [] => "there is no http listener to route by".to_owned(),
+        names => format!("there is more than one http listener; name one: {}", names.join(", ")),
+    })]
+    WhichListener {
+        /// Those there are.
+        candidates: Vec<String>,
+    },
+    /// What was asked for makes no cluster, or no route.
+    #[error("{reason}")]
+    NotACluster {
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl Config {
@@ -55,7 +76,7 @@ impl Config {
                     address: address.clone(),
                 });
             }
-            found.endpoints.push(Endpoint { address: address.clone(), weight });
+            found.endpoints.push(Endpoint::new(address.clone(), weight));
             Ok(())
         })
     }

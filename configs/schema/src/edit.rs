@@ -22,8 +22,14 @@ use crate::{
     source::{self, Source},
 };
 
+mod cluster;
 mod endpoints;
+mod service;
 mod write;
+
+pub use cluster::{remove_cluster, set_cluster};
+pub use service::{earlier_text, remove_service, set_instances, write_service};
+pub use write::put;
 
 /// Why a configuration was not changed.
 #[derive(Debug, thiserror::Error)]

@@ -27,7 +27,11 @@ pub fn manager_json_schema() -> Json {
 
 /// JSON Schema (draft 2020-12) of `services/NAME.toml`.
 pub fn service_json_schema() -> Json {
-    document("services/NAME.toml", "A service that bs9 keeps running.", &definition(sections::service))
+    document(
+        "services/NAME.toml",
+        "A service that bs9 keeps running.",
+        &definition(sections::service),
+    )
 }
 
 fn document(title: &str, description: &str, definition: &TableDefinition) -> Json {

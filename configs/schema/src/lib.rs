@@ -13,8 +13,10 @@ pub mod model;
 mod address;
 mod certificate;
 mod change;
+mod cluster_change;
 mod definition;
 mod difference;
+mod draft;
 mod json_schema;
 mod load;
 mod places;
@@ -28,10 +30,17 @@ mod unit;
 
 pub use address::AddressError;
 pub use change::ChangeError;
+pub use cluster_change::{ClusterChange, ClusterProbe, ClusterRoute};
 pub use difference::{Changes, Difference, difference};
-pub use json_schema::{json_schema, manager_json_schema};
-pub use load::{Checked, check, check_manager, load, load_manager, parse_manager_str, parse_str};
+pub use draft::ServiceDraft;
+pub use json_schema::{json_schema, manager_json_schema, service_json_schema};
+pub use load::{
+    Checked, check, check_manager, check_service, load, load_manager, load_service,
+    parse_manager_str, parse_service, parse_str,
+};
 pub use model::*;
-pub use places::{Process, config_candidates, default_config_path, default_socket};
+pub use places::{
+    Process, config_candidates, default_config_path, default_socket, default_state_folder,
+};
 pub use reference::reference_markdown;
 pub use report::{Diagnostic, Related, Report, Severity};

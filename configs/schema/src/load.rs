@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    model::{Config, ManagerConfig},
+    model::{Config, ManagerConfig, Service},
     raw::{self, Node, Value},
     read::{At, Format, Reader, Scope, table},
     report::{Finding, Findings, Report},
@@ -86,6 +86,46 @@ pub fn check_manager(path: &Path) -> Checked<ManagerConfig> {
 pub fn parse_manager_str(name: &str, text: &str) -> Result<ManagerConfig, Report> {
     let (sources, findings) = one_source(name, text);
     read_manager(&sources, findings).into_result()
+}
+
+/// Reads `services/NAME.toml`, by the rules of [`load`]; the service is named as
+/// the file.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn load_service(path: &Path) -> Result<Service, Report> {
+    check_service(path).into_result()
+}
+
+/// Like [`load_service`], warnings included.
+pub fn check_service(path: &Path) -> Checked<Service> {
+    let mut findings = Findings::default();
+    let sources = source::read(path, &mut findings);
+    read_service(path, &sources, findings)
+}
+
+/// Reads a service from text, by the rules of [`parse_str`]; `path` is where the
+/// text stands, or would.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn parse_service(path: &Path, text: &str) -> Result<Service, Report> {
+    let (sources, findings) = one_source(&path.to_string_lossy(), text);
+    read_service(path, &sources, findings).into_result()
+}
+
+fn read_service(path: &Path, sources: &[Source], mut findings: Findings) -> Checked<Service> {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Err(fault) = sections::check_service_name(name) {
+        findings.push(Finding::error(fault.message).file(path).maybe_hint(fault.hint));
+    }
+    let mut checked = read(sources, findings, sections::service);
+    if let Some(service) = &mut checked.config {
+        service.name = name.into();
+    }
+    checked
 }
 
 /// Reads sources that are already in memory.

@@ -5,38 +5,34 @@
 //! says exactly what a reload has to touch.
 
 use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    path::PathBuf,
-    sync::Arc,
+    collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
     time::Duration,
 };
 
 mod access_log;
+mod admin;
 mod admission;
 mod cluster;
-mod admin;
 mod http;
 mod manager;
-mod route;
 mod postgres;
 mod retries;
+mod route;
 mod service;
 mod tcp;
 mod tls;
 mod udp;
 
 pub use access_log::{AccessLog, LogField, LogFormat, LogOutput, Rotation, TemplatePiece};
+pub use admin::{Admin, AdminPeer, AdminToken, PeerId, RateLimit};
 pub use admission::{Admission, Network, ProxyProtocol, ProxyProtocolIn, TrustedProxies};
 pub use cluster::{
-    Balance, Cluster, Endpoint, EndpointAddress, Expectation, HashKey, HealthCheck, Outliers, Probe,
-    Queue, SameSite, StatusRange, Sticky,
+    Balance, Cluster, Endpoint, EndpointAddress, Expectation, HashKey, HealthCheck, Outliers,
+    Probe, Queue, SameSite, StatusRange, Sticky,
 };
-pub use admin::{Admin, AdminPeer, AdminToken, PeerId, RateLimit};
-pub use http::{ForwardedField, RequestId, TraceContext, Http2, HttpListener, HttpsRedirect, Route};
-pub use route::{HeaderEdits, HeaderField, HostMatch, Location, LocationTarget, NamedMatch, Part, PathMatch, PathNormalization, PathRewrite, Pattern, Piece, Rewrite, RouteAction, RouteMatch, SplitBy, ValueMatch, WeightedCluster};
+pub use http::{
+    ForwardedField, Http2, HttpListener, HttpsRedirect, RequestId, Route, TraceContext,
+};
 pub use manager::{
     Audit, Collect, DataPlaneLink, Events, History, HistoryStore, ManagerConfig, Retention,
     ServicesPlace,
@@ -48,11 +44,16 @@ pub use postgres::{
     PostgresUser, ProtocolLevel, QueryLog, ServerAddress, SessionState, SslMode, Stateful,
     UserLimits, UserSecret,
 };
+pub use retries::{Retries, RetryReason};
+pub use route::{
+    HeaderEdits, HeaderField, HostMatch, Location, LocationTarget, NamedMatch, Part, PathMatch,
+    PathNormalization, PathRewrite, Pattern, Piece, Rewrite, RouteAction, RouteMatch, SplitBy,
+    ValueMatch, WeightedCluster,
+};
 pub use service::{
     Hardening, Instances, ProxyWiring, Readiness, ReadySign, Relaxation, RestartPolicy,
     RestartWhen, Run, Service, ServiceHealthCheck, ServiceLimits, ServiceScope, Stop,
 };
-pub use retries::{Retries, RetryReason};
 pub use tcp::{SniRoute, TcpListener};
 pub use tls::{
     ClientAuth, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate, ServerName,

@@ -50,6 +50,27 @@ pub fn default_socket(process: Process) -> PathBuf {
     socket(process, variable("XDG_RUNTIME_DIR").as_deref())
 }
 
+/// Where the manager keeps what has to outlive it when the configuration names
+/// no folder: `$STATE_DIRECTORY` (systemd.exec(5)), else `$XDG_STATE_HOME/bs9`
+/// (`~/.local/state/bs9`) in a user's session, else `/var/lib/bs9`.
+pub fn default_state_folder() -> PathBuf {
+    state_folder(&variable)
+}
+
+fn state_folder(variable: &dyn Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    // With several folders systemd separates them by colons; ours is the first.
+    let given = variable("STATE_DIRECTORY").and_then(|given| {
+        given.to_str().and_then(|given| given.split(':').next()).map(PathBuf::from)
+    });
+    let of_user = || {
+        variable("XDG_RUNTIME_DIR")?;
+        let home =
+            variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?;
+        Some(home.join("bs9"))
+    };
+    given.or_else(of_user).unwrap_or_else(|| "/var/lib/bs9".into())
+}
+
 fn candidates(process: Process, config_home: Option<&Path>) -> Vec<PathBuf> {
     let folders = config_home.into_iter().chain([Path::new("/etc")]);
     let name = process.config_name();

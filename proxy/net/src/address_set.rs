@@ -48,10 +48,7 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-fn merged<T: Ord + Copy>(
-    mut ranges: Vec<(T, T)>,
-    next: impl Fn(T) -> Option<T>,
-) -> Box<[(T, T)]> {
+fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, next: impl Fn(T) -> Option<T>) -> Box<[(T, T)]> {
     ranges.sort_unstable();
     let mut kept: Vec<(T, T)> = Vec::with_capacity(ranges.len());
     for (first, last) in ranges {
@@ -127,9 +124,12 @@ mod tests {
         let network = |text: &str, prefix| Network::new(text.parse().unwrap(), prefix).unwrap();
         for set in [network("10.0.0.0", 8), network("::ffff:10.0.0.0", 104)] {
             let set = AddressSet::new([&set]);
-            for (address, inside) in
-                [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("11.0.0.0", false), ("::a00:1", false)]
-            {
+            for (address, inside) in [
+                ("10.1.2.3", true),
+                ("::ffff:10.1.2.3", true),
+                ("11.0.0.0", false),
+                ("::a00:1", false),
+            ] {
                 assert_eq!(set.contains(address.parse().unwrap()), inside, "{address}");
             }
         }

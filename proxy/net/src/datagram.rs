@@ -74,11 +74,7 @@ impl DatagramSocket {
     ///
     /// # Errors
     /// As [`poll_receive_from`](Self::poll_receive_from).
-    pub fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        into: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_receive_with(cx, || {
             let (count, _) = rustix::net::recv(&self.socket, &mut *into, RecvFlags::empty())?;
             Ok(count)

@@ -16,7 +16,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
-    ConnectionSlot, DatagramSocket, Listener, OpenGuard, PeerAddress, Shard, Snapshot, SnapshotCell, Transport, shard::Owner,
+    ConnectionSlot, DatagramSocket, Listener, OpenGuard, PeerAddress, Shard, Snapshot,
+    SnapshotCell, Transport, shard::Owner,
 };
 
 /// A protocol engine: one per process, seen by every thread.

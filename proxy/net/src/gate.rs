@@ -85,7 +85,10 @@ mod tests {
         let gate = Gate::compile(&Admission {
             allow: Some(networks(&[("10.0.0.0", 8), ("2001:db8::", 32)])),
             deny: networks(&[("10.6.0.0", 16)]),
-            trusted_proxies: TrustedProxies { networks: networks(&[("192.0.2.7", 32)]), unix: false },
+            trusted_proxies: TrustedProxies {
+                networks: networks(&[("192.0.2.7", 32)]),
+                unix: false,
+            },
             proxy_protocol: Some(ProxyProtocolIn { timeout: Duration::from_secs(1) }),
         })
         .unwrap();

@@ -76,7 +76,11 @@ impl Listener {
 
     /// Counts a session of datagrams as a connection, when its client may come and no limit is
     /// reached.
-    pub fn admit_session(self: &Arc<Self>, client: SocketAddr, shard: usize) -> Option<ConnectionSlot> {
+    pub fn admit_session(
+        self: &Arc<Self>,
+        client: SocketAddr,
+        shard: usize,
+    ) -> Option<ConnectionSlot> {
         let gate = self.gate.load();
         if let Some(gate) = &*gate
             && !self.lets_in(gate, PeerAddress::Tcp(client), shard)

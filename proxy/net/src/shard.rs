@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    BufferPool, DatagramListener, DatagramSocket, Engine, Listener, PipePool, Runtime, ShardEngine, SnapshotCell, Timer, clock,
-    runtime, time,
+    BufferPool, DatagramListener, DatagramSocket, Engine, Listener, PipePool, Runtime, ShardEngine,
+    SnapshotCell, Timer, clock, runtime, time,
     timer::{Phase, Wheel},
 };
 
@@ -351,9 +351,8 @@ impl Loop {
 
     async fn drain(&self, deadline: Duration, mut inbox: mpsc::UnboundedReceiver<Command>) {
         // Sockets of datagrams stay: the sessions on them have no others to be answered from.
-        let accepts = |(key, listening): (&SocketKey, &Listening)| {
-            listening.ended.is_some().then_some(*key)
-        };
+        let accepts =
+            |(key, listening): (&SocketKey, &Listening)| listening.ended.is_some().then_some(*key);
         let keys: Vec<_> = self.listening.borrow().iter().filter_map(accepts).collect();
         self.unlisten(keys).await;
         self.shard.wheel.enter(Phase::Draining);

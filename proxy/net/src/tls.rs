@@ -18,8 +18,8 @@ mod stream;
 mod writer;
 
 pub use client::{ClientTls, ClientTlsError, Endpoint};
-pub use handshake::{FailureKind, HandshakeFailure};
+pub use handshake::{FailureKind, HandshakeFailure, Shown};
 pub use hello::{Hello, HelloError, MAX_HELLO_BYTES, peek_hello};
 pub use names::ServerNames;
 pub use server::ServerTls;
-pub use stream::{Agreed, TlsStream};
+pub use stream::{Agreed, DetachedTls, TlsStream};

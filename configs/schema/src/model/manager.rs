@@ -1,6 +1,6 @@
 //! `manager.toml`: what `bs9 manager` runs on.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::Admin;
 
@@ -15,8 +15,19 @@ pub struct ManagerConfig {
     pub admin: Admin,
     /// How the data plane is reached and watched.
     pub dataplane: DataPlaneLink,
-    /// What is remembered of it.
+    /// What of the machine and its units is measured.
+    pub collect: Collect,
+    /// What is remembered.
     pub history: History,
+    /// What has happened.
+    pub events: Events,
+    /// The log of changes.
+    pub audit: Audit,
+    /// Where the services it keeps running are described.
+    pub services: ServicesPlace,
+    /// Where history, events, the audit log and tokens are kept. `None`: the
+    /// default place, [`crate::default_state_folder`].
+    pub state_folder: Option<PathBuf>,
 }
 
 /// `[dataplane]` of the manager.
@@ -31,11 +42,75 @@ pub struct DataPlaneLink {
     pub timeout: Duration,
 }
 
-/// `[history]` of the manager: statistics kept in memory.
+/// `[collect]`: what is measured, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collect {
+    /// Between the starts of two samples. Default 1 s.
+    pub interval: Duration,
+    /// Which units, by name; `*` stands for any characters, `?` for one.
+    /// Default `["*.service"]`; empty: none.
+    pub units: Vec<Arc<str>>,
+    /// Units measured at most. Default 500.
+    pub max_units: usize,
+    /// Where the control groups are mounted. Default `/sys/fs/cgroup`.
+    pub cgroups: PathBuf,
+    /// Where the kernel tells about processes. Default `/proc`.
+    pub proc: PathBuf,
+}
+
+/// `[history]` of the manager: recent points in memory, and series on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// How far back. Default 15 min.
+    /// How far back the data plane's points in memory go. Default 15 min.
     pub keep: Duration,
-    /// Between two kept samples. Default 1 s; `keep` is at most 100,000 of them.
+    /// Between two of those. Default 1 s; `keep` is at most 100,000 of them.
     pub resolution: Duration,
+    /// Series on disk; `None`: not kept.
+    pub store: Option<HistoryStore>,
+}
+
+/// `[history.store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryStore {
+    /// Bytes of the database at most; the oldest are given up first. Default 2 GiB.
+    pub size_limit_bytes: u64,
+    /// Series at once; further ones are not kept, and counted. Default 5,000.
+    pub max_series: usize,
+    /// How long each resolution is kept.
+    pub keep: Retention,
+}
+
+/// How long each resolution of history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Points of one second. Default 2 h.
+    pub second: Duration,
+    /// Points of ten seconds. Default 2 days.
+    pub ten_seconds: Duration,
+    /// Points of a minute. Default 30 days.
+    pub minute: Duration,
+    /// Points of an hour. Default 2 years.
+    pub hour: Duration,
+}
+
+/// `[events]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Events {
+    /// Events kept on disk; the newest 1,024 are in memory as well. Default 10,000.
+    pub keep: usize,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audit {
+    /// Bytes of the log at most; its oldest file is given up first. Default 1 GiB.
+    pub size_limit_bytes: u64,
+}
+
+/// `[services]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServicesPlace {
+    /// The folder of `NAME.toml`. `None`: `services` beside `manager.toml`, else in
+    /// the first folder a configuration is looked for in.
+    pub folder: Option<PathBuf>,
 }

@@ -4,11 +4,27 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::Secret;
 
+mod access;
+mod hba;
+mod limits;
+mod log;
+mod session;
+mod tls;
+
+pub use access::{Access, AuthQuery, IdentMaps, IdentUser, LoginAttempts};
+pub use hba::{ClientCertificate, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser};
+pub use limits::{DatabaseLimits, PoolLimits, UserLimits};
+pub use log::{Console, QueryLog};
+pub use session::{SessionState, Stateful};
+pub use tls::{ChannelBinding, ClientSslMode, DatabaseTls, ProtocolLevel, SslMode};
+
 /// `[postgres]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Postgres {
     /// How clients prove themselves.
     pub auth: PostgresAuth,
+    /// Where else users come from, and what bounds attempts.
+    pub access: Access,
     /// Default for databases that do not say.
     pub pool_mode: PoolMode,
     /// Server connections per (database, user). Default 20.
@@ -37,9 +53,17 @@ pub struct Postgres {
     /// Prepared statements a server connection keeps in transaction and statement mode; 0: they
     /// are not looked after. Default 200.
     pub max_prepared_statements: usize,
+    /// What bounds pools besides their size.
+    pub limits: PoolLimits,
+    /// How state that a session keeps is handled.
+    pub session_state: SessionState,
+    /// What is logged of queries.
+    pub log: QueryLog,
+    /// Who may use the console.
+    pub console: Console,
     /// By the name clients connect to; `*` is the fallback.
     pub databases: BTreeMap<Arc<str>, Database>,
-    /// By name.
+    /// By name, those of `auth_file` included.
     pub users: BTreeMap<Arc<str>, PostgresUser>,
 }
 
@@ -52,6 +76,10 @@ pub enum PostgresAuth {
     Md5,
     /// `trust`: the user must still be known, unless a database forces one.
     Trust,
+    /// `cert`: a client certificate for the user's name.
+    Cert,
+    /// `hba:FILE`: by rules.
+    Hba(Arc<Hba>),
 }
 
 /// `pool_mode`: when a server connection goes back to its pool.
@@ -94,6 +122,12 @@ pub struct Database {
     pub pool_size: usize,
     /// When a server connection goes back.
     pub pool_mode: PoolMode,
+    /// What else bounds it.
+    pub limits: DatabaseLimits,
+    /// TLS towards its server; `None`: plaintext.
+    pub tls: Option<Arc<DatabaseTls>>,
+    /// The newest protocol its server is asked to speak. Default 3.0.
+    pub max_protocol: ProtocolLevel,
 }
 
 /// Where a PostgreSQL server listens.
@@ -118,6 +152,8 @@ pub struct PostgresUser {
     /// What it proves itself with, and what is used towards the server when the
     /// database forces no user. `None`: only with `auth = "trust"`.
     pub secret: Option<UserSecret>,
+    /// What bounds it.
+    pub limits: UserLimits,
 }
 
 /// A user's `password`, by its form.

@@ -5,6 +5,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
+use super::ClientSslMode;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// `[listeners.NAME.tls]`.
@@ -22,6 +23,9 @@ pub struct ListenerTls {
     pub session_tickets: bool,
     /// Certificates of clients; `None`: not asked for.
     pub client_auth: Option<ClientAuth>,
+    /// With `postgres`: what clients have to do about TLS; `None`: there is none. Default
+    /// `require`.
+    pub sslmode: Option<ClientSslMode>,
     /// `Strict-Transport-Security` of responses (RFC 6797).
     pub hsts: Option<Hsts>,
 }
@@ -131,6 +135,9 @@ pub enum Verify {
     },
     /// By these.
     Authorities(Trust),
+    /// By these, whatever name the certificate holds: `sslmode = "verify-ca"` of a PostgreSQL
+    /// server.
+    AnyName(Trust),
     /// Not at all: `verify = false`.
     Nothing,
 }

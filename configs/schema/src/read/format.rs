@@ -335,6 +335,14 @@ impl<T> Word<T> {
         Self { text, choice: Choice::Unsupported, doc }
     }
 
+    /// Whether it stands for `value`.
+    pub(crate) fn means(&self, value: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        matches!(&self.choice, Choice::Is(own) if own == value)
+    }
+
     fn matches(&self, text: &str) -> bool {
         match self.text.split_once(':') {
             Some((prefix, _)) => {

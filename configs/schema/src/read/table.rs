@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     definition::{Kind, TextForm},
+    model::Secret,
     raw::{Entry, Value},
     report::Finding,
 };
@@ -148,6 +149,49 @@ impl<T> Format for Pairs<T> {
             let at = At { node: &entry.node, path: &path };
             let text = value.read(at, reader)?;
             (self.rule)(name, &text).map_err(|fault| reader.fault(at, fault)).ok()
+        });
+        Some(pairs.collect())
+    }
+}
+
+/// See [`secrets`].
+pub(crate) struct Secrets {
+    name: TextForm,
+    rule: NameRule,
+}
+
+/// A table of secrets by name. An empty one is allowed here: it is what sets a
+/// variable to nothing.
+pub(crate) fn secrets(name: TextForm, rule: NameRule) -> Secrets {
+    Secrets { name, rule }
+}
+
+impl Format for Secrets {
+    type Output = Vec<(String, Secret)>;
+
+    fn kind(&self) -> Kind {
+        Kind::Pairs { name: self.name, value: TextForm { what: "a secret", pattern: None } }
+    }
+
+    fn fits(&self, value: &Value) -> bool {
+        matches!(value, Value::Table(_))
+    }
+
+    fn read(&self, at: At<'_>, reader: &Reader<'_>) -> Option<Self::Output> {
+        let Value::Table(table) = &at.node.value else {
+            reader.hide(at.node.spot);
+            wrong_type(at, reader, &self.kind());
+            return None;
+        };
+        let pairs = table.entries.iter().filter_map(|(name, entry)| {
+            let path = child_path(at.path, name);
+            check_name(name, entry, &path, self.rule, reader);
+            let at = At { node: &entry.node, path: &path };
+            let value = match &entry.node.value {
+                Value::Text(text) if text.is_empty() => Secret::new(String::new()),
+                _ => super::secret().read(at, reader)?,
+            };
+            Some((name.clone(), value))
         });
         Some(pairs.collect())
     }

@@ -4,9 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     model::{AccessLog, LogField, LogFormat, LogOutput, Rotation, TemplatePiece},
-    read::{
-        Fault, Key, Scope, Word, absolute, float, integer, nearest, size, text, words,
-    },
+    read::{Fault, Key, Scope, Word, absolute, float, integer, nearest, size, text, words},
     report::Finding,
 };
 
@@ -23,7 +21,10 @@ pub(super) fn access_log(t: &mut Scope<'_>) -> Option<AccessLog> {
         "stdout",
     );
     let format = t.optional(
-        Key::new("format", "What a line looks like; `\"json\"` when there is no `template` either."),
+        Key::new(
+            "format",
+            "What a line looks like; `\"json\"` when there is no `template` either.",
+        ),
         words(FORMATS),
     );
     let template = t.optional(
@@ -106,7 +107,8 @@ fn template(text: &str, _folder: &Path) -> Result<Arc<[TemplatePiece]>, Fault> {
         }
         let name = brace.strip_prefix('{').and_then(|inner| inner.split_once('}'));
         let Some((name, after)) = name else {
-            return Err(Fault::new("a brace of the template stands alone").hint("write {{ or }} for a brace"));
+            return Err(Fault::new("a brace of the template stands alone")
+                .hint("write {{ or }} for a brace"));
         };
         if !plain.is_empty() {
             pieces.push(TemplatePiece::Text(std::mem::take(&mut plain).into()));

@@ -1,12 +1,18 @@
 //! `[admin]` of both processes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
-use super::name::{NAME, check_name};
+use super::{
+    name::{NAME, check_name},
+    tls::admin_tls,
+};
 use crate::{
     address,
-    model::{Admin, AdminToken, Role, Secret},
-    read::{Key, Located, Scope, Word, list, located, secret, table, text, words},
+    model::{Admin, AdminPeer, AdminToken, PeerId, RateLimit, Role, Secret},
+    read::{
+        Fault, Format, Key, Located, Scope, Word, integer, list, located, secret, table, text,
+        words,
+    },
     report::Finding,
 };
 
@@ -53,7 +59,102 @@ fn read(t: &mut Scope<'_>, socket_doc: &'static str) -> Option<Admin> {
     );
     let tokens = tokens.unwrap_or_default();
     unique(t, &tokens);
-    Some(Admin { socket, listen, tokens: tokens.into_iter().map(|token| token.value).collect() })
+    let tls = t.optional(
+        Key::new("tls", "TLS on the TCP address. Absent: plaintext, which is for loopback and private networks only."),
+        table(admin_tls),
+    );
+    // What was meant to be sealed must never be served in the open.
+    let misread = t.has("tls") && tls.is_none();
+    let peers = t.optional(
+        Key::new("peers", "Who may use the Unix socket besides root and the user bs9 runs as, one `[[admin.peers]]` for each. With any, the socket's mode lets everybody connect, and credentials decide."),
+        list(table(peer)),
+    );
+    let origins = t.optional(
+        Key::new("origins", "Where pages in a browser may come from besides this server itself, such as `\"https://ops.example.com\"`. Calls from other pages are refused."),
+        list(text("an origin such as \"https://ops.example.com\"", Some(r"^https?://[A-Za-z0-9.:\[\]-]+$"), origin)),
+    );
+    let rate_limit = t.section(
+        Key::new(
+            "rate_limit",
+            "How often one address may call over TCP; beyond that it is answered 429.",
+        ),
+        table(rate_limit),
+    );
+    (!misread).then_some(Admin {
+        socket,
+        listen,
+        tls,
+        tokens: tokens.into_iter().map(|token| token.value).collect(),
+        peers: peers.unwrap_or_default(),
+        origins: origins.unwrap_or_default(),
+        rate_limit: rate_limit?,
+    })
+}
+
+fn peer(t: &mut Scope<'_>) -> Option<AdminPeer> {
+    let id = || integer::<u32>(0..=i64::from(u32::MAX));
+    let uid = t.optional(Key::new("uid", "The number of a user."), id());
+    let gid = t.optional(
+        Key::new("gid", "The number of a group: the one a process runs with, supplementary groups are not seen."),
+        id(),
+    );
+    let role = t.required(
+        Key::new("role", "What it may do; each role includes the ones before it."),
+        words(ROLES),
+    );
+    let who = match (uid, gid) {
+        (Some(uid), None) => PeerId::User(uid),
+        (None, Some(gid)) => PeerId::Group(gid),
+        _ if (t.has("uid") && uid.is_none()) || (t.has("gid") && gid.is_none()) => return None,
+        _ => {
+            t.reader().push(
+                Finding::error("a peer is one user or one group")
+                    .at(t.spot(), t.path())
+                    .hint("give it either `uid` or `gid`"),
+            );
+            return None;
+        }
+    };
+    Some(AdminPeer { who, role: role? })
+}
+
+/// Scheme, host and port as a browser writes them (RFC 6454, section 6.2).
+fn origin(text: &str, _: &std::path::Path) -> Result<Arc<str>, Fault> {
+    let wrong = || {
+        Fault::new(format!("`{text}` is not an origin"))
+            .hint("a scheme and a host, with a port where it is not the usual one, and no path")
+    };
+    let text = text.to_ascii_lowercase();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = host.ok_or_else(wrong)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
+    if host.is_empty() || !host.chars().all(plain) {
+        Err(wrong())
+    } else {
+        Ok(text.as_str().into())
+    }
+}
+
+fn rate_limit(t: &mut Scope<'_>) -> Option<RateLimit> {
+    let count =
+        || integer::<u32>(1..=1_000_000).map(|n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN));
+    Some(RateLimit {
+        calls_per_second: t.or(
+            Key::new("calls_per_second", "Calls a second, in the long run."),
+            count(),
+            i64::from(RateLimit::DEFAULT_CALLS_PER_SECOND),
+        ),
+        burst: t.or(
+            Key::new("burst", "Calls at once after a pause."),
+            count(),
+            i64::from(RateLimit::DEFAULT_BURST),
+        ),
+        wrong_tokens: t.or(
+            Key::new("wrong_tokens", "Wrong tokens at once after a pause; another one each 6 s."),
+            count(),
+            i64::from(RateLimit::DEFAULT_WRONG_TOKENS),
+        ),
+    })
 }
 
 fn token(t: &mut Scope<'_>) -> Option<AdminToken> {

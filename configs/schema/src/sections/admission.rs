@@ -101,9 +101,11 @@ fn network(text: &str, _folder: &Path) -> Result<Network, Fault> {
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
         None => bits,
-        Some(digits) => digits.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(|| {
-            Fault::new(format!("`{text}`: the number of bits is 0 to {bits}"))
-        })?,
+        Some(digits) => digits
+            .parse()
+            .ok()
+            .filter(|prefix| *prefix <= bits)
+            .ok_or_else(|| Fault::new(format!("`{text}`: the number of bits is 0 to {bits}")))?,
     };
     Network::new(address, prefix).ok_or_else(|| {
         let network = Network::containing(address, prefix);
@@ -137,7 +139,16 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "10.0.0.0/33", "10.0.0.1/8", "::1/129", "10.0.0/8", "a/8", "10.0.0.0/-1", "10.0.0.0/"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.1/8",
+            "::1/129",
+            "10.0.0/8",
+            "a/8",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -55,20 +55,29 @@ pub(super) fn check_datagrams(
         for endpoint in &cluster.endpoints {
             if let EndpointAddress::Unix(_) = endpoint.address {
                 refuse(
-                    format!("no datagrams can be sent to `{}` of cluster `{}`", endpoint.address, cluster.name),
+                    format!(
+                        "no datagrams can be sent to `{}` of cluster `{}`",
+                        endpoint.address, cluster.name
+                    ),
                     "the endpoints of a udp listener have addresses and ports",
                 );
             }
         }
         if cluster.proxy_protocol.is_some() {
             refuse(
-                format!("`proxy_protocol` has no meaning for datagrams, which cluster `{}` gets", cluster.name),
+                format!(
+                    "`proxy_protocol` has no meaning for datagrams, which cluster `{}` gets",
+                    cluster.name
+                ),
                 "remove it there",
             );
         }
         if cluster.tls.is_some() {
             refuse(
-                format!("`tls` has no meaning for datagrams, which cluster `{}` gets", cluster.name),
+                format!(
+                    "`tls` has no meaning for datagrams, which cluster `{}` gets",
+                    cluster.name
+                ),
                 "remove it there",
             );
         }

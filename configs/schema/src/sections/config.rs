@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    agreement::{check_datagrams, check_logs},
     admin::admin,
+    agreement::{check_datagrams, check_logs},
     cluster::cluster,
     listener::{DEFAULT_MAX_HEAD_BYTES, ReadListener, listener},
     name::{NAME, check_name},

@@ -246,23 +246,23 @@ fn probe(
     headers: Vec<(Arc<str>, Arc<str>)>,
     expected: Expectation,
 ) -> Option<Probe> {
-    let meaningless = |name: &str, why: &str| {
+    let meaningless = |name: &str, why: &str, make: &str| {
         let Some(spot) = t.key_spot(name) else { return false };
         let finding =
             Finding::error(format!("`{name}` has no meaning {why}")).at(spot, &t.path_of(name));
-        t.reader().missing(finding.hint("add `path` to make it an HTTP check, or remove it"));
+        t.reader().missing(finding.hint(format!("{make}, or remove it")));
         true
     };
     let mut wrong = false;
     if kind != Kind::Http {
         let why = if kind == Kind::Tcp { "without `path`" } else { "with this `probe`" };
-        wrong |= HTTP_ONLY.iter().any(|name| meaningless(name, why));
+        wrong |= HTTP_ONLY.iter().any(|name| meaningless(name, why, "use `probe = \"http\"`"));
     }
     if kind != Kind::Grpc {
-        wrong |= meaningless("service", "without `probe = \"grpc\"`");
+        wrong |= meaningless("service", "without `probe = \"grpc\"`", "add that");
     }
     if matches!(kind, Kind::Tcp | Kind::Tls) {
-        wrong |= meaningless("host", "without `path`");
+        wrong |= meaningless("host", "without `path`", "add `path` to make it an HTTP check");
     }
     if wrong {
         return None;

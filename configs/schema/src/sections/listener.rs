@@ -3,9 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    postgres::ALPN, DAY, HOUR, MILLISECOND, MINUTE, SECOND, access_log::access_log, admission::admission,
-    forwarding::forwarding, name::unknown_cluster,
-    request_identity::{request_id, trace_context}, route::route, route_conflict, tls::listener_tls,
+    DAY, HOUR, MILLISECOND, MINUTE, SECOND,
+    access_log::access_log,
+    admission::admission,
+    forwarding::forwarding,
+    name::unknown_cluster,
+    postgres::ALPN,
+    request_identity::{request_id, trace_context},
+    route::route,
+    route_conflict,
+    tls::listener_tls,
 };
 use crate::{
     address,
@@ -43,8 +50,16 @@ impl Protocol {
 }
 
 const NORMALIZATIONS: &[Word<PathNormalization>] = &[
-    Word::is("safe", PathNormalization::Safe, "Routes look at the path with `.` and `..` resolved, needless percent-encoding undone and repeated slashes as one, and endpoints get it so, too, but for the slashes. What hides `..` behind an encoded slash is answered 400."),
-    Word::is("merge-slashes", PathNormalization::MergeSlashes, "Likewise, and endpoints get repeated slashes as one, too."),
+    Word::is(
+        "safe",
+        PathNormalization::Safe,
+        "Routes look at the path with `.` and `..` resolved, needless percent-encoding undone and repeated slashes as one, and endpoints get it so, too, but for the slashes. What hides `..` behind an encoded slash is answered 400.",
+    ),
+    Word::is(
+        "merge-slashes",
+        PathNormalization::MergeSlashes,
+        "Likewise, and endpoints get repeated slashes as one, too.",
+    ),
     Word::is("off", PathNormalization::Off, "Paths are compared and passed on as they were sent."),
 ];
 
@@ -55,7 +70,11 @@ const PROTOCOLS: &[Word<Protocol>] = &[
         "HTTP/1.1 and HTTP/2, routed by host, path and more to clusters.",
     ),
     Word::is("tcp", Protocol::Tcp, "Bytes, passed to one cluster."),
-    Word::is("udp", Protocol::Udp, "Datagrams, passed to one cluster by sessions: those of one client go to one endpoint."),
+    Word::is(
+        "udp",
+        Protocol::Udp,
+        "Datagrams, passed to one cluster by sessions: those of one client go to one endpoint.",
+    ),
     Word::is("postgres", Protocol::Postgres, "PostgreSQL clients, pooled as `[postgres]` says."),
 ];
 
@@ -130,16 +149,8 @@ pub(super) fn listener(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadListener
     let bind = binds.iter().map(|bind| bind.value.clone()).collect();
     let tls = tls.map(Arc::new);
     let access_log = log.map(Arc::new);
-    let listener = Listener {
-        name,
-        bind,
-        max_connections,
-        backlog,
-        tls,
-        admission,
-        access_log,
-        protocol,
-    };
+    let listener =
+        Listener { name, bind, max_connections, backlog, tls, admission, access_log, protocol };
     (!misread).then(|| ReadListener { listener, binds, max_head, place: t.locate(()) })
 }
 
@@ -301,7 +312,7 @@ fn http(
     protocol: Option<Protocol>,
     idle_timeout: Option<std::time::Duration>,
 ) -> (Option<HttpListener>, Option<Located<usize>>) {
-    let routes_key = Key::new("routes", "Which request goes where; at least one, unless there is `https_redirect`. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands.").only(&["http"]);
+    let routes_key = Key::new("routes", "Which request goes where; at least one, unless there is `https_redirect`. One `[[listeners.NAME.routes]]` for each. The most specific match wins, wherever it stands: exact hosts, then wildcards from the longest, then any host; exact paths, then whole paths with parameters, then prefixes from the longest, then regular expressions in the order of the file, then any path; then the route that asks for more of method, headers, cookies and query, then for more exact values, then for fewer methods, then the earlier one. A route that does not match gives way to the next in this order.").only(&["http"]);
     let format = list(table(route)).not_empty();
     let kind = format.kind();
     let routes = t.optional(routes_key, format);

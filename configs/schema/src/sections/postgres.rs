@@ -2,35 +2,34 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+mod access;
+mod hba;
+mod limits;
+mod lines;
+mod session;
+mod tls;
+mod userlist;
+
+pub(in crate::sections) use access::asks_for_certificates;
+pub(in crate::sections) use tls::ALPN;
+
 use super::{
     DAY, HOUR, MILLISECOND, MINUTE, SECOND,
     name::{POSTGRES_NAME, check_postgres_name},
 };
 use crate::{
     address,
-    model::{Database, PoolMode, Postgres, PostgresAuth, PostgresUser, ServerAddress, UserSecret},
+    model::{
+        Database, DatabaseLimits, DatabaseTls, PoolLimits, PoolMode, Postgres, PostgresAuth,
+        PostgresUser, ProtocolLevel, ServerAddress, UserSecret,
+    },
     raw::Value,
     read::{
-        Fault, Format, Key, Located, Scope, Word, duration, integer, located, named, secret, text,
-        words,
+        Fault, Format, Key, Located, Scope, Word, duration, integer, located, named, secret, table,
+        text, words,
     },
     report::Finding,
 };
-
-const AUTH: &[Word<PostgresAuth>] = &[
-    Word::is("scram-sha-256", PostgresAuth::ScramSha256, "A password, never sent (RFC 7677)."),
-    Word::is(
-        "md5",
-        PostgresAuth::Md5,
-        "PostgreSQL's old scheme. A user whose password is a SCRAM verifier is asked for SCRAM.",
-    ),
-    Word::is(
-        "trust",
-        PostgresAuth::Trust,
-        "Nothing is asked. The user must still be known, unless the database forces one.",
-    ),
-    Word::unsupported("hba:FILE", "Rules of a `pg_hba.conf`."),
-];
 
 const POOL_MODES: &[Word<PoolMode>] = &[
     Word::is(
@@ -46,13 +45,18 @@ const POOL_MODES: &[Word<PoolMode>] = &[
     ),
 ];
 
+const PROTOCOLS: &[Word<ProtocolLevel>] = &[
+    Word::is("3.0", ProtocolLevel::V3_0, "Of every server since 2003."),
+    Word::is("3.2", ProtocolLevel::V3_2, "Of PostgreSQL 18."),
+];
+
 const POOL_MODE: &str = "When a server connection goes back to its pool.";
 const POOL_SIZE: &str = "Server connections of one pool, which is a database and a user.";
 const MAX_POOL_SIZE: i64 = 10_000;
 
 pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
-    let auth =
-        t.or(Key::new("auth", "How clients prove who they are."), words(AUTH), "scram-sha-256");
+    let access = access::ReadAccess::read(t);
+    let auth = access.auth.clone();
     let pool_mode = t.or(Key::new("pool_mode", POOL_MODE), words(POOL_MODES), "transaction");
     let pool_size = t.or(Key::new("pool_size", POOL_SIZE), integer(1..=MAX_POOL_SIZE), 20);
     let max_client_connections = t.or(
@@ -88,6 +92,19 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         integer(0..=100_000),
         200,
     );
+    let pool_limits = limits::limits(t);
+    let session_state = session::session_state(t);
+    let log = session::query_log(t);
+    let console = session::console(t);
+    let server_tls = t.optional(
+        Key::new("server_tls", "TLS towards the servers of databases that have no `tls` of their own: `{ sslmode = \"verify-full\", ca = \"ca.pem\" }`. Absent: plaintext."),
+        table(tls::server_tls),
+    );
+    // What was meant to be encrypted must not go in the clear.
+    if t.has("server_tls") && server_tls.is_none() {
+        return None;
+    }
+    let server_tls = server_tls.flatten();
     let databases = t.or(
         Key::new("databases", "The databases that clients can ask for, by the name they connect to; `\"*\"` takes every other name."),
         named(POSTGRES_NAME, check_postgres_name, database),
@@ -98,19 +115,25 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         named(POSTGRES_NAME, check_postgres_name, user),
         Value::Table(crate::raw::Table::default()),
     );
-    t.unsupported(Key::new(
-        "auth_query",
-        "A query that fetches a user's password from the server.",
-    ));
-
-    for user in users.values() {
+    // Who runs `auth_query` need not be anybody that could log in here.
+    for user in users.values().filter(|user| !access.is_auth_user(&user.value.name)) {
         check_user(t, user, &auth);
     }
-    let databases = databases
+    let databases = databases.into_iter().map(|(name, database)| {
+        (name, database.with_defaults(pool_size, pool_mode, &pool_limits, server_tls.as_ref()))
+    });
+    let databases = databases.collect();
+    let mut users = users
         .into_iter()
-        .map(|(name, database)| (name, database.with_defaults(pool_size, pool_mode)));
+        .map(|(name, user)| {
+            let limits = limits::with_user_defaults(&user.value.limits, &pool_limits.user);
+            (name, PostgresUser { limits, ..user.value })
+        })
+        .collect();
+    let (auth, access) = access.complete(t, &databases, &mut users, &pool_limits.user);
     Some(Postgres {
         auth,
+        access,
         pool_mode,
         pool_size,
         max_client_connections,
@@ -124,8 +147,12 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         idle_transaction_timeout: limits.idle_transaction,
         reset_query,
         max_prepared_statements,
-        databases: databases.collect(),
-        users: users.into_iter().map(|(name, user)| (name, user.value)).collect(),
+        databases,
+        users,
+        limits: pool_limits,
+        session_state,
+        log,
+        console,
     })
 }
 
@@ -185,13 +212,27 @@ struct ReadDatabase {
     database: Database,
     pool_size: Option<usize>,
     pool_mode: Option<PoolMode>,
+    limits: limits::OwnDatabaseLimits,
+    /// `None`: it says nothing; `Some(None)`: none at all.
+    tls: Option<Option<Arc<DatabaseTls>>>,
 }
 
 impl ReadDatabase {
-    fn with_defaults(self, pool_size: usize, pool_mode: PoolMode) -> Database {
+    fn with_defaults(
+        self,
+        pool_size: usize,
+        pool_mode: PoolMode,
+        limits: &PoolLimits,
+        tls: Option<&Arc<DatabaseTls>>,
+    ) -> Database {
+        // As in libpq, there is no TLS on a Unix socket.
+        let local = matches!(self.database.address, ServerAddress::Unix(_));
+        let tls = self.tls.unwrap_or_else(|| tls.cloned()).filter(|_| !local);
         Database {
+            tls,
             pool_size: self.pool_size.unwrap_or(pool_size),
             pool_mode: self.pool_mode.unwrap_or(pool_mode),
+            limits: self.limits.with_defaults(&limits.database),
             ..self.database
         }
     }
@@ -232,6 +273,19 @@ fn database(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadDatabase> {
     );
     let pool_mode =
         t.optional(Key::new("pool_mode", "Overrides `postgres.pool_mode`."), words(POOL_MODES));
+    let limits = limits::database_limits(t);
+    let tls = t.optional(
+        Key::new("tls", "TLS towards this database's server, in place of `postgres.server_tls`; `{ sslmode = \"disable\" }` for none."),
+        table(tls::server_tls),
+    );
+    let max_protocol = t.or(
+        Key::new("max_protocol_version", "The newest protocol that the server is asked to speak. 3.2 has longer cancel keys (PostgreSQL 18); servers before 3.2 say so and go on with 3.0."),
+        words(PROTOCOLS),
+        "3.0",
+    );
+    if t.has("tls") && tls.is_none() {
+        return None;
+    }
 
     if let Some(password) = &password {
         if let UserSecret::Scram(_) | UserSecret::Md5(_) = classify(password.value.clone()) {
@@ -264,8 +318,11 @@ fn database(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadDatabase> {
         password: password.map(|password| password.value),
         pool_size: 0,
         pool_mode: PoolMode::default(),
+        limits: DatabaseLimits::default(),
+        tls: None,
+        max_protocol,
     };
-    Some(ReadDatabase { database, pool_size, pool_mode })
+    Some(ReadDatabase { database, pool_size, pool_mode, limits, tls })
 }
 
 fn server_host(host: &str, _: &Path) -> Result<Arc<str>, Fault> {
@@ -297,6 +354,7 @@ fn user(t: &mut Scope<'_>, name: Arc<str>) -> Option<Located<PostgresUser>> {
         Key::new("password", "What the user proves itself with: plain text, `md5…` or `SCRAM-SHA-256$…`. Plain text is also used towards the server when the database forces no user. Only `auth = \"trust\"` can do without."),
         located(secret()),
     );
+    let limits = limits::user_limits(t);
     if t.has("password") && password.is_none() {
         return None;
     }
@@ -313,7 +371,7 @@ fn user(t: &mut Scope<'_>, name: Arc<str>) -> Option<Located<PostgresUser>> {
         }
         secret
     });
-    Some(t.locate(PostgresUser { name, secret }))
+    Some(t.locate(PostgresUser { name, secret, limits }))
 }
 
 fn check_user(t: &Scope<'_>, user: &Located<PostgresUser>, auth: &PostgresAuth) {

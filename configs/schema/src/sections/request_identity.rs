@@ -22,8 +22,8 @@ const RESERVED_FIELDS: [&str; 10] = [
 ];
 
 pub(super) fn request_id() -> impl Format<Output = Option<RequestId>> {
-    let switch = boolean()
-        .map(|on| on.then(|| RequestId { header: "X-Request-Id".into(), keep: true }));
+    let switch =
+        boolean().map(|on| on.then(|| RequestId { header: "X-Request-Id".into(), keep: true }));
     let spelled = table(|t: &mut Scope<'_>| {
         let header = t.or(
             Key::new("header", "Name of the field."),
@@ -31,7 +31,10 @@ pub(super) fn request_id() -> impl Format<Output = Option<RequestId>> {
             "X-Request-Id",
         );
         let keep = t.or(
-            Key::new("keep", "Whether an id that a client sent is kept, when it is 1 to 128 visible characters."),
+            Key::new(
+                "keep",
+                "Whether an id that a client sent is kept, when it is 1 to 128 visible characters.",
+            ),
             boolean(),
             true,
         );

@@ -9,8 +9,8 @@ use crate::{
     address::host_name,
     certificate::{self, Chain},
     model::{
-        ClientAuth, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate, ServerName,
-        TlsVersions, Trust, Verify,
+        ClientAuth, ClientSslMode, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate,
+        ServerName, TlsVersions, Trust, Verify,
     },
     read::{
         Fault, Format, Key, Scope, Word, boolean, duration, either, list, located, table, text,
@@ -33,7 +33,23 @@ const CLIENT_AUTH: &[Word<bool>] = &[
     Word::is("optional", false, "A client may show one; a bad one is refused."),
 ];
 
-const PEM: &str = "the path of a file in PEM";
+pub(super) const PEM: &str = "the path of a file in PEM";
+const CLIENT_SSL_MODES: &[Word<Option<ClientSslMode>>] = &[
+    Word::is("disable", None, "There is none: as if the table were absent."),
+    Word::is("allow", Some(ClientSslMode::Allow), "They may ask for it."),
+    Word::is("prefer", Some(ClientSslMode::Prefer), "Likewise."),
+    Word::is("require", Some(ClientSslMode::Require), "They are refused without."),
+    Word::is(
+        "verify-ca",
+        Some(ClientSslMode::VerifyCa),
+        "They must show a certificate, too: needs `client_auth`.",
+    ),
+    Word::is(
+        "verify-full",
+        Some(ClientSslMode::VerifyFull),
+        "Likewise; whose name it must bear is for `auth` to say.",
+    ),
+];
 const DAYS_365: Duration = Duration::from_secs(365 * 86_400);
 
 /// `[listeners.NAME.tls]`.
@@ -60,6 +76,10 @@ pub(super) fn listener_tls(t: &mut Scope<'_>) -> Option<ListenerTls> {
         boolean(),
         true,
     );
+    let sslmode = t.optional(
+        Key::new("sslmode", "With `postgres`: what clients have to do about TLS, in PgBouncer's words; `\"require\"` when absent. Clients on a Unix socket have none and need none; cancel requests are taken without, as old clients cannot encrypt them."),
+        words(CLIENT_SSL_MODES),
+    );
     let client_auth = t.optional(
         Key::new("client_auth", "Asks clients for certificates. Absent: they are not asked."),
         table(client_auth),
@@ -85,6 +105,7 @@ pub(super) fn listener_tls(t: &mut Scope<'_>) -> Option<ListenerTls> {
         handshake_timeout,
         session_tickets,
         client_auth,
+        sslmode: sslmode.unwrap_or(Some(ClientSslMode::Require)),
         hsts,
     })
 }
@@ -113,8 +134,24 @@ fn server_certificate(t: &mut Scope<'_>) -> Option<ServerCertificate> {
     Some(ServerCertificate { identity, names: names.unwrap_or(own_names), ocsp })
 }
 
+/// `[admin.tls]`: one certificate, for whoever asks.
+pub(super) fn admin_tls(t: &mut Scope<'_>) -> Option<Identity> {
+    let chain = t.required(
+        Key::new(
+            "certificate",
+            "The certificate chain, in PEM: the own certificate first, then those that issued it.",
+        ),
+        text(PEM, None, certificate::chain),
+    );
+    let key = t.required(
+        Key::new("key", "The private key of the own certificate, in PEM, not encrypted."),
+        text(PEM, None, certificate::key),
+    );
+    Some(identity(t, chain?, "certificate", &key?)?.0)
+}
+
 /// Puts both together; reports what does not fit, and dates that have passed.
-fn identity(
+pub(super) fn identity(
     t: &Scope<'_>,
     chain: Chain,
     chain_key: &str,
@@ -178,7 +215,7 @@ fn client_auth(t: &mut Scope<'_>) -> Option<ClientAuth> {
     Some(ClientAuth { required, trust })
 }
 
-fn crls(t: &mut Scope<'_>) -> Option<Arc<[CertificateRevocationListDer<'static>]>> {
+pub(super) fn crls(t: &mut Scope<'_>) -> Option<Arc<[CertificateRevocationListDer<'static>]>> {
     let lists = t.optional(
         Key::new("crls", "Revocation lists (CRLs), in PEM or DER: certificates on them are refused. Each authority in the chain needs one, once there are any."),
         list(text("the path of a revocation list", None, certificate::revocation_lists)),
@@ -205,7 +242,7 @@ fn hsts(t: &mut Scope<'_>) -> Option<Hsts> {
     Some(Hsts { max_age, include_subdomains, preload })
 }
 
-fn versions(t: &mut Scope<'_>) -> Option<TlsVersions> {
+pub(super) fn versions(t: &mut Scope<'_>) -> Option<TlsVersions> {
     let min = t.or(
         Key::new("min_version", "The oldest version of TLS that is spoken."),
         words(VERSIONS),
@@ -310,7 +347,7 @@ fn cluster_table(t: &mut Scope<'_>) -> Option<ClusterTls> {
 }
 
 /// A certificate without its key, or the other way round.
-fn pairing(t: &Scope<'_>) {
+pub(super) fn pairing(t: &Scope<'_>) {
     for (here, there) in [("certificate", "key"), ("key", "certificate")] {
         if let (Some(spot), false) = (t.key_spot(here), t.has(there)) {
             let finding = Finding::error(format!("`{here}` is without its `{there}`"));

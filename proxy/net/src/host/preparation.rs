@@ -165,7 +165,8 @@ impl Preparation<'_> {
         if matches!(address, BindAddress::Tcp(tcp) if tcp.port() == 0) {
             return None;
         }
-        let found = self.addresses.iter().find(|((_, bind), held)| bind == address && held.udp == udp);
+        let found =
+            self.addresses.iter().find(|((_, bind), held)| bind == address && held.udp == udp);
         found.map(|((name, _), _)| name)
     }
 

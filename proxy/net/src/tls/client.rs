@@ -97,6 +97,19 @@ impl ClientTls {
         socket: Stream,
         endpoint: Endpoint<'_>,
     ) -> Result<TlsStream, HandshakeFailure> {
+        let (stream, _) = self.connect_and_show(socket, endpoint).await?;
+        Ok(stream)
+    }
+
+    /// Likewise; gives the endpoint's certificate, too.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_and_show(
+        &self,
+        socket: Stream,
+        endpoint: Endpoint<'_>,
+    ) -> Result<(TlsStream, Option<CertificateDer<'static>>), HandshakeFailure> {
         let name = self.name_for(endpoint).map_err(HandshakeFailure::Tls)?;
         handshake::connect(socket, Arc::clone(&self.config), name).await
     }
@@ -135,6 +148,7 @@ fn verifier(
     Ok(match verify {
         Verify::Nothing => Arc::new(BelievesAnybody(Arc::clone(provider))),
         Verify::Authorities(trust) => webpki(roots(trust)?, &trust.crls, provider)?,
+        Verify::AnyName(trust) => Arc::new(AnyName(webpki(roots(trust)?, &trust.crls, provider)?)),
         Verify::System { crls } => webpki(system_roots()?, crls, provider)?,
     })
 }
@@ -143,7 +157,7 @@ fn webpki(
     roots: RootCertStore,
     crls: &[CertificateRevocationListDer<'static>],
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .with_crls(crls.iter().cloned())
@@ -156,6 +170,54 @@ fn system_roots() -> Result<RootCertStore, ClientTlsError> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
+}
+
+/// `verify-ca`: whoever the authorities vouch for, under any name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::{CertificateError as Bad, Error::InvalidCertificate};
+        let verified =
+            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // The name is looked at last: all else was found good.
+            Err(InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. })) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// `verify = false`: whoever answers has a key, and that is all.

@@ -11,7 +11,7 @@ use rustls::{
     AlertDescription, CommonState, ExtractedSecrets, HandshakeKind, InvalidMessage,
     PeerIncompatible, ProtocolVersion, ServerConfig, SupportedCipherSuite,
     client::{ClientConnectionData, UnbufferedClientConnection},
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus},
 };
@@ -107,25 +107,35 @@ impl HandshakeFailure {
     }
 }
 
-/// The server's side of a handshake.
+/// The certificates that were shown in a handshake: each side's own, without its chain.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// Ours. Servers always show one.
+    pub own: Option<CertificateDer<'static>>,
+    /// The peer's, after it was found good.
+    pub peer: Option<CertificateDer<'static>>,
+}
+
+/// The server's side of a handshake, of which `received` was read already.
 ///
 /// # Errors
 /// When it does not succeed; the peer has been told why.
 pub(super) async fn accept(
     socket: Stream,
     config: Arc<ServerConfig>,
-) -> Result<TlsStream, HandshakeFailure> {
+    received: &[u8],
+) -> Result<(TlsStream, Option<CertificateDer<'static>>), HandshakeFailure> {
     let connection = UnbufferedServerConnection::new(config).map_err(HandshakeFailure::Tls)?;
     let mut server = Server { connection, server_name: None, greeted: false };
-    let Shaken { inbound, outbound, early } = shake(&socket, &mut server).await?;
+    let shaken = shake(&socket, &mut server, received).await?;
     let Server { connection, server_name, .. } = server;
     let agreed = agreed(&connection, server_name);
+    let peer = shown_by_peer(&connection);
     let (secrets, kernel) =
         connection.dangerous_into_kernel_connection().map_err(HandshakeFailure::Tls)?;
     let suite = kernel.negotiated_cipher_suite();
-    let established =
-        establish(Side::Server(kernel), suite, secrets, agreed, inbound, outbound, early)?;
-    Ok(TlsStream::new(socket, established))
+    let established = establish(Side::Server(kernel), suite, secrets, agreed, shaken)?;
+    Ok((TlsStream::new(socket, established), peer))
 }
 
 /// The client's side.
@@ -136,17 +146,17 @@ pub(super) async fn connect(
     socket: Stream,
     config: Arc<rustls::ClientConfig>,
     name: ServerName<'static>,
-) -> Result<TlsStream, HandshakeFailure> {
+) -> Result<(TlsStream, Option<CertificateDer<'static>>), HandshakeFailure> {
     let mut connection =
         UnbufferedClientConnection::new(config, name).map_err(HandshakeFailure::Tls)?;
-    let Shaken { inbound, outbound, early } = shake(&socket, &mut connection).await?;
+    let shaken = shake(&socket, &mut connection, &[]).await?;
     let agreed = agreed(&connection, None);
+    let peer = shown_by_peer(&connection);
     let (secrets, kernel) =
         connection.dangerous_into_kernel_connection().map_err(HandshakeFailure::Tls)?;
     let suite = kernel.negotiated_cipher_suite();
-    let established =
-        establish(Side::Client(kernel), suite, secrets, agreed, inbound, outbound, early)?;
-    Ok(TlsStream::new(socket, established))
+    let established = establish(Side::Client(kernel), suite, secrets, agreed, shaken)?;
+    Ok((TlsStream::new(socket, established), peer))
 }
 
 /// What the two sides have in common here.
@@ -210,6 +220,8 @@ struct Shaken {
     inbound: Option<Buffer>,
     outbound: Option<Buffer>,
     early: Vec<u8>,
+    /// The peer has said already that nothing more comes.
+    ended: bool,
 }
 
 impl Shaken {
@@ -236,17 +248,21 @@ enum Turn {
         room: usize,
     },
     Done,
+    /// The peer says that nothing more comes.
+    Closed,
 }
 
 async fn shake(
     socket: &Stream,
     connection: &mut impl Handshake,
+    received: &[u8],
 ) -> Result<Shaken, HandshakeFailure> {
-    let mut shaken = Shaken { inbound: None, outbound: None, early: Vec::new() };
+    let inbound = take_over(received)?;
+    let mut shaken = Shaken { inbound, outbound: None, early: Vec::new(), ended: false };
     loop {
         match turn(connection, &mut shaken) {
             Ok(Turn::Again) => {}
-            Ok(Turn::Done) => return Ok(shaken),
+            Ok(Turn::Done | Turn::Closed) => return Ok(shaken),
             Ok(Turn::Flush { room }) => {
                 flush(socket, &mut shaken.outbound).await?;
                 let outbound = shaken.outbound.get_or_insert_with(|| pool::records().take());
@@ -269,7 +285,7 @@ async fn shake(
 
 /// One step of the handshake, on what has been read.
 fn turn(connection: &mut impl Handshake, shaken: &mut Shaken) -> Result<Turn, rustls::Error> {
-    let Shaken { inbound, outbound, early } = shaken;
+    let Shaken { inbound, outbound, early, .. } = shaken;
     let incoming = inbound.as_mut().map_or(&mut [][..], Buffer::filled_mut);
     let UnbufferedStatus { discard, state } = connection.process(incoming);
     let turn = match state {
@@ -306,15 +322,21 @@ fn turn(connection: &mut impl Handshake, shaken: &mut Shaken) -> Result<Turn, ru
             }
             Turn::Again
         }
-        ConnectionState::PeerClosed | ConnectionState::Closed => {
-            return Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify));
-        }
+        ConnectionState::PeerClosed | ConnectionState::Closed => Turn::Closed,
         _ => return Err(rustls::Error::General("early data was never offered".to_owned())),
     };
     shaken.consume(discard);
     // A server may write before the client's last message has come.
     Ok(match turn {
         Turn::Done if connection.is_handshaking() => Turn::Read,
+        Turn::Closed if connection.is_handshaking() => {
+            return Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify));
+        }
+        // All it had to say came with the end of the handshake.
+        Turn::Closed => {
+            shaken.ended = true;
+            Turn::Closed
+        }
         turn => turn,
     })
 }
@@ -385,6 +407,26 @@ fn poll_flush(
     Poll::Ready(Ok(()))
 }
 
+/// A buffer with what was read before the handshake was known to be one.
+fn take_over(received: &[u8]) -> Result<Option<Buffer>, HandshakeFailure> {
+    if received.is_empty() {
+        return Ok(None);
+    }
+    let mut buffer = pool::records().take();
+    let Some(room) = buffer.spare().get_mut(..received.len()) else {
+        let large = "more was received ahead of the handshake than a buffer holds";
+        return Err(HandshakeFailure::Tls(rustls::Error::General(large.to_owned())));
+    };
+    room.copy_from_slice(received);
+    buffer.commit(received.len());
+    Ok(Some(buffer))
+}
+
+fn shown_by_peer(connection: &CommonState) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_certificates()?;
+    chain.first().map(|own| own.clone().into_owned())
+}
+
 fn agreed(connection: &CommonState, server_name: Option<Box<str>>) -> Agreed {
     Agreed {
         alpn: connection.alpn_protocol().map(Box::from),
@@ -402,9 +444,7 @@ fn establish(
     suite: SupportedCipherSuite,
     secrets: ExtractedSecrets,
     agreed: Agreed,
-    inbound: Option<Buffer>,
-    outbound: Option<Buffer>,
-    early: Vec<u8>,
+    shaken: Shaken,
 ) -> Result<Established, HandshakeFailure> {
     let (version, limit) = match suite {
         SupportedCipherSuite::Tls12(suite) => (Version::Tls12, suite.common.confidentiality_limit),
@@ -418,5 +458,6 @@ fn establish(
     let send = RecordKey::new(version, secrets.tx, limit).ok_or_else(unknown)?;
     let receive = RecordKey::new(version, secrets.rx, limit).ok_or_else(unknown)?;
     let session = Session { side, version, limit };
-    Ok(Established { session, receive, send, inbound, early, outbound, agreed })
+    let Shaken { inbound, outbound, early, ended } = shaken;
+    Ok(Established { session, receive, send, inbound, early, ended, outbound, agreed })
 }

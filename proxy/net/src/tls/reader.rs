@@ -57,7 +57,12 @@ pub(super) enum Step {
 }
 
 impl Reader {
-    pub(super) fn new(key: RecordKey, inbound: Option<Buffer>, early: Vec<u8>) -> Self {
+    pub(super) fn new(
+        key: RecordKey,
+        inbound: Option<Buffer>,
+        early: Vec<u8>,
+        ended: bool,
+    ) -> Self {
         Self {
             key,
             inbound: inbound.filter(|buffer| !buffer.is_empty()),
@@ -66,9 +71,17 @@ impl Reader {
             early,
             message: Vec::new(),
             barren: 0,
-            ended: false,
+            ended,
             violated: None,
         }
+    }
+
+    /// What it takes to go on elsewhere; `None` when something was read and not taken yet.
+    pub(super) fn detach(self) -> Option<RecordKey> {
+        let idle = self.inbound.as_ref().is_none_or(Buffer::is_empty)
+            && self.early.is_empty()
+            && self.message.is_empty();
+        (idle && !self.ended && self.violated.is_none()).then_some(self.key)
     }
 
     /// Whether a step would not be starved.

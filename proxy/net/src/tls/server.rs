@@ -1,11 +1,16 @@
 //! TLS towards clients: what a listener's configuration compiles to.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bs9_config::{ClientAuth, ListenerTls, Trust};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::CertificateDer,
     server::{
         ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
         WebPkiClientVerifier, danger::ClientCertVerifier,
@@ -15,7 +20,7 @@ use rustls::{
 };
 
 use super::{
-    handshake::{self, HandshakeFailure},
+    handshake::{self, HandshakeFailure, Shown},
     names::ServerNames,
     stream::TlsStream,
 };
@@ -80,7 +85,29 @@ impl ServerTls {
     /// # Errors
     /// When it does not succeed; the client has been told why.
     pub async fn accept(&self, socket: Stream) -> Result<TlsStream, HandshakeFailure> {
-        handshake::accept(socket, Arc::clone(&self.config)).await
+        let (stream, _) = handshake::accept(socket, Arc::clone(&self.config), &[]).await?;
+        Ok(stream)
+    }
+
+    /// Likewise; tells which certificates were shown. `received` was read from the socket
+    /// already. A session that is resumed shows none of our own.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub async fn accept_and_show(
+        &self,
+        socket: Stream,
+        received: &[u8],
+    ) -> Result<(TlsStream, Shown), HandshakeFailure> {
+        let witness = Arc::new(Witness {
+            resolver: Arc::clone(&self.config.cert_resolver),
+            chosen: OnceLock::new(),
+        });
+        // Which certificate a handshake chose, rustls tells nobody but who chooses.
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::clone(&witness) as Arc<dyn ResolvesServerCert>;
+        let (stream, peer) = handshake::accept(socket, Arc::new(config), received).await?;
+        Ok((stream, Shown { own: witness.chosen.get().cloned(), peer }))
     }
 }
 
@@ -143,6 +170,23 @@ impl ResolvesServerCert for CertificateResolver {
         let understood = |one: &&Arc<CertifiedKey>| one.key.choose_scheme(schemes).is_some();
         let found = named.and_then(|named| named.iter().find(understood));
         found.or_else(|| self.all.iter().find(understood)).cloned()
+    }
+}
+
+/// Remembers what another resolver chose, for one handshake.
+#[derive(Debug)]
+struct Witness {
+    resolver: Arc<dyn ResolvesServerCert>,
+    chosen: OnceLock<CertificateDer<'static>>,
+}
+
+impl ResolvesServerCert for Witness {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let key = self.resolver.resolve(hello)?;
+        if let Some(own) = key.cert.first() {
+            let _chosen_once = self.chosen.set(own.clone());
+        }
+        Some(key)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{
     cell::RefCell,
     fmt, io,
+    os::fd::OwnedFd,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
@@ -43,6 +44,22 @@ pub struct TlsStream {
     agreed: Agreed,
 }
 
+/// An idle connection on its way to another shard.
+pub struct DetachedTls {
+    socket: OwnedFd,
+    session: Session,
+    receive: RecordKey,
+    send: RecordKey,
+    record_bytes: usize,
+    agreed: Agreed,
+}
+
+impl fmt::Debug for DetachedTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetachedTls").field("agreed", &self.agreed).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     session: Session,
     reader: Reader,
@@ -64,6 +81,8 @@ pub(super) struct Established {
     pub(super) inbound: Option<Buffer>,
     /// Text that was opened already.
     pub(super) early: Vec<u8>,
+    /// The peer has said already that nothing more comes.
+    pub(super) ended: bool,
     /// The end of the handshake, not sent yet: it leaves with the first bytes, or before the
     /// first wait.
     pub(super) outbound: Option<Buffer>,
@@ -72,8 +91,9 @@ pub(super) struct Established {
 
 impl TlsStream {
     pub(super) fn new(socket: Stream, established: Established) -> Self {
-        let Established { session, receive, send, inbound, early, outbound, agreed } = established;
-        let reader = Reader::new(receive, inbound, early);
+        let Established { session, receive, send, inbound, early, ended, outbound, agreed } =
+            established;
+        let reader = Reader::new(receive, inbound, early, ended);
         let writer = Writer::new(send, outbound);
         Self { socket, inner: RefCell::new(Inner { session, reader, writer }), agreed }
     }
@@ -81,6 +101,43 @@ impl TlsStream {
     /// What both sides agreed on.
     pub fn agreed(&self) -> &Agreed {
         &self.agreed
+    }
+
+    /// What carries the records.
+    pub(crate) fn socket(&self) -> &Stream {
+        &self.socket
+    }
+
+    /// Text is sealed in records of so many bytes at most from now on.
+    pub fn limit_records(&self, bytes: usize) {
+        self.inner.borrow_mut().writer.limit_records(bytes);
+    }
+
+    /// Takes the connection off this shard, to be given to another one
+    /// ([`attach`](Self::attach)). `None` when bytes are under way: the connection is lost then.
+    pub fn detach(self) -> Option<DetachedTls> {
+        // Takes session tickets, which may come at any time, and gives the buffer back.
+        if !self.is_quiet() {
+            return None;
+        }
+        let Inner { session, reader, writer } = self.inner.into_inner();
+        let receive = reader.detach()?;
+        let (send, record_bytes) = writer.detach()?;
+        let socket = self.socket.detach();
+        Some(DetachedTls { socket, session, receive, send, record_bytes, agreed: self.agreed })
+    }
+
+    /// Puts a connection on this shard.
+    ///
+    /// # Errors
+    /// When the shard's poll does not take it.
+    pub fn attach(detached: DetachedTls) -> io::Result<Self> {
+        let DetachedTls { socket, session, receive, send, record_bytes, agreed } = detached;
+        let socket = Stream::from_socket(socket)?;
+        let reader = Reader::new(receive, None, Vec::new(), false);
+        let mut writer = Writer::new(send, None);
+        writer.limit_records(record_bytes);
+        Ok(Self { socket, inner: RefCell::new(Inner { session, reader, writer }), agreed })
     }
 
     /// Ready when a read may find something.
@@ -96,6 +153,11 @@ impl TlsStream {
     /// Ready when a write may be taken.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.socket.poll_write_ready(cx)
+    }
+
+    /// Ready when the socket will bring nothing more; there may be records to read before that.
+    pub fn poll_peer_done(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_peer_done(cx)
     }
 
     /// Reads text into the buffer's free space; 0 is the end, as the peer announced it.

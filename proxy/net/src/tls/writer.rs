@@ -25,6 +25,8 @@ pub(super) struct Writer {
     accepted: usize,
     /// The peer asked for new keys, or ours are worn.
     owes_update: bool,
+    /// Most bytes of text in one record.
+    record_bytes: usize,
     state: State,
 }
 
@@ -41,7 +43,25 @@ enum State {
 impl Writer {
     pub(super) fn new(key: RecordKey, outbound: Option<Buffer>) -> Self {
         let outbound = outbound.filter(|buffer| !buffer.is_empty());
-        Self { key, outbound, accepted: 0, owes_update: false, state: State::Open }
+        Self {
+            key,
+            outbound,
+            accepted: 0,
+            owes_update: false,
+            record_bytes: MAX_PLAINTEXT_BYTES,
+            state: State::Open,
+        }
+    }
+
+    /// Text is sealed in records of so many bytes at most from now on.
+    pub(super) fn limit_records(&mut self, bytes: usize) {
+        self.record_bytes = bytes.clamp(1, MAX_PLAINTEXT_BYTES);
+    }
+
+    /// What it takes to go on elsewhere; `None` while something is under way.
+    pub(super) fn detach(self) -> Option<(RecordKey, usize)> {
+        let idle = self.outbound.is_none() && self.accepted == 0 && !self.owes_update;
+        (idle && self.state == State::Open).then_some((self.key, self.record_bytes))
     }
 
     /// Before the next text is sent, the key changes.
@@ -80,7 +100,7 @@ impl Writer {
         while !first.is_empty() || !second.is_empty() {
             let room = outbound.spare().len();
             let count = (first.len() + second.len())
-                .min(MAX_PLAINTEXT_BYTES)
+                .min(self.record_bytes)
                 .min(room.saturating_sub(self.key.overhead() + pool::RESERVE_BYTES));
             if count == 0 {
                 break;
