@@ -9,13 +9,18 @@ use std::{
     sync::Arc,
 };
 
+use bs9_api::types::PoolClient;
+use bs9_net::{BufferPool, CoarseInstant};
 use bs9_wire::startup;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
     local::LocalPool,
-    server::{CancelTarget, connect},
+    pool::Pool,
+    roster::{ClientCard, Roll},
+    server::{CancelTarget, Line, LineError, Server},
     shard::{Mail, PoolShard},
+    wait::Waiter,
 };
 
 /// Bits of the process id that number the clients of one shard.
@@ -48,11 +53,16 @@ pub(crate) struct Registration {
     /// A cancel request to that server is under way.
     cancelling: Cell<bool>,
     cancelled: Notify,
+    /// An operator wants it gone.
+    killed: Cell<bool>,
+    card: ClientCard,
+    waiter: Rc<Waiter<Box<Server>>>,
 }
 
 struct Link {
     target: Arc<CancelTarget>,
     local: Rc<LocalPool>,
+    since: CoarseInstant,
 }
 
 /// Keeps a client in the directory.
@@ -76,13 +86,21 @@ impl Directory {
     }
 
     /// Enters a client. `long_secret`: it speaks protocol 3.2.
-    pub(crate) fn register(self: &Rc<Self>, long_secret: bool) -> Registered {
+    pub(crate) fn register(
+        self: &Rc<Self>,
+        long_secret: bool,
+        card: ClientCard,
+        waiter: &Rc<Waiter<Box<Server>>>,
+    ) -> Registered {
         let registration = Rc::new(Registration {
             secret: rand::random(),
             secret_length: if long_secret { LONG_SECRET } else { SHORT_SECRET },
             link: RefCell::new(None),
             cancelling: Cell::new(false),
             cancelled: Notify::new(),
+            killed: Cell::new(false),
+            card,
+            waiter: Rc::clone(waiter),
         });
         let mut slots = self.slots.borrow_mut();
         let slot = match slots.free.pop() {
@@ -103,24 +121,74 @@ impl Directory {
             tracing::debug!("a cancel request with a key that nobody has");
             return;
         };
-        let link = client.link.borrow();
-        let Some(Link { target, local }) = &*link else { return };
-        // One at a time: a second one would cancel nothing more.
-        if client.cancelling.replace(true) {
-            return;
+        client.cancel(Some(order.done));
+    }
+
+    fn registrations(&self) -> Vec<Rc<Registration>> {
+        self.slots.borrow().entries.iter().flatten().cloned().collect()
+    }
+
+    /// Marks the clients of these pools as to be disconnected.
+    pub(crate) fn kill(&self, of: impl Fn(&Pool) -> bool) {
+        for registration in self.registrations() {
+            if of(&registration.card.pool) {
+                registration.killed.set(true);
+            }
         }
-        local.cell().cancels.increment();
-        let (target, client) = (Arc::clone(target), Rc::clone(&client));
-        bs9_net::spawn(async move {
-            target.cancel().await;
-            client.cancelling.set(false);
-            client.cancelled.notify_waiters();
-            drop(order.done);
-        });
+    }
+
+    /// Adds every client to the answer.
+    pub(crate) fn call_roll(&self, shard: usize, roll: &mut Roll) {
+        roll.clients.extend(self.registrations().iter().map(|client| client.tell(shard)));
     }
 }
 
 impl Registration {
+    /// Has the server that works for it cancel what it runs.
+    fn cancel(self: &Rc<Self>, done: Option<oneshot::Sender<()>>) {
+        let link = self.link.borrow();
+        let Some(Link { target, local, .. }) = &*link else { return };
+        // One at a time: a second one would cancel nothing more.
+        if self.cancelling.replace(true) {
+            return;
+        }
+        local.cell().cancels.increment();
+        let (target, client) = (Arc::clone(target), Rc::clone(self));
+        let buffers = Rc::clone(local.shard().buffers());
+        bs9_net::spawn(async move {
+            target.cancel(&buffers).await;
+            client.cancelling.set(false);
+            client.cancelled.notify_waiters();
+            drop(done);
+        });
+    }
+
+    fn tell(&self, shard: usize) -> PoolClient {
+        let now = bs9_net::now();
+        let link = self.link.borrow();
+        let waiting = self.waiter.is_queued();
+        let since = match &*link {
+            Some(link) => Some(link.since),
+            None => waiting.then(|| self.waiter.since()),
+        };
+        let state = match (&*link, waiting) {
+            (Some(_), _) => "active",
+            (None, true) => "waiting",
+            (None, false) => "idle",
+        };
+        PoolClient {
+            database: self.card.pool.key.database.to_string(),
+            user: self.card.user.to_string(),
+            pool_user: self.card.pool.key.user.to_string(),
+            state: state.to_owned(),
+            address: self.card.peer.to_string(),
+            shard,
+            connected_seconds: now.since(self.card.connected).as_secs_f64(),
+            state_seconds: since.map(|since| now.since(since).as_secs_f64()),
+            server_process_id: link.as_ref().map(|link| link.target.process_id),
+        }
+    }
+
     fn knows(&self, secret: &[u8]) -> bool {
         let own = &self.secret[..self.secret_length];
         // As long for a wrong first byte as for a wrong last one.
@@ -151,8 +219,20 @@ impl Registered {
 
     /// A server works for the client from now on.
     pub(crate) fn link(&self, target: &Arc<CancelTarget>, local: &Rc<LocalPool>) {
-        let link = Link { target: Arc::clone(target), local: Rc::clone(local) };
+        let since = bs9_net::now();
+        let link = Link { target: Arc::clone(target), local: Rc::clone(local), since };
         *self.registration.link.borrow_mut() = Some(link);
+    }
+
+    /// Whether an operator wants it gone.
+    #[inline]
+    pub(crate) fn is_killed(&self) -> bool {
+        self.registration.killed.get()
+    }
+
+    /// Has the server cancel what it runs for it.
+    pub(crate) fn cancel(&self) {
+        self.registration.cancel(None);
     }
 
     /// It does no longer. The server must be held back while what is returned is not settled.
@@ -173,15 +253,24 @@ impl Drop for Registered {
 
 impl CancelTarget {
     /// Asks the server to cancel what it runs. Returns when the server has acted on it.
-    pub(crate) async fn cancel(&self) {
+    pub(crate) async fn cancel(&self, buffers: &Rc<BufferPool>) {
         let work = async {
-            let stream = connect(&self.address).await?;
+            let line = match &self.encryption {
+                None => Line::open(&self.address).await?,
+                Some(encryption) => {
+                    Line::open_encrypted(&self.address, encryption, false, buffers).await?
+                }
+            };
             let mut request = Vec::with_capacity(16);
             startup::cancel_request(&mut request, self.process_id, &self.secret);
-            stream.write_all(&request).await?;
-            // The server closes once the signal is sent.
-            stream.readable().await;
-            Ok::<_, std::io::Error>(())
+            line.stream.write_all(&request).await.map_err(LineError::Broke)?;
+            // The server closes once the signal is sent. It says nothing before.
+            let mut buffer = buffers.take();
+            while line.stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                let read = buffer.len();
+                buffer.consume(read);
+            }
+            Ok::<_, LineError>(())
         };
         match bs9_net::time::timeout(self.timeout, work).await {
             Ok(Ok(())) => {}

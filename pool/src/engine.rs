@@ -1,32 +1,106 @@
 //! The door of the crate.
 
-use std::{any::Any, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use bs9_api::types::PoolStatus;
+use bs9_api::types::{OrderPools, PoolClient, PoolOrder, PoolServer, PoolStatus};
 use bs9_config::ListenerProtocol;
 use bs9_net::{CompileContext, CompileError, ControlContext, Engine, Shard, ShardEngine, Snapshot};
 
 use crate::{
+    auth::Doorkeeper,
+    orders::OrderError,
     part::Part,
+    post::Post,
     registry::Registry,
     shard::{PoolShard, PoolShardHandle},
 };
 
+/// For all shards to say who is there.
+pub(crate) const ROLL_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that anyone waits for a pause.
+const MAX_PATIENCE: Duration = Duration::from_secs(86_400);
+
+/// Reads the configuration files again and puts them in force; says why not.
+pub type Reload =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
 /// The PostgreSQL engine: serves listeners with `protocol = "postgres"` by `[postgres]`.
 pub struct PoolEngine {
     registry: Arc<Registry>,
+    door: Arc<Doorkeeper>,
 }
 
 impl PoolEngine {
     /// An engine without pools; they come about as clients ask for them.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { registry: Registry::new() })
+        Arc::new(Self { registry: Registry::new(), door: Arc::new(Doorkeeper::new()) })
+    }
+
+    /// What `RELOAD` on the console does. Without it, the console refuses.
+    pub fn on_reload(&self, reload: Reload) {
+        let _set_once = self.registry.reload.set(reload);
     }
 
     /// Every pool there has been a client for, in order of database and user. Callable from any
     /// thread; reads the shards' counters and disturbs nobody.
     pub fn statuses(&self) -> Vec<PoolStatus> {
         self.registry.statuses()
+    }
+
+    /// Every client, in order of database and user. Asks the shards.
+    pub async fn clients(&self) -> Vec<PoolClient> {
+        self.registry.roll(tokio::time::sleep(ROLL_PATIENCE)).await.clients
+    }
+
+    /// Every server connection, in order of database and user. Asks the shards.
+    pub async fn servers(&self) -> Vec<PoolServer> {
+        self.registry.roll(tokio::time::sleep(ROLL_PATIENCE)).await.servers
+    }
+
+    /// Carries out an operator's order. A pause, or a kill, returns when no server connection is
+    /// left; it is in force from the beginning.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn order(&self, order: &OrderPools) -> Result<(), OrderError> {
+        const PATIENCE: f64 = 30.0;
+        let patience = order.timeout_seconds.unwrap_or(PATIENCE);
+        let patience = Duration::try_from_secs_f64(patience).unwrap_or(MAX_PATIENCE);
+        let given_up = tokio::time::sleep(patience.min(MAX_PATIENCE));
+        self.registry.carry_out(order.order, order.database.as_deref(), given_up).await
+    }
+}
+
+impl Registry {
+    /// Carries out an order; see [`PoolEngine::order`]. Waits until `given_up`.
+    pub(crate) async fn carry_out(
+        &self,
+        order: PoolOrder,
+        database: Option<&str>,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<(), OrderError> {
+        let pools = self.order(order, database)?;
+        tracing::info!(order = order.name(), database, "an operator's order");
+        if !matches!(order, PoolOrder::Pause | PoolOrder::Kill) {
+            return Ok(());
+        }
+        let gone = async {
+            for pool in &pools {
+                pool.emptied().await;
+            }
+        };
+        tokio::select! {
+            () = gone => Ok(()),
+            () = given_up => {
+                Err(OrderError::StillBusy(pools.iter().map(|pool| pool.open()).sum()))
+            }
+        }
     }
 }
 
@@ -43,11 +117,16 @@ impl Engine for PoolEngine {
         &self,
         context: &CompileContext<'_>,
     ) -> Result<Arc<dyn Any + Send + Sync>, CompileError> {
-        Ok(Arc::new(Part::compile(context)?))
+        Ok(Arc::new(Part::compile(context, &self.door)?))
     }
 
     fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {
-        Rc::new(PoolShardHandle(PoolShard::new(shard, engine, Arc::clone(&self.registry))))
+        let _first_comes = self.registry.post.set(Post::new(shard.mail().clone(), engine));
+        let home = PoolShard::new(shard, engine, Arc::clone(&self.registry));
+        if shard.index() == 0 {
+            home.keep_up();
+        }
+        Rc::new(PoolShardHandle(home))
     }
 
     fn start_control(&self, _context: &ControlContext) {}
@@ -56,3 +135,6 @@ impl Engine for PoolEngine {
         self.registry.apply(&snapshot.part::<Part>(context.engine));
     }
 }
+
+/// Where [`PoolEngine::on_reload`] puts it.
+pub(crate) type ReloadCell = OnceLock<Reload>;

@@ -17,23 +17,43 @@
 //! - [`client`]: a client connection, likewise.
 //! - [`prepared`]: prepared statements that follow the client from server to server.
 //! - [`settings`]: run-time parameters that follow the client from server to server.
+//! - [`session`], [`sql`]: what a text changes in a session, and what becomes of it.
+//! - [`auth`], [`tls`]: who may log in, and by which certificates.
 //! - [`cancel`]: cancel keys, and who they belong to.
+//! - [`budget`], [`census`]: limits that pools share, on servers and on clients.
+//! - [`orders`], [`roster`], [`post`]: what operators order and ask, and the way to the shards.
+//! - [`histogram`], [`errors`], [`watch`]: what is measured, and slow queries.
+//! - [`console`]: the database `pgbouncer`, for psql.
 
+mod auth;
+mod budget;
 mod cancel;
 mod cell;
+mod census;
 mod client;
+mod console;
 mod engine;
+mod errors;
 mod failure;
+mod histogram;
 mod local;
+mod orders;
 mod part;
 mod plan;
 mod pool;
+mod post;
 mod prepared;
 mod registry;
+mod roster;
 mod seat;
 mod server;
+mod session;
 mod settings;
 mod shard;
+mod sql;
+mod tls;
 mod wait;
+mod watch;
 
-pub use engine::PoolEngine;
+pub use engine::{PoolEngine, Reload};
+pub use orders::OrderError;

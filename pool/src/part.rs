@@ -1,34 +1,35 @@
 //! The engine's part of a snapshot: who may log in, and which databases there are.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bs9_config::{Config, Database, Postgres, UserSecret};
 use bs9_net::{CompileContext, CompileError};
-use bs9_wire::auth::{Verifier, md5::Md5Secret, scram::ScramVerifier};
 use rustc_hash::FxHashMap;
-use tokio::sync::OnceCell;
+
+use crate::{
+    auth::{Doorkeeper, Mock, Question, Source, User},
+    tls::Encryption,
+};
 
 /// `*`: the database that stands in for names not listed.
 pub(crate) const FALLBACK: &str = "*";
 
 /// Compiled from `[postgres]`.
-#[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) config: Arc<Config>,
     pub(crate) shards: usize,
+    /// The same under every configuration.
+    pub(crate) door: Arc<Doorkeeper>,
+    pub(crate) mock: Mock,
     users: FxHashMap<Arc<str>, Arc<User>>,
+    /// Of databases whose servers are reached by TLS.
+    encryptions: FxHashMap<Arc<str>, Arc<Encryption>>,
 }
 
-/// A user clients may log in as.
-#[derive(Debug)]
-pub(crate) struct User {
-    pub(crate) name: Arc<str>,
-    secret: Option<UserSecret>,
-    /// The secret, taken apart.
-    pub(crate) verifier: Option<Verifier>,
-    /// What a plain password is checked against. Derived at the first login that needs it:
-    /// thousands of hash rounds for each user would make a reload slow.
-    derived: OnceCell<ScramVerifier>,
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// A database as a client asked for it.
@@ -39,8 +40,11 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Part {
-    pub(crate) fn compile(context: &CompileContext<'_>) -> Result<Self, CompileError> {
-        Self::of(context.config, context.shards, context.previous::<Self>().as_deref())
+    pub(crate) fn compile(
+        context: &CompileContext<'_>,
+        door: &Arc<Doorkeeper>,
+    ) -> Result<Self, CompileError> {
+        Self::of(context.config, context.shards, context.previous::<Self>().as_deref(), door)
     }
 
     /// Users whose secret did not change are taken over from `previous`, keys and all.
@@ -48,19 +52,39 @@ impl Part {
         config: &Arc<Config>,
         shards: usize,
         previous: Option<&Self>,
+        door: &Arc<Doorkeeper>,
     ) -> Result<Self, CompileError> {
         let mut users = FxHashMap::default();
+        let mut encryptions = FxHashMap::default();
         if let Some(postgres) = &config.postgres {
             for (name, wanted) in &postgres.users {
                 let known = previous.and_then(|part| part.users.get(name));
-                let user = match known.filter(|known| known.secret == wanted.secret) {
-                    Some(known) => Arc::clone(known),
-                    None => Arc::new(User::compile(name, wanted.secret.clone())?),
-                };
+                let user =
+                    match known.filter(|known| known.has_secret(&wanted.secret)) {
+                        Some(known) => Arc::clone(known),
+                        None => Arc::new(User::listed(name, wanted.secret.clone()).map_err(
+                            |error| CompileError {
+                                key: format!("postgres.users.{name}.password"),
+                                message: error.to_string(),
+                            },
+                        )?),
+                    };
+                user.prepare(&door.workshop);
                 users.insert(Arc::clone(name), user);
             }
+            for (name, database) in &postgres.databases {
+                let Some(tls) = &database.tls else { continue };
+                let known = previous.and_then(|part| part.encryptions.get(name));
+                let encryption = Encryption::compile(tls, known).map_err(|error| CompileError {
+                    key: format!("postgres.databases.{name}.tls"),
+                    message: error.to_string(),
+                })?;
+                encryptions.insert(Arc::clone(name), encryption);
+            }
         }
-        Ok(Self { config: Arc::clone(config), shards, users })
+        let mock = Mock::like(users.values().filter_map(|user| user.verifier.as_ref()));
+        let (config, door) = (Arc::clone(config), Arc::clone(door));
+        Ok(Self { config, shards, door, mock, users, encryptions })
     }
 
     /// The settings, when the configuration has any.
@@ -68,6 +92,7 @@ impl Part {
         self.config.postgres.as_ref()
     }
 
+    /// A user that is listed.
     pub(crate) fn user(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(name)
     }
@@ -80,51 +105,31 @@ impl Part {
             None => databases.get(FALLBACK).map(|database| Asked { database, by_fallback: true }),
         }
     }
-}
 
-impl User {
-    fn compile(name: &Arc<str>, secret: Option<UserSecret>) -> Result<Self, CompileError> {
-        let verifier = match &secret {
-            None => None,
-            Some(UserSecret::Plain(plain)) => Some(Verifier::Plain(plain.reveal().to_owned())),
-            Some(UserSecret::Md5(stored) | UserSecret::Scram(stored)) => {
-                let verifier = Verifier::parse(stored.reveal()).map_err(|error| CompileError {
-                    key: format!("postgres.users.{name}.password"),
-                    message: error.to_string(),
-                })?;
-                Some(verifier)
-            }
+    /// How servers of this database are reached; `None`: without TLS.
+    pub(crate) fn encryption(&self, database: &Database) -> Option<&Arc<Encryption>> {
+        self.encryptions.get(&database.name)
+    }
+
+    /// How a server is asked for a user that is not listed, by a client of the database called
+    /// `asked`. `None`: it is not asked.
+    pub(crate) fn question(&self, name: &str, asked: &str) -> Option<Question> {
+        let postgres = self.postgres()?;
+        let query = postgres.access.query.as_ref()?;
+        let place = query.database.as_deref().unwrap_or(asked);
+        let database = self.database(place)?.database;
+        let secret = postgres.users.get(&query.user).and_then(|user| user.secret.as_ref());
+        let password = match secret {
+            Some(UserSecret::Plain(plain)) => Some(plain.clone()),
+            _ => None,
         };
-        Ok(Self { name: Arc::clone(name), secret, verifier, derived: OnceCell::new() })
-    }
-
-    /// What a SCRAM login is checked against; `None` when the stored form cannot serve (md5, or
-    /// nothing at all).
-    pub(crate) async fn scram(&self) -> Option<ScramVerifier> {
-        match self.verifier.as_ref()? {
-            Verifier::Scram(verifier) => Some(verifier.clone()),
-            Verifier::Md5(_) => None,
-            Verifier::Plain(password) => {
-                let derive = async || {
-                    let password = password.clone();
-                    tokio::task::spawn_blocking(move || {
-                        ScramVerifier::generate(password.as_bytes())
-                    })
-                    .await
-                };
-                self.derived.get_or_try_init(derive).await.ok().cloned()
-            }
-        }
-    }
-
-    /// What an md5 login is checked against, when the stored form can serve.
-    pub(crate) fn md5(&self) -> Option<Md5Secret> {
-        match self.verifier.as_ref()? {
-            Verifier::Plain(password) => {
-                Some(Md5Secret::from_password(&self.name, password.as_bytes()))
-            }
-            Verifier::Md5(secret) => Some(secret.clone()),
-            Verifier::Scram(_) => None,
-        }
+        let source = Source {
+            address: database.address.clone(),
+            dbname: database.dbname.clone().unwrap_or_else(|| place.into()),
+            user: Arc::clone(&query.user),
+            password,
+            encryption: self.encryption(database).cloned(),
+        };
+        Some(Question { name: name.into(), database: place.into(), source, query: query.clone() })
     }
 }

@@ -2,13 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bs9_config::{Config, Database, PoolMode, Postgres, ServerAddress};
+use bs9_config::{
+    Config, Database, DatabaseLimits, PoolMode, Postgres, ProtocolLevel, ServerAddress,
+};
 use bs9_wire::auth::Verifier;
 
-use crate::part::{Part, User};
+use crate::{
+    auth::{User, Workshop},
+    part::Part,
+    tls::Encryption,
+};
 
 /// The settings of one pool.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     config: Arc<Config>,
     /// How its servers are reached; a change counts [`epoch`](Self::epoch) up.
@@ -19,6 +25,11 @@ pub(crate) struct Plan {
     pub(crate) removed: bool,
     pub(crate) mode: PoolMode,
     pub(crate) pool_size: usize,
+    /// Where keys are derived.
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) limits: DatabaseLimits,
+    /// The youngest that a server connection is closed for its age.
+    pub(crate) soonest_end: Duration,
 }
 
 /// Where servers are and who logs in to them.
@@ -29,6 +40,9 @@ pub(crate) struct Target {
     pub(crate) user: Arc<str>,
     /// `None`: trust only, or the keys of a client that logged in.
     pub(crate) secret: Option<Verifier>,
+    /// `None`: without TLS.
+    pub(crate) encryption: Option<Arc<Encryption>>,
+    pub(crate) max_protocol: ProtocolLevel,
 }
 
 impl Plan {
@@ -39,14 +53,21 @@ impl Plan {
         asked: &Arc<str>,
         user: &ServerUser,
     ) -> Self {
+        let postgres = part.postgres().expect("pools are planned from [postgres] alone");
+        let jitter = postgres.limits.server_jitter;
         Self {
+            soonest_end: postgres.server_lifetime.mul_f64(1.0 - jitter),
+            limits: database.limits,
             config: Arc::clone(&part.config),
             target: Target {
                 address: database.address.clone(),
                 dbname: database.dbname.clone().unwrap_or_else(|| Arc::clone(asked)),
                 user: Arc::clone(&user.name),
                 secret: user.secret.clone(),
+                encryption: part.encryption(database).cloned(),
+                max_protocol: database.max_protocol,
             },
+            workshop: Arc::clone(&part.door.workshop),
             epoch: 0,
             removed: false,
             mode: database.pool_mode,
@@ -63,18 +84,22 @@ impl Plan {
 
     /// The same pool after its database was taken out of the configuration.
     pub(crate) fn remove(before: &Self) -> Self {
-        Self {
-            config: Arc::clone(&before.config),
-            target: before.target.clone(),
-            epoch: before.epoch + u64::from(!before.removed),
-            removed: true,
-            mode: before.mode,
-            pool_size: before.pool_size,
-        }
+        let epoch = before.epoch + u64::from(!before.removed);
+        Self { epoch, removed: true, ..before.clone() }
+    }
+
+    /// The same, by which every server connection there is now is closed when it comes back.
+    pub(crate) fn renew(before: &Self) -> Self {
+        Self { epoch: before.epoch + 1, ..before.clone() }
     }
 
     pub(crate) fn postgres(&self) -> &Postgres {
         self.config.postgres.as_ref().expect("pools are planned from [postgres] alone")
+    }
+
+    /// Server connections there may be, those in reserve included.
+    pub(crate) fn most_servers(&self) -> usize {
+        self.pool_size + self.limits.reserve_pool_size
     }
 
     /// Limit for establishing and logging in one server connection.

@@ -1,19 +1,29 @@
 //! A pool as every shard sees it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bs9_net::PerShard;
-use bs9_wire::auth::scram::{Passthrough, ScramKeys};
+use bs9_net::{CoarseInstant, PerShard};
+use bs9_wire::auth::{
+    Verifier,
+    scram::{Passthrough, ScramKeys},
+};
+use tokio::sync::Notify;
 
 use crate::{
+    budget::{Budget, Share},
     cell::Cell,
     plan::Plan,
+    post::Post,
     prepared::statement::StatementStore,
     settings::{KnownSettings, Parameters},
+    shard::Mail,
 };
 
 /// Names a pool: the database as clients call it, and the user its servers are logged in as.
@@ -31,6 +41,19 @@ pub(crate) struct Pool {
     pub(crate) plan: ArcSwap<Plan>,
     /// Server connections there are, those being established included.
     open: AtomicUsize,
+    /// Those being established.
+    logging_in: AtomicUsize,
+    /// What it shares with the pools of the same database, and with those of the same user.
+    pub(crate) budgets: [Arc<Budget>; 2],
+    /// Since when a budget has refused it a connection, on the coarse clock; 0: none has.
+    hungry_since: AtomicU64,
+    /// An operator has paused it.
+    paused: AtomicBool,
+    /// An operator lets no new clients in.
+    pub(crate) disabled: AtomicBool,
+    /// Told when its last server connection is gone.
+    empty: Notify,
+    post: Arc<OnceLock<Post>>,
     pub(crate) cells: PerShard<Cell>,
     pub(crate) demand: PerShard<Demand>,
     /// On how many shards clients wait.
@@ -43,6 +66,9 @@ pub(crate) struct Pool {
     pub(crate) statements: Arc<StatementStore>,
     /// Keys of the client that logged in last, when all we store is a verifier.
     pub(crate) passthrough: ArcSwapOption<Passthrough>,
+    /// What the client that logged in last was found to have (`auth_query`), when the
+    /// configuration has nothing to log in with.
+    pub(crate) learned: ArcSwapOption<Verifier>,
     /// Keys derived for a server's salt, so that each further login costs no derivation.
     pub(crate) derived: ArcSwapOption<DerivedKeys>,
 }
@@ -69,7 +95,36 @@ pub(crate) struct DerivedKeys {
 }
 
 /// The right to one server connection; given back when dropped.
-pub(crate) struct Permit(Arc<Pool>);
+pub(crate) struct Permit {
+    // The pool's own count is given back before those who wait for a share are told.
+    _own: Own,
+    _shares: [Share; 2],
+}
+
+struct Own(Arc<Pool>);
+
+/// The right to log in; given back when dropped.
+pub(crate) struct LoginTurn(Arc<Pool>);
+
+/// How many connections there may be, from a client's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ceiling {
+    /// As many as are kept for nobody.
+    Least,
+    /// The size of the pool.
+    Size,
+    /// And those in reserve.
+    Reserve,
+}
+
+/// Why there is no connection to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPermit {
+    /// The pool has as many as it may.
+    Full,
+    /// The pools it shares a limit with have.
+    Shared,
+}
 
 impl Pool {
     pub(crate) fn new(
@@ -78,12 +133,21 @@ impl Pool {
         by_fallback: bool,
         shards: usize,
         statements: Arc<StatementStore>,
+        budgets: [Arc<Budget>; 2],
+        post: Arc<OnceLock<Post>>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let pool = Arc::new(Self {
             key,
             by_fallback,
             plan: ArcSwap::from_pointee(plan),
             open: AtomicUsize::new(0),
+            logging_in: AtomicUsize::new(0),
+            budgets,
+            hungry_since: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            disabled: AtomicBool::new(false),
+            empty: Notify::new(),
+            post,
             cells: PerShard::new(shards),
             demand: PerShard::new(shards),
             starving: AtomicUsize::new(0),
@@ -91,15 +155,149 @@ impl Pool {
             known_settings: Mutex::default(),
             statements,
             passthrough: ArcSwapOption::empty(),
+            learned: ArcSwapOption::empty(),
             derived: ArcSwapOption::empty(),
-        })
+        });
+        pool.budgets.iter().for_each(|budget| budget.join(&pool));
+        pool
     }
 
-    /// The right to one more server connection, unless the limit is reached.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.plan.load().pool_size;
+    /// The right to one more server connection, unless a limit is reached. When that is one it
+    /// shares with other pools, it is hungry from now on.
+    ///
+    /// # Errors
+    /// [`NoPermit`]: which limit it is.
+    pub(crate) fn permit(self: &Arc<Self>, ceiling: Ceiling) -> Result<Permit, NoPermit> {
+        let plan = self.plan.load();
+        let limit = match ceiling {
+            Ceiling::Least => plan.limits.min_pool_size.min(plan.pool_size),
+            Ceiling::Size => plan.pool_size,
+            Ceiling::Reserve => plan.pool_size + plan.limits.reserve_pool_size,
+        };
         let room = |open: usize| (open < limit).then_some(open + 1);
-        self.open.fetch_update(SeqCst, SeqCst, room).ok().map(|_| Permit(Arc::clone(self)))
+        let own = self.open.fetch_update(SeqCst, SeqCst, room).map_err(|_| NoPermit::Full)?;
+        debug_assert!(own < limit);
+        let own = Own(Arc::clone(self));
+        if let Some(shares) = self.shares() {
+            self.set_hungry(false);
+            return Ok(Permit { _own: own, _shares: shares });
+        }
+        if ceiling == Ceiling::Least {
+            return Err(NoPermit::Shared);
+        }
+        self.set_hungry(true);
+        // Whoever gave one back before that has not seen it.
+        let shares = self.shares().ok_or(NoPermit::Shared)?;
+        self.set_hungry(false);
+        Ok(Permit { _own: own, _shares: shares })
+    }
+
+    fn shares(&self) -> Option<[Share; 2]> {
+        let [database, user] = &self.budgets;
+        let fair = |budget: &Budget| !budget.is_wanted_beside(self) || budget.may_take(self);
+        if !(fair(database) && fair(user)) {
+            return None;
+        }
+        let first = database.share()?;
+        Some([first, user.share()?])
+    }
+
+    /// The right to log in, unless as many do as may at once.
+    pub(crate) fn login_turn(self: &Arc<Self>) -> Option<LoginTurn> {
+        let limit = self.plan.load().postgres().limits.max_concurrent_logins;
+        let room = |count: usize| (count < limit).then_some(count + 1);
+        self.logging_in.fetch_update(SeqCst, SeqCst, room).ok().map(|_| LoginTurn(Arc::clone(self)))
+    }
+
+    // === Sharing limits with other pools ===
+
+    /// Whether any limit is shared.
+    pub(crate) fn shares_limits(&self) -> bool {
+        self.budgets.iter().any(|budget| budget.is_limited())
+    }
+
+    /// Whether a server that nobody uses had better be closed for the sake of another pool.
+    pub(crate) fn should_yield(&self) -> bool {
+        let wanted = |budget: &&Arc<Budget>| budget.is_wanted_beside(self);
+        self.budgets.iter().filter(wanted).any(|budget| budget.should_yield(self))
+    }
+
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.hungry_since.load(SeqCst) != 0
+    }
+
+    /// For how long it has been hungry.
+    pub(crate) fn hungry_for(&self, now: CoarseInstant) -> Option<Duration> {
+        let since = self.hungry_since.load(SeqCst);
+        (since != 0).then(|| Duration::from_nanos(now.nanoseconds().saturating_sub(since)))
+    }
+
+    /// Says whether a limit it shares keeps clients waiting.
+    pub(crate) fn set_hungry(&self, is: bool) {
+        let now = if is { bs9_net::now().nanoseconds().max(1) } else { 0 };
+        let change = |before: u64| ((before != 0) != is).then_some(now);
+        if self.hungry_since.fetch_update(SeqCst, SeqCst, change).is_ok() {
+            self.budgets.iter().for_each(|budget| budget.count_hungry(is));
+            if !is {
+                // Others may have left it first go.
+                self.budgets.iter().for_each(|budget| budget.announce_room());
+            }
+        }
+    }
+
+    /// Whether clients wait anywhere.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.starving.load(SeqCst) > 0
+    }
+
+    /// Tells the shards on which clients wait that there is a connection to be had.
+    pub(crate) fn announce_room(self: &Arc<Self>) {
+        for shard in self.starving_shards(usize::MAX) {
+            self.send(shard, Mail::Room(Arc::clone(self)));
+        }
+    }
+
+    /// Asks its shards for what they can spare, for another pool's sake.
+    pub(crate) fn ask_for_spare(self: &Arc<Self>) {
+        for shard in self.idle_shards(usize::MAX) {
+            self.send(shard, Mail::Spare(Arc::clone(self)));
+        }
+    }
+
+    // === Orders ===
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(SeqCst)
+    }
+
+    pub(crate) fn pause(&self, is: bool) {
+        self.paused.store(is, SeqCst);
+    }
+
+    /// Waits until it has no server connection.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let told = self.empty.notified();
+            let mut told = std::pin::pin!(told);
+            told.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Has every shard look at the plan.
+    pub(crate) fn announce_plan(self: &Arc<Self>) {
+        if let Some(post) = self.post.get() {
+            post.send_to_all(|| Mail::Plan(Arc::clone(self)));
+        }
+    }
+
+    fn send(&self, shard: usize, mail: Mail) {
+        if let Some(post) = self.post.get() {
+            let _may_have_ended = post.send(shard, mail);
+        }
     }
 
     pub(crate) fn known_settings(&self) -> MutexGuard<'_, KnownSettings> {
@@ -166,9 +364,25 @@ impl Demand {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Own {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, SeqCst);
+        if self.0.open.fetch_sub(1, SeqCst) == 1 && self.0.is_paused() {
+            self.0.empty.notify_waiters();
+        }
+    }
+}
+
+impl Drop for LoginTurn {
+    fn drop(&mut self) {
+        self.0.logging_in.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.is_hungry() {
+            self.budgets.iter().for_each(|budget| budget.count_hungry(false));
+        }
     }
 }
 
@@ -206,4 +420,4 @@ fn needier_than(from: usize, loads: &[Load]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

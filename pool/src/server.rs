@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use bs9_config::ServerAddress;
-use bs9_net::{Buffer, CoarseInstant, Stream};
+use bs9_net::{Buffer, CoarseInstant, Detached, Transport};
 use bs9_wire::{
     encode::frontend,
     frame::{Frame, FrameError},
@@ -30,10 +29,14 @@ use crate::{
     prepared::{cache::Cache, reply},
     seat::Seat,
     settings::{self, Settings},
+    tls::Encryption,
 };
 
+mod current;
+mod line;
 mod login;
 
+pub(crate) use line::{Line, LineError};
 pub(crate) use login::log_in;
 
 /// Requests a server may owe replies to. A client that pipelines more is not read from until
@@ -44,7 +47,7 @@ const MAX_PIPELINED: usize = 16_384;
 pub(crate) struct Server {
     // Fields are dropped in this order: the socket is closed before the permit is given back,
     // and the permit before those who wait for it are told.
-    pub(crate) stream: Stream,
+    pub(crate) stream: Transport,
     pub(crate) state: ServerState,
     pub(crate) seat: Seat,
 }
@@ -82,6 +85,8 @@ pub(crate) struct ServerState {
 #[derive(Debug)]
 pub(crate) struct CancelTarget {
     pub(crate) address: ServerAddress,
+    /// The session is encrypted, so its key travels encrypted, too.
+    pub(crate) encryption: Option<Arc<Encryption>>,
     pub(crate) process_id: i32,
     pub(crate) secret: Box<[u8]>,
     pub(crate) timeout: Duration,
@@ -97,7 +102,7 @@ struct Identity {
 /// A server connection on its way to another shard.
 pub(crate) struct SentServer {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) socket: OwnedFd,
+    pub(crate) connection: Detached,
     pub(crate) state: ServerState,
 }
 
@@ -138,15 +143,17 @@ impl Server {
         !spoilt && state.remaining == 0 && state.ledger.is_clean()
     }
 
-    /// Takes the socket off this shard.
-    pub(crate) fn send(self) -> SentServer {
+    /// Takes the connection off this shard. `None`: TLS had something under way that cannot
+    /// move, and the connection is closed.
+    pub(crate) fn send(self) -> Option<SentServer> {
         let pool = Arc::clone(&self.seat.local().pool);
-        SentServer { pool, socket: self.stream.detach(), state: self.state }
+        let connection = self.stream.detach()?;
+        Some(SentServer { pool, connection, state: self.state })
     }
 
     /// Puts it on this shard.
     pub(crate) fn receive(sent: SentServer, local: &Rc<LocalPool>) -> io::Result<Self> {
-        let stream = Stream::from_socket(sent.socket)?;
+        let stream = Transport::attach(sent.connection)?;
         Ok(Self { stream, state: sent.state, seat: Seat::new(local, Place::Active) })
     }
 
@@ -188,20 +195,26 @@ impl Server {
         requests: &[u8],
         limit: Duration,
     ) -> Result<Result<(), LoginFailure>, ServerError> {
-        let conversation = self.exchange(requests);
+        let conversation = self.exchange(requests, |_| {});
         match bs9_net::time::timeout(limit, conversation).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ServerError::TimedOut),
         }
     }
 
-    async fn exchange(&mut self, requests: &[u8]) -> Result<Result<(), LoginFailure>, ServerError> {
+    /// Likewise, without a limit; `see` is shown each message.
+    async fn exchange(
+        &mut self,
+        requests: &[u8],
+        mut see: impl FnMut(&Frame<'_, BackendTag>),
+    ) -> Result<Result<(), LoginFailure>, ServerError> {
         self.stream.write_all(requests).await?;
         let mut buffer = self.seat.local().shard().buffers().take();
         let mut failure = None;
         loop {
             while let Some(frame) = Frame::<BackendTag>::parse(buffer.filled())? {
                 let length = frame.bytes.len();
+                see(&frame);
                 if let Some(found) = self.state.observe_own(frame)? {
                     failure.get_or_insert(found);
                 }
@@ -258,6 +271,7 @@ impl Server {
         let mut goodbye = Vec::with_capacity(5);
         frontend::terminate(&mut goodbye);
         let _peer_may_be_gone = self.stream.poll_write(&mut cx, &goodbye);
+        self.stream.finish();
     }
 }
 
@@ -312,26 +326,6 @@ impl Identity {
             b"session_authorization" => Some(&self.session_authorization),
             b"is_superuser" => Some(&self.is_superuser),
             _ => None,
-        }
-    }
-}
-
-/// Connects to a PostgreSQL server.
-pub(crate) async fn connect(address: &ServerAddress) -> io::Result<Stream> {
-    match address {
-        ServerAddress::Unix(path) => Stream::connect_unix(path).await,
-        ServerAddress::Tcp { host, port } => {
-            if let Ok(address) = host.parse() {
-                return Stream::connect_tcp(std::net::SocketAddr::new(address, *port)).await;
-            }
-            let mut last = io::Error::from(io::ErrorKind::NotFound);
-            for address in tokio::net::lookup_host((&**host, *port)).await? {
-                match Stream::connect_tcp(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
         }
     }
 }

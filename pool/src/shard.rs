@@ -12,6 +12,7 @@ use crate::{
     part::Part,
     pool::{Pool, PoolKey},
     registry::Registry,
+    roster::{Roll, RollCall},
     server::SentServer,
 };
 
@@ -36,6 +37,14 @@ pub(crate) enum Mail {
     Room(Arc<Pool>),
     /// A cancel request for one of that shard's clients.
     Cancel(CancelOrder),
+    /// The plan of this pool was changed.
+    Plan(Arc<Pool>),
+    /// Other pools want what this one has idle.
+    Spare(Arc<Pool>),
+    /// Clients of this database, or of any, are to be disconnected.
+    Kill(Option<Arc<str>>),
+    /// Somebody asks who is there.
+    Roll(RollCall),
 }
 
 /// What the shard hands out; the engine's own handle keeps the other one.
@@ -76,6 +85,13 @@ impl PoolShard {
         self.pools.borrow().get(key).cloned()
     }
 
+    /// Starts the pools that are kept up without clients and were there before this shard.
+    pub(crate) fn keep_up(self: &Rc<Self>) {
+        for pool in self.registry.pools() {
+            self.local(&pool).wake();
+        }
+    }
+
     /// Lets go of a pool that nobody uses.
     pub(crate) fn forget(&self, local: &Rc<LocalPool>) {
         let mut pools = self.pools.borrow_mut();
@@ -84,12 +100,27 @@ impl PoolShard {
         }
     }
 
+    /// Says who is there.
+    fn answer(&self, call: &RollCall) {
+        let mut roll = Roll::default();
+        self.directory.call_roll(self.shard.index(), &mut roll);
+        for local in self.locals() {
+            local.call_roll(&mut roll);
+        }
+        let _gave_up = call.answer.send(roll);
+    }
+
     fn locals(&self) -> Vec<Rc<LocalPool>> {
         self.pools.borrow().values().cloned().collect()
     }
 }
 
 impl ShardEngine for PoolShardHandle {
+    /// Clients of PostgreSQL ask for TLS in words of their own.
+    fn starts_tls(&self) -> bool {
+        true
+    }
+
     fn serve(&self, connection: Connection) {
         bs9_net::spawn(client::serve(Rc::clone(&self.0), connection));
     }
@@ -116,6 +147,15 @@ impl ShardEngine for PoolShardHandle {
             Mail::Wanted(pool) => self.0.local(&pool).share_idle(),
             Mail::Room(pool) => self.0.local(&pool).wake(),
             Mail::Cancel(order) => self.0.directory.carry_out(order),
+            Mail::Plan(pool) => self.0.local(&pool).plan_changed(),
+            Mail::Spare(pool) => self.0.local(&pool).spare_idle(),
+            Mail::Kill(database) => {
+                self.0.directory.kill(|pool| {
+                    database.as_ref().is_none_or(|database| pool.key.database == *database)
+                });
+                self.0.shard.look_again();
+            }
+            Mail::Roll(call) => self.0.answer(&call),
         }
     }
 }

@@ -4,9 +4,16 @@
 mod authentication;
 mod basics;
 mod cancel;
+mod console;
+mod limits;
 mod load;
+mod login;
 mod modes;
+mod observed;
+mod orders;
 mod postgres;
 mod prepared;
 mod reload;
+mod session;
+mod tls;
 mod wire;

@@ -1,12 +1,16 @@
 //! What the tests run against: a private PostgreSQL cluster, and the engine in this process.
 
+mod certificates;
 mod cluster;
 mod dialogue;
 mod host;
+mod secured;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use dialogue::{Dialogue, Reply};
 pub(crate) use host::Pooler;
+pub(crate) use secured::{Secured, Wire};
 
 use std::time::{Duration, Instant};
 

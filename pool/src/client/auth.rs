@@ -1,12 +1,13 @@
 //! How a client proves who it is.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use bs9_config::PostgresAuth;
+use bs9_config::{ClientCertificate, Postgres};
+use bs9_net::PeerAddress;
 use bs9_wire::{
     auth::{
         Verifier,
-        scram::{self, Exchange, Nonce, Passthrough, Proof, ScramError, ScramVerifier},
+        scram::{self, Binding, Exchange, Nonce, Passthrough, Proof, ScramError},
     },
     encode::backend,
     message::frontend::{SaslInitialResponse, password_text},
@@ -14,62 +15,157 @@ use bs9_wire::{
 };
 
 use super::greeting::{Greeting, Refusal};
-use crate::part::User;
+use crate::{
+    auth::{Ask, Demand, Method, Urgency, User, demand},
+    tls,
+};
+
+/// Whom a client wants to be, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) user: &'a str,
+    pub(super) database: &'a str,
+    /// The database logs in as a user of its own, so where no proof is asked the client need not
+    /// be known.
+    pub(super) forced: bool,
+}
+
+/// Who it turned out to be.
+pub(super) struct Identified {
+    pub(super) user: Option<Arc<User>>,
+    /// Its keys, after a SCRAM login.
+    pub(super) keys: Option<Passthrough>,
+}
 
 impl Greeting {
-    /// Has the client prove that it is `name`. Someone unknown is asked exactly as anyone else,
-    /// and told no more. `forced`: the database logs in as a user of its own, so under `trust`
-    /// the client need not be known. Returns the client's keys after a SCRAM login.
-    pub(super) async fn authenticate(
-        &mut self,
-        method: &PostgresAuth,
-        name: &str,
-        user: Option<&Arc<User>>,
-        forced: bool,
-    ) -> Result<Option<Passthrough>, Refusal> {
-        let only_scram = user.is_some_and(|user| matches!(user.verifier, Some(Verifier::Scram(_))));
-        match method {
-            PostgresAuth::Trust if user.is_some() || forced => {
-                self.send().await?;
-                Ok(None)
-            }
-            PostgresAuth::Trust => {
-                let message = format!("role \"{name}\" does not exist");
-                Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message))
-            }
-            PostgresAuth::Md5 if !only_scram => self.md5(name, user).await.map(|()| None),
-            PostgresAuth::Md5 | PostgresAuth::ScramSha256 => self.scram(name, user).await.map(Some),
+    /// Has the client prove its claim. Someone unknown is asked exactly as anyone else, and told
+    /// no more. Whoever fails again and again is refused unseen.
+    pub(super) async fn authenticate(&mut self, claim: Claim<'_>) -> Result<Identified, Refusal> {
+        let part = Arc::clone(&self.part);
+        let postgres = part.postgres().ok_or(Refusal::Silent)?;
+        let limits = postgres.access.attempts;
+        let address = self.address();
+        if let Some(left) = address.and_then(|ip| part.door.refused_for(ip, limits)) {
+            let seconds = left.as_secs() + 1;
+            let message = format!("too many failed logins from this address: wait for {seconds} s");
+            return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
+        }
+        let outcome = self.prove(postgres, claim).await;
+        match (&outcome, address) {
+            (Ok(_), Some(ip)) => part.door.succeeded(ip),
+            (Err(refusal), Some(ip)) if refusal.is_failed_login() => part.door.failed(ip, limits),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        match self.peer {
+            PeerAddress::Tcp(address) => Some(address.ip()),
+            PeerAddress::Unix => None,
         }
     }
 
-    async fn md5(&mut self, name: &str, user: Option<&Arc<User>>) -> Result<(), Refusal> {
+    async fn prove(
+        &mut self,
+        postgres: &Postgres,
+        claim: Claim<'_>,
+    ) -> Result<Identified, Refusal> {
+        let Claim { user: name, database, forced } = claim;
+        let encrypted = self.is_encrypted();
+        let ask = Ask { user: name, database, peer: self.peer, encrypted };
+        let demanded = demand(&postgres.auth, ask)
+            .map_err(|none| Refusal::told(SqlState::INVALID_AUTHORIZATION, none.to_string()))?;
+        self.check_certificate(postgres, &demanded, name)?;
+        let user = self.find(name, database).await?;
+        let keys = match demanded.method {
+            Method::Nothing if user.is_some() || forced => None,
+            Method::Nothing => {
+                let message = format!("role \"{name}\" does not exist");
+                return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
+            }
+            Method::Md5 if !self.asks_scram_instead(user.as_deref()) => {
+                self.md5(name, user.as_deref()).await?;
+                None
+            }
+            Method::Md5 | Method::Scram => Some(self.scram(name, user.as_deref()).await?),
+        };
+        Ok(Identified { user, keys })
+    }
+
+    fn check_certificate(
+        &self,
+        postgres: &Postgres,
+        demanded: &Demand,
+        user: &str,
+    ) -> Result<(), Refusal> {
+        let Some(wanted) = demanded.certificate else { return Ok(()) };
+        let refused = |message: String| Refusal::told(SqlState::INVALID_AUTHORIZATION, message);
+        let Some(shown) = &self.shown.peer else {
+            return Err(refused("connection requires a valid client certificate".to_owned()));
+        };
+        if wanted == ClientCertificate::VerifyCa {
+            return Ok(());
+        }
+        let name = tls::common_name(shown);
+        let maps = &postgres.access.ident_maps;
+        if name.as_deref().is_some_and(|name| maps.lets(demanded.map.as_deref(), name, user)) {
+            return Ok(());
+        }
+        tracing::info!(peer = %self.peer, user, certificate = name, "a certificate is for somebody else");
+        Err(refused(format!("certificate authentication failed for user \"{user}\"")))
+    }
+
+    /// A user that is listed, or that the server has.
+    async fn find(&self, name: &str, database: &str) -> Result<Option<Arc<User>>, Refusal> {
+        if let Some(listed) = self.part.user(name) {
+            return Ok(Some(Arc::clone(listed)));
+        }
+        let Some(question) = self.part.question(name, database) else { return Ok(None) };
+        let found = self.part.door.lookup.find(question).await;
+        found.map_err(|error| {
+            tracing::debug!(peer = %self.peer, user = name, %error, "a login waited for a lookup in vain");
+            Refusal::told(SqlState::CANNOT_CONNECT, "the user could not be looked up on the server")
+        })
+    }
+
+    /// Whether, under `md5`, SCRAM is what is stored; for who is unknown, for most others.
+    fn asks_scram_instead(&self, user: Option<&User>) -> bool {
+        match user.and_then(|user| user.verifier.as_ref()) {
+            Some(verifier) => matches!(verifier, Verifier::Scram(_)),
+            None => self.part.mock.prefers_scram,
+        }
+    }
+
+    async fn md5(&mut self, name: &str, user: Option<&User>) -> Result<(), Refusal> {
         let salt = rand::random();
         backend::authentication_md5(&mut self.out, salt);
         let body = self.answer().await?;
-        let secret = user.and_then(|user| user.md5());
+        let secret = user.and_then(User::md5).unwrap_or_else(|| self.part.mock.md5(name));
         let answer = password_text(&body).unwrap_or_default();
-        if secret.is_some_and(|secret| secret.verify(salt, answer)) {
-            return Ok(());
-        }
-        Err(wrong_password(name))
+        if secret.verify(salt, answer) { Ok(()) } else { Err(wrong_password(name)) }
     }
 
-    async fn scram(
-        &mut self,
-        name: &str,
-        user: Option<&Arc<User>>,
-    ) -> Result<Passthrough, Refusal> {
+    async fn scram(&mut self, name: &str, user: Option<&User>) -> Result<Passthrough, Refusal> {
+        let part = Arc::clone(&self.part);
         let known = match user {
-            Some(user) => user.scram().await,
+            Some(user) => {
+                let known = user.scram(&part.door.workshop, Urgency::Login).await;
+                known.map_err(|error| {
+                    Refusal::told(SqlState::TOO_MANY_CONNECTIONS, error.to_string())
+                })?
+            }
             None => None,
         };
-        let verifier = known.unwrap_or_else(|| {
-            let secret = &self.home.registry.mock_secret;
-            ScramVerifier::mock(name, secret, scram::DEFAULT_ITERATIONS)
-        });
-        backend::authentication_sasl(&mut self.out, &[scram::MECHANISM]);
+        let verifier = known.unwrap_or_else(|| part.mock.scram(name, &part.door.mock_secret));
+        let own = self.shown.own.as_ref();
+        let bindable = own.and_then(|certificate| tls::end_point(certificate));
+        let mechanisms = [scram::MECHANISM_PLUS, scram::MECHANISM];
+        let offered = if bindable.is_some() { &mechanisms[..] } else { &mechanisms[1..] };
+        backend::authentication_sasl(&mut self.out, offered);
         let first = self.answer().await?;
-        let proof = match self.exchange(Exchange::new(verifier, Nonce::random()), &first).await? {
+        let exchange = Exchange::new(verifier, Nonce::random());
+        let proof = match self.exchange(exchange, bindable, &first).await? {
             Ok(proof) => proof,
             Err(error) => {
                 tracing::debug!(peer = %self.peer, user = name, %error, "a SCRAM login failed");
@@ -83,14 +179,22 @@ impl Greeting {
     async fn exchange(
         &mut self,
         exchange: Exchange,
+        bindable: Option<Box<[u8]>>,
         first: &[u8],
     ) -> Result<Result<Proof, ScramError>, Refusal> {
         let malformed = |what: String| Refusal::told(SqlState::PROTOCOL_VIOLATION, what);
         let initial = SaslInitialResponse::read(first);
         let initial = initial.map_err(|error| malformed(error.to_string()))?;
-        if initial.mechanism != scram::MECHANISM.as_bytes() {
-            return Err(malformed("the client chose a SASL mechanism that was not offered".into()));
-        }
+        let plus = initial.mechanism == scram::MECHANISM_PLUS.as_bytes();
+        let binding = match bindable {
+            Some(hash) if plus => Binding::EndPoint(hash),
+            _ if initial.mechanism != scram::MECHANISM.as_bytes() => {
+                let what = "the client chose a SASL mechanism that was not offered";
+                return Err(malformed(what.into()));
+            }
+            Some(_) => Binding::Unused,
+            None => Binding::None,
+        };
         let message = match initial.response {
             Some(message) => message.to_vec(),
             None => {
@@ -98,7 +202,7 @@ impl Greeting {
                 self.answer().await?
             }
         };
-        let check = match exchange.client_first(&message) {
+        let check = match exchange.bound(binding).client_first(&message) {
             Ok(check) => check,
             Err(error) => return Ok(Err(error)),
         };

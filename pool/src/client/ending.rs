@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use bs9_net::Stream;
+use bs9_net::Transport;
 use bs9_wire::{
     encode::backend::{ErrorReport, error_response},
     sqlstate::SqlState,
@@ -29,6 +29,10 @@ pub(super) enum End {
     IdleTimeout,
     IdleInTransaction,
     WaitTimeout,
+    QueryTimeout,
+    TransactionTimeout,
+    /// An operator wants it gone.
+    Killed,
     TooManyWaiting(usize),
     /// A reload took the database away.
     Removed,
@@ -54,7 +58,7 @@ impl End {
         };
         match self {
             Self::Gone | Self::Terminated | Self::Aborted | Self::ServerSaidGoodbye => {}
-            Self::Draining => {
+            Self::Draining | Self::Killed => {
                 let message = "terminating connection due to administrator command";
                 fatal(SqlState::ADMIN_SHUTDOWN, message, out);
             }
@@ -69,6 +73,14 @@ impl End {
             Self::IdleInTransaction => {
                 let message = "terminating connection due to idle-in-transaction timeout";
                 fatal(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, message, out);
+            }
+            Self::QueryTimeout => {
+                let message = "terminating connection due to query timeout";
+                fatal(SqlState::QUERY_CANCELED, message, out);
+            }
+            Self::TransactionTimeout => {
+                let message = "terminating connection due to transaction timeout";
+                fatal(SqlState::TRANSACTION_TIMEOUT, message, out);
             }
             Self::WaitTimeout => {
                 let message = "no server connection became free in time";
@@ -119,6 +131,7 @@ impl Client {
         tracing::debug!(pool = %self.local.name(), reason = ?end, "a client connection ends");
         let silent = matches!(end, End::Gone | End::Terminated | End::Aborted);
         if silent {
+            self.stream.finish();
             return;
         }
         let mut last = Vec::new();
@@ -132,7 +145,7 @@ impl Client {
 }
 
 /// Sends the last bytes, bounded in time, and closes the sending side behind them.
-pub(super) async fn say_goodbye(stream: &Stream, owed: &[u8], last: &[u8]) {
+pub(super) async fn say_goodbye(stream: &Transport, owed: &[u8], last: &[u8]) {
     let writing = stream.write_both(owed, last);
     if let Ok(Ok(())) = bs9_net::time::timeout(FAREWELL_LIMIT, writing).await {
         let _peer_may_be_gone = stream.shutdown_write();

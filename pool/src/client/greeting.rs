@@ -3,30 +3,36 @@
 use std::{rc::Rc, sync::Arc};
 
 use bs9_config::Postgres;
-use bs9_net::{Buffer, Connection, Interrupted, PeerAddress, Stream};
+use bs9_net::{
+    Buffer, Connection, ConnectionSlot, Interrupted, PeerAddress, Transport, tls::Shown,
+};
 use bs9_wire::{
     encode::backend::{self, ErrorReport},
-    frame::Frame,
     message::backend::TransactionStatus,
     sqlstate::SqlState,
-    startup::{
-        DECLINE, FirstPacket, Opening, ProtocolVersion, Replication, StartupError, StartupMessage,
-        options,
-    },
-    tag::FrontendTag,
+    startup::{ProtocolVersion, Replication, StartupError},
 };
 
-use super::{Client, Downward, End, Passage, Phase, Upward, ending::say_goodbye};
+use super::{
+    Client, Downward, End, Passage, Phase, Times, Upward,
+    auth::{Claim, Identified},
+    ending::say_goodbye,
+};
 use crate::{
-    cancel,
-    part::{Part, User},
+    auth::User,
+    census::Newcomer,
+    console::{self, Access},
+    part::Part,
     plan::ServerUser,
     pool::PoolKey,
     registry::ClientPermit,
+    roster::ClientCard,
     settings::{Asked, Parameters},
     shard::PoolShard,
     wait::Waiter,
 };
+
+mod packets;
 
 /// A connection was accepted.
 pub(crate) async fn serve(home: Rc<PoolShard>, connection: Connection) {
@@ -53,6 +59,13 @@ impl Refusal {
         Self::Told { sqlstate, message: message.into(), hint: None }
     }
 
+    /// Whether somebody did not prove who it is.
+    pub(super) fn is_failed_login(&self) -> bool {
+        use SqlState as S;
+        let failures = [S::INVALID_PASSWORD, S::INVALID_AUTHORIZATION];
+        matches!(self, Self::Told { sqlstate, .. } if failures.contains(sqlstate))
+    }
+
     fn hint(mut self, text: &'static str) -> Self {
         if let Self::Told { hint, .. } = &mut self {
             *hint = Some(text);
@@ -76,19 +89,20 @@ impl From<StartupError> for Refusal {
 pub(super) struct Greeting {
     pub(super) home: Rc<PoolShard>,
     pub(super) part: Arc<Part>,
-    pub(super) stream: Stream,
+    /// `None` while TLS is shaking hands, and when that has failed.
+    pub(super) stream: Option<Transport>,
+    pub(super) slot: ConnectionSlot,
     pub(super) peer: PeerAddress,
+    /// The certificates of a TLS handshake.
+    pub(super) shown: Shown,
     pub(super) buffer: Buffer,
     pub(super) out: Vec<u8>,
 }
 
-/// What a StartupMessage asks for, taken out of its packet.
-struct Wish {
-    version: ProtocolVersion,
-    user: Box<str>,
-    database: Box<str>,
-    replication: Replication,
-    asked: Asked,
+/// Where a client that may log in goes.
+enum Admitted {
+    Pool(Box<Admission>),
+    Console(Access, ClientPermit),
 }
 
 /// What a client that may log in is given.
@@ -97,17 +111,26 @@ struct Admission {
     version: ProtocolVersion,
     pool: Arc<crate::pool::Pool>,
     asked: Asked,
+    /// As whom the client is listed.
+    user: Arc<str>,
 }
 
 async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client>> {
-    let Connection { stream, peer, slot, open } = connection;
-    // Clients of PostgreSQL ask for TLS in words of their own.
-    let stream = stream.into_plain()?;
+    let Connection { stream, peer, slot, open, .. } = connection;
     let part = home.part();
     let timer = home.shard.timer();
     timer.set(part.postgres()?.login_timeout);
     let buffer = home.shard.buffers().take();
-    let mut greeting = Greeting { home, part, stream, peer, buffer, out: Vec::new() };
+    let mut greeting = Greeting {
+        home,
+        part,
+        stream: Some(stream),
+        slot,
+        peer,
+        shown: Shown::default(),
+        buffer,
+        out: Vec::new(),
+    };
     let admission = match timer.guard(greeting.admit()).await {
         Ok(Ok(admission)) => admission,
         Ok(Err(refusal)) => {
@@ -121,17 +144,30 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         }
         Err(Interrupted::Draining | Interrupted::Aborted) => return None,
     };
-    let Greeting { home, stream, buffer, mut out, .. } = greeting;
-    let Admission { permit, version, pool, asked } = admission;
+    let Greeting { home, stream, slot, buffer, mut out, peer, .. } = greeting;
+    let stream = stream?;
+    let admission = match admission {
+        Admitted::Pool(admission) => *admission,
+        Admitted::Console(access, _permit) => {
+            let session = console::Session { home, access, stream, timer, buffer, out };
+            session.serve().await;
+            return None;
+        }
+    };
+    let Admission { permit, version, pool, asked, user } = admission;
     let local = home.local(&pool);
+    let card = ClientCard { user, pool, peer, connected: bs9_net::now() };
+    let waiter = Waiter::new();
     // Boxed as well: a task keeps room for each place a value passes through.
     let mut client = Box::new(Client {
         stream,
         timer,
         phase: Phase::Login,
         busy_since: bs9_net::now(),
-        registered: home.directory.register(version.has_long_secrets()),
-        waiter: Waiter::new(),
+        times: Times::new(),
+        watch: None,
+        registered: home.directory.register(version.has_long_secrets(), card, &waiter),
+        waiter,
         settings: Arc::default(),
         asked: None,
         up: Upward::new(Passage::of(buffer)),
@@ -202,7 +238,7 @@ impl Client {
 
 impl Greeting {
     /// Everything up to the point where the client is known and its database found.
-    async fn admit(&mut self) -> Result<Admission, Refusal> {
+    async fn admit(&mut self) -> Result<Admitted, Refusal> {
         let Some(wish) = self.first_packets().await? else { return Err(Refusal::Silent) };
         if self.home.shard.is_draining() {
             let message = "the pool is shutting down";
@@ -210,16 +246,22 @@ impl Greeting {
         }
         let part = Arc::clone(&self.part);
         let postgres = part.postgres().ok_or(Refusal::Silent)?;
-        let permit = self.count_in(postgres)?;
+        let mut permit = self.count_in(postgres)?;
         if wish.replication != Replication::None {
             let message = "replication connections cannot go through the pool";
             return Err(Refusal::told(SqlState::FEATURE_NOT_SUPPORTED, message)
                 .hint("Connect to the server directly."));
         }
-        let user = part.user(&wish.user).cloned();
         let asked_database = part.database(&wish.database);
-        let forced = asked_database.as_ref().is_some_and(|asked| asked.database.user.is_some());
-        let keys = self.authenticate(&postgres.auth, &wish.user, user.as_ref(), forced).await?;
+        let forced = asked_database.as_ref().is_some_and(|asked| asked.database.user.is_some())
+            && !console::is_console(&wish.database);
+        let claim = Claim { user: &wish.user, database: &wish.database, forced };
+        let Identified { user, keys } = self.authenticate(claim).await?;
+        if console::is_console(&wish.database)
+            && let Some(access) = console::access(&postgres.console, &wish.user)
+        {
+            return Ok(Admitted::Console(access, permit));
+        }
         let Some(found) = asked_database else {
             let message = format!("database \"{}\" does not exist", wish.database);
             return Err(Refusal::told(SqlState::UNDEFINED_DATABASE, message));
@@ -230,8 +272,22 @@ impl Greeting {
         let server_user = ServerUser::of(&part, found.database, &client_user);
         let name =
             if found.by_fallback { wish.database.into() } else { Arc::clone(&found.database.name) };
-        let key = PoolKey { database: name, user: Arc::clone(&server_user.name) };
         let registry = &self.home.registry;
+        if registry.is_disabled(&name) {
+            let message = format!("database \"{name}\" is disabled");
+            return Err(Refusal::told(SqlState::OBJECT_NOT_IN_STATE, message));
+        }
+        let newcomer = Newcomer {
+            name: &name,
+            database: found.database,
+            user: &client_user,
+            peer: &self.peer,
+        };
+        let counted = registry.census.admit(postgres, &newcomer).map_err(|exceeded| {
+            Refusal::told(SqlState::TOO_MANY_CONNECTIONS, exceeded.message()).hint(exceeded.hint())
+        })?;
+        permit.count_as(counted);
+        let key = PoolKey { database: name, user: Arc::clone(&server_user.name) };
         let pool = match self.home.find(&key) {
             Some(local) => Some(Arc::clone(&local.pool)),
             None => registry.pool(&part, &key, found.database, &server_user, found.by_fallback),
@@ -240,10 +296,18 @@ impl Greeting {
             let message = "too many pools: no more databases can be served";
             return Err(Refusal::told(SqlState::CONFIGURATION_LIMIT, message));
         };
-        if let Some(keys) = keys.filter(|_| server_user.name == client_user) {
-            pool.passthrough.store(Some(Arc::new(keys)));
+        if server_user.name == client_user {
+            if let Some(keys) = keys {
+                pool.passthrough.store(Some(Arc::new(keys)));
+            }
+            if server_user.secret.is_none() {
+                let verifier = user.as_ref().and_then(|user| user.verifier.clone());
+                pool.learned.store(verifier.map(Arc::new));
+            }
         }
-        Ok(Admission { permit, version: wish.version, pool, asked: wish.asked })
+        let version = wish.version;
+        let admission = Admission { permit, version, pool, asked: wish.asked, user: client_user };
+        Ok(Admitted::Pool(Box::new(admission)))
     }
 
     fn count_in(&self, postgres: &Postgres) -> Result<ClientPermit, Refusal> {
@@ -254,111 +318,13 @@ impl Greeting {
         })
     }
 
-    /// Reads up to the StartupMessage. `None`: there was none to come, a cancel request say.
-    async fn first_packets(&mut self) -> Result<Option<Wish>, Refusal> {
-        let mut opening = Opening::new();
-        loop {
-            let Some((packet, length)) = opening.next(self.buffer.filled())? else {
-                self.read().await?;
-                continue;
-            };
-            match packet {
-                FirstPacket::DirectTls => return Ok(None),
-                FirstPacket::SslRequest | FirstPacket::GssRequest => {
-                    self.out.push(DECLINE);
-                    self.buffer.consume(length);
-                    self.send().await?;
-                }
-                FirstPacket::Cancel(request) => {
-                    let (process_id, secret) = (request.process_id, request.secret.to_vec());
-                    cancel::request(&self.home, process_id, &secret).await;
-                    return Ok(None);
-                }
-                FirstPacket::Startup(startup) => {
-                    let wish = Wish::read(&startup)?;
-                    negotiate(&mut self.out, &startup);
-                    self.buffer.consume(length);
-                    return Ok(Some(wish));
-                }
-            }
-        }
-    }
-
-    pub(super) async fn read(&mut self) -> Result<(), Refusal> {
-        if self.buffer.is_full() {
-            let message = "a message of the login is too long";
-            return Err(Refusal::told(SqlState::PROTOCOL_VIOLATION, message));
-        }
-        match self.stream.read(&mut self.buffer).await {
-            Ok(0) | Err(_) => Err(Refusal::Silent),
-            Ok(_) => Ok(()),
-        }
-    }
-
-    pub(super) async fn send(&mut self) -> Result<(), Refusal> {
-        let sent = self.stream.write_all(&self.out).await;
-        self.out.clear();
-        sent.map_err(|_| Refusal::Silent)
-    }
-
-    /// The client's answer to an authentication request.
-    pub(super) async fn answer(&mut self) -> Result<Vec<u8>, Refusal> {
-        self.send().await?;
-        loop {
-            let frame = Frame::<FrontendTag>::parse(self.buffer.filled());
-            let frame = frame
-                .map_err(|error| Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
-            let Some(frame) = frame else {
-                self.read().await?;
-                continue;
-            };
-            let (tag, body, length) = (frame.tag, frame.body.to_vec(), frame.bytes.len());
-            self.buffer.consume(length);
-            return match tag {
-                FrontendTag::Password => Ok(body),
-                FrontendTag::Terminate => Err(Refusal::Silent),
-                tag => {
-                    let message = format!("expected password response, got {tag:?}");
-                    Err(Refusal::told(SqlState::PROTOCOL_VIOLATION, message))
-                }
-            };
-        }
-    }
-
     async fn refuse(&mut self, refusal: Refusal) {
         let Refusal::Told { sqlstate, message, hint } = refusal else { return };
         tracing::info!(peer = %self.peer, %sqlstate, message, "a client was turned away");
         let report = ErrorReport { hint, ..ErrorReport::fatal(sqlstate, &message) };
         backend::error_response(&mut self.out, &report);
-        say_goodbye(&self.stream, &[], &self.out).await;
-    }
-}
-
-/// Says which version and options of the protocol the pool does not know, if there are any.
-fn negotiate(out: &mut Vec<u8>, startup: &StartupMessage<'_>) {
-    let newest = ProtocolVersion::NEWEST;
-    let mut unknown = startup.parameters.protocol_options().peekable();
-    if startup.version > newest || unknown.peek().is_some() {
-        let agreed = startup.version.agree(newest);
-        backend::negotiate_protocol_version(out, agreed, unknown);
-    }
-}
-
-impl Wish {
-    fn read(startup: &StartupMessage<'_>) -> Result<Self, Refusal> {
-        let parameters = &startup.parameters;
-        let options = parameters.options().map(options::settings).transpose()?;
-        let options = options.unwrap_or_default();
-        // As a server has it: what is named on its own counts more than what is in `options`.
-        let options = options.iter().map(|setting| (&*setting.name, &*setting.value));
-        let asked = Asked::new(options.chain(parameters.settings()))
-            .map_err(|error| Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
-        Ok(Self {
-            version: startup.version.agree(ProtocolVersion::NEWEST),
-            user: parameters.user().into(),
-            database: parameters.database().into(),
-            replication: parameters.replication(),
-            asked,
-        })
+        if let Some(stream) = &self.stream {
+            say_goodbye(stream, &[], &self.out).await;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bs9_net::{Buffer, Stream};
+use bs9_net::{Buffer, Transport};
 
 /// Bytes that are moved to make room in front of them; more stay where they are.
 const MAX_MOVED: usize = 2048;
@@ -118,7 +118,7 @@ impl Passage {
     #[inline]
     pub(super) fn poll_write(
         &mut self,
-        stream: &Stream,
+        stream: &Transport,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let approved =

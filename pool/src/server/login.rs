@@ -2,7 +2,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use bs9_net::{Buffer, Stream};
+use bs9_config::{ChannelBinding, ProtocolLevel, SslMode};
+use bs9_net::{Buffer, Transport};
 use bs9_wire::{
     auth::{
         Verifier,
@@ -14,15 +15,19 @@ use bs9_wire::{
     ledger::Ledger,
     message::{
         Report,
-        backend::{Authentication, BackendKeyData, ParameterStatus, TransactionStatus},
+        backend::{
+            Authentication, BackendKeyData, Mechanisms, NegotiateProtocolVersion, ParameterStatus,
+            TransactionStatus,
+        },
     },
     sqlstate::SqlState,
     startup::{ProtocolVersion, StartupParameters, startup_message},
     tag::BackendTag,
 };
 
-use super::{CancelTarget, Identity, MAX_PIPELINED, Server, ServerState, connect};
+use super::{CancelTarget, Identity, Line, LineError, MAX_PIPELINED, Server, ServerState};
 use crate::{
+    auth::Urgency,
     cell::Place,
     failure::LoginFailure,
     local::LocalPool,
@@ -31,6 +36,7 @@ use crate::{
     prepared::cache::Cache,
     seat::Seat,
     settings::Parameters,
+    tls::Encryption,
 };
 
 /// Connects and logs in, within the plan's timeout. The new connection counts as active.
@@ -77,30 +83,96 @@ pub(crate) async fn log_in(
 
 /// A login that succeeded.
 struct Session {
-    stream: Stream,
+    stream: Transport,
     parameters: Parameters,
     identity: Identity,
     target: CancelTarget,
 }
 
+/// A login that failed.
+struct Failed {
+    failure: LoginFailure,
+    /// With TLS instead of without, or the other way round, it might succeed.
+    over_encryption: bool,
+}
+
+impl From<LoginFailure> for Failed {
+    fn from(failure: LoginFailure) -> Self {
+        // What rules of a pg_hba.conf that do not match are told as.
+        let over_encryption = failure.sqlstate == SqlState::INVALID_AUTHORIZATION;
+        Self { failure, over_encryption }
+    }
+}
+
+impl From<LineError> for Failed {
+    fn from(error: LineError) -> Self {
+        let over_encryption = error.is_about_tls();
+        let failure = LoginFailure::new(SqlState::CANNOT_CONNECT, error.to_string());
+        Self { failure, over_encryption }
+    }
+}
+
+/// Tries as far as `sslmode` wants it: `allow` begins without TLS, the others with it, and the
+/// two that do not insist on it try the other way as well.
 async fn attempt(local: &Rc<LocalPool>, plan: &Plan) -> Result<Session, LoginFailure> {
+    let encryption = plan.target.encryption.as_ref();
+    let begins_with = encryption.filter(|one| one.sslmode() != SslMode::Allow);
+    let first = match attempt_once(local, plan, begins_with).await {
+        Ok(session) => return Ok(session),
+        Err(failed) => failed,
+    };
+    let Some(encryption) = encryption.filter(|one| one.is_optional() && first.over_encryption)
+    else {
+        return Err(first.failure);
+    };
+    let other = if begins_with.is_some() { None } else { Some(encryption) };
+    match attempt_once(local, plan, other).await {
+        Ok(session) => Ok(session),
+        // Refused for the same: what the preferred way was told says more.
+        Err(second) if second.over_encryption => Err(first.failure),
+        Err(second) => Err(second.failure),
+    }
+}
+
+async fn attempt_once(
+    local: &Rc<LocalPool>,
+    plan: &Plan,
+    encryption: Option<&Arc<Encryption>>,
+) -> Result<Session, Failed> {
     let target = &plan.target;
-    let stream = connect(&target.address)
-        .await
-        .map_err(|error| LoginFailure::io("cannot connect to the server", &error))?;
-    let mut login =
-        Login { local, plan, stream, buffer: local.shard().buffers().take(), out: Vec::new() };
+    let buffers = local.shard().buffers();
+    let Line { stream, binding } = match encryption {
+        None => Line::open(&target.address).await?,
+        Some(encryption) => {
+            let optional = encryption.sslmode() == SslMode::Prefer;
+            Line::open_encrypted(&target.address, encryption, optional, buffers).await?
+        }
+    };
+    let encryption = encryption.filter(|_| stream.agreed().is_some()).cloned();
+    let asked = match target.max_protocol {
+        ProtocolLevel::V3_0 => ProtocolVersion::V3_0,
+        ProtocolLevel::V3_2 => ProtocolVersion::V3_2,
+    };
+    let buffer = buffers.take();
+    let out = Vec::new();
+    let mut login = Login { local, plan, stream, encryption, binding, asked, buffer, out };
     let session = StartupParameters { user: &target.user, database: &target.dbname };
-    startup_message(&mut login.out, ProtocolVersion::V3_0, session, []);
+    startup_message(&mut login.out, asked, session, []);
     login.send().await?;
     login.authenticate().await?;
-    login.finish().await
+    Ok(login.finish().await?)
 }
 
 struct Login<'a> {
     local: &'a Rc<LocalPool>,
     plan: &'a Plan,
-    stream: Stream,
+    stream: Transport,
+    /// By which it is encrypted.
+    encryption: Option<Arc<Encryption>>,
+    /// What it can be bound to.
+    binding: Option<Box<[u8]>>,
+    /// The protocol asked for.
+    asked: ProtocolVersion,
     buffer: Buffer,
     out: Vec<u8>,
 }
@@ -143,38 +215,59 @@ impl Login<'_> {
     async fn receive_authentication(&mut self) -> Result<Vec<u8>, LoginFailure> {
         match self.receive().await? {
             (BackendTag::Authentication, body) => Ok(body),
-            // 3.0 is asked for; a server that negotiates lower does not exist.
             (tag, _) => Err(LoginFailure::protocol(format_args!("{tag:?} during authentication"))),
         }
     }
 
+    /// The first answer of the server; before it, one that speaks an older protocol says so.
+    async fn receive_first(&mut self) -> Result<Vec<u8>, LoginFailure> {
+        match self.receive().await? {
+            (BackendTag::Authentication, body) => Ok(body),
+            (BackendTag::NegotiateProtocolVersion, body) => {
+                let offer =
+                    NegotiateProtocolVersion::read(&body).map_err(LoginFailure::protocol)?;
+                let spoken = u16::try_from(offer.minor).ok().map(ProtocolVersion::with_minor);
+                // No options were asked for, so none can be unknown.
+                if offer.count > 0 || spoken.is_none_or(|spoken| spoken >= self.asked) {
+                    return Err(LoginFailure::protocol("a negotiation that changes nothing"));
+                }
+                self.receive_authentication().await
+            }
+            (tag, _) => Err(LoginFailure::protocol(format_args!("{tag:?} at the beginning"))),
+        }
+    }
+
     async fn authenticate(&mut self) -> Result<(), LoginFailure> {
-        let body = self.receive_authentication().await?;
+        let body = self.receive_first().await?;
         let asked = Authentication::read(&body).map_err(LoginFailure::protocol)?;
+        let must_bind = self.channel_binding() == ChannelBinding::Require;
+        if must_bind
+            && !matches!(asked, Authentication::Sasl(_) | Authentication::Unsupported { .. })
+        {
+            return Err(unbound());
+        }
         match asked {
             Authentication::Ok => return Ok(()),
             Authentication::CleartextPassword => {
-                let Some(Verifier::Plain(password)) = &self.plan.target.secret else {
+                let Some(Verifier::Plain(password)) = self.secret() else {
                     return Err(self.no_password("a password in plain text"));
                 };
                 frontend::password(&mut self.out, password.as_bytes());
             }
             Authentication::Md5Password { salt } => {
                 let user = &self.plan.target.user;
-                let secret = match &self.plan.target.secret {
+                let secret = match self.secret() {
                     Some(Verifier::Plain(plain)) => {
                         Md5Secret::from_password(user, plain.as_bytes())
                     }
-                    Some(Verifier::Md5(secret)) => secret.clone(),
+                    Some(Verifier::Md5(secret)) => secret,
                     _ => return Err(self.no_password("an md5 password")),
                 };
                 frontend::password(&mut self.out, secret.answer(salt).as_bytes());
             }
             Authentication::Sasl(mechanisms) => {
-                if !mechanisms.offers(scram::MECHANISM) {
-                    return Err(LoginFailure::protocol("SCRAM-SHA-256 is not offered"));
-                }
-                self.authenticate_scram().await?;
+                let (mechanism, binding) = self.choose(mechanisms)?;
+                self.authenticate_scram(mechanism, binding).await?;
             }
             Authentication::Unsupported { code } => {
                 let message =
@@ -193,15 +286,51 @@ impl Login<'_> {
         }
     }
 
-    async fn authenticate_scram(&mut self) -> Result<(), LoginFailure> {
+    fn channel_binding(&self) -> ChannelBinding {
+        let encryption = self.encryption.as_ref();
+        encryption.map_or(ChannelBinding::Disable, |one| one.source.channel_binding)
+    }
+
+    /// The mechanism to log in by, and whether the login is bound to the connection.
+    fn choose(
+        &self,
+        offered: Mechanisms<'_>,
+    ) -> Result<(&'static str, scram::Binding), LoginFailure> {
+        let wanted = self.channel_binding();
+        let binding = self.binding.clone().filter(|_| wanted != ChannelBinding::Disable);
+        match binding {
+            Some(hash) if offered.offers(scram::MECHANISM_PLUS) => {
+                Ok((scram::MECHANISM_PLUS, scram::Binding::EndPoint(hash)))
+            }
+            _ if wanted == ChannelBinding::Require => Err(unbound()),
+            _ if !offered.offers(scram::MECHANISM) => {
+                Err(LoginFailure::protocol("SCRAM-SHA-256 is not offered"))
+            }
+            Some(_) => Ok((scram::MECHANISM, scram::Binding::Unused)),
+            None => Ok((scram::MECHANISM, scram::Binding::None)),
+        }
+    }
+
+    /// What it logs in with: what the configuration says, or else what the client that came
+    /// last was found to have.
+    fn secret(&self) -> Option<Verifier> {
+        let configured = self.plan.target.secret.clone();
+        configured.or_else(|| self.local.pool.learned.load().as_deref().cloned())
+    }
+
+    async fn authenticate_scram(
+        &mut self,
+        mechanism: &str,
+        binding: scram::Binding,
+    ) -> Result<(), LoginFailure> {
         let failed = |error: scram::ScramError| {
             LoginFailure::new(
                 SqlState::CANNOT_CONNECT,
                 format!("SCRAM login at the server failed: {error}"),
             )
         };
-        let first = ClientFirst::new(Nonce::random());
-        frontend::sasl_initial_response(&mut self.out, scram::MECHANISM, first.message());
+        let first = ClientFirst::bound(Nonce::random(), binding);
+        frontend::sasl_initial_response(&mut self.out, mechanism, first.message());
         self.send().await?;
         let body = self.receive_authentication().await?;
         let Ok(Authentication::SaslContinue(message)) = Authentication::read(&body) else {
@@ -222,8 +351,8 @@ impl Login<'_> {
     /// Keys for the server's salt: remembered, a client's, or derived on another thread.
     async fn scram_keys(&self, challenge: &Challenge) -> Result<ScramKeys, LoginFailure> {
         let pool = &self.local.pool;
-        let password = match &self.plan.target.secret {
-            Some(Verifier::Plain(password)) => password.clone(),
+        let password = match self.secret() {
+            Some(Verifier::Plain(password)) => password,
             Some(Verifier::Scram(_)) => {
                 let client = pool.passthrough.load_full();
                 let client = client.ok_or_else(|| self.no_password("the keys of a client"))?;
@@ -242,10 +371,11 @@ impl Login<'_> {
         }
         let (salt, iterations) = (Box::<[u8]>::from(challenge.salt()), challenge.iterations());
         let work = challenge.clone();
-        let derived = tokio::task::spawn_blocking(move || work.derive(password.as_bytes())).await;
-        let keys = derived.map_err(|_| {
-            LoginFailure::new(SqlState::INTERNAL_ERROR, "deriving SCRAM keys was interrupted")
-        })?;
+        let workshop = &self.plan.workshop;
+        let derived = workshop.derive(Urgency::Login, move || work.derive(password.as_bytes()));
+        let keys = derived
+            .await
+            .map_err(|error| LoginFailure::new(SqlState::INTERNAL_ERROR, error.to_string()))?;
         let remembered =
             DerivedKeys { epoch: self.plan.epoch, salt, iterations, keys: keys.clone() };
         pool.derived.store(Some(Arc::new(remembered)));
@@ -265,6 +395,7 @@ impl Login<'_> {
         let mut parameters = Parameters::default();
         let mut target = CancelTarget {
             address: self.plan.target.address.clone(),
+            encryption: self.encryption.clone(),
             process_id: 0,
             secret: Box::default(),
             timeout: self.plan.connect_timeout(),
@@ -297,4 +428,9 @@ impl Login<'_> {
             }
         }
     }
+}
+
+fn unbound() -> LoginFailure {
+    let message = "the login cannot be bound to the connection, which channel_binding requires";
+    LoginFailure::new(SqlState::CANNOT_CONNECT, message)
 }

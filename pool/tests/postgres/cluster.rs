@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::eventually;
+use super::{Certificates, eventually};
 
 /// Users by the way the server has them log in over TCP; everyone else is trusted.
 const HBA: &str = "\
@@ -17,6 +17,11 @@ local all all trust
 host all by_md5 all md5
 host all by_scram all scram-sha-256
 host all by_password all password
+hostssl all by_tls all scram-sha-256
+hostnossl all by_tls all reject
+hostssl all without_tls all reject
+hostnossl all without_tls all trust
+hostssl all by_cert all cert
 host all all all trust
 ";
 
@@ -55,11 +60,11 @@ impl Cluster {
             file.expect("a file in the target folder")
         };
         // Held until the process ends: the cluster is in use.
-        let in_use = Box::leak(Box::new(open("pool-cluster.users")));
+        let in_use = Box::leak(Box::new(open("pool-tls-cluster.users")));
         in_use.lock_shared().expect("a lock");
-        let starting = open("pool-cluster.start");
+        let starting = open("pool-tls-cluster.start");
         starting.lock().expect("a lock");
-        let note = place.join("pool-cluster.place");
+        let note = place.join("pool-tls-cluster.place");
         let known = fs::read_to_string(&note).unwrap_or_default();
         if let Some((port, folder)) = known.split_once(' ')
             && let Ok(port) = port.parse()
@@ -74,7 +79,7 @@ impl Cluster {
         if let Folder::Own(own) = &mut cluster.folder {
             own.disable_cleanup(true);
         }
-        stop_when_unused(open("pool-cluster.users"), &folder);
+        stop_when_unused(open("pool-tls-cluster.users"), &folder);
         fs::write(&note, format!("{} {}", cluster.port, folder.display())).expect("a note");
         // Dropped without stopping: it is everybody's now.
         cluster.child = None;
@@ -98,6 +103,7 @@ impl Cluster {
             .expect("initdb runs");
         assert!(made.success(), "initdb failed");
         fs::write(data.join("pg_hba.conf"), HBA).expect("pg_hba.conf");
+        Certificates::issue(folder.path(), owner);
         let port = free_port();
         let child = Some(Self::launch(folder.path(), port));
         let cluster = Self { folder: Folder::Own(folder), port, child };
@@ -113,6 +119,12 @@ impl Cluster {
             .arg(folder.join("data"))
             .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-k"])
             .arg(folder)
+            .args(["-c", "ssl=on", "-c"])
+            .arg(format!("ssl_cert_file={}", folder.join("server.pem").display()))
+            .arg("-c")
+            .arg(format!("ssl_key_file={}", folder.join("server.key").display()))
+            .arg("-c")
+            .arg(format!("ssl_ca_file={}", folder.join("ca.pem").display()))
             .args(["-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB"])
             .stdout(Stdio::null())
             .stderr(log)
@@ -136,7 +148,10 @@ impl Cluster {
              CREATE ROLE by_md5 LOGIN PASSWORD '{PASSWORD}';
              SET password_encryption = 'scram-sha-256';
              CREATE ROLE by_scram LOGIN PASSWORD '{PASSWORD}';
-             CREATE ROLE by_password LOGIN PASSWORD '{PASSWORD}';"
+             CREATE ROLE by_password LOGIN PASSWORD '{PASSWORD}';
+             CREATE ROLE by_tls LOGIN PASSWORD '{PASSWORD}';
+             CREATE ROLE without_tls LOGIN;
+             CREATE ROLE by_cert LOGIN;"
         ));
     }
 
@@ -190,7 +205,8 @@ impl Cluster {
         }
     }
 
-    fn path(&self) -> &Path {
+    /// Its folder, with the certificates of [`Certificates`].
+    pub(crate) fn path(&self) -> &Path {
         match &self.folder {
             Folder::Own(folder) => folder.path(),
             Folder::Shared(folder) => folder,
@@ -282,6 +298,10 @@ fn command(program: &str) -> Command {
         command.uid(user).gid(group);
     }
     command.current_dir("/").env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT");
+    // What past the pool is done needs none; who wants it says so.
+    command.env("PGSSLMODE", "disable").env("PGPASSWORD", PASSWORD);
+    // Nobody's own certificates.
+    command.env("HOME", "/");
     command
 }
 

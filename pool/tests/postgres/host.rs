@@ -1,15 +1,18 @@
 //! The engine on its shards, in this process.
 
 use std::{
-    collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread::JoinHandle,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
     time::Duration,
 };
 
-use bs9_api::types::PoolStatus;
-use bs9_config::{
-    Admin, BindAddress, Config, Database, Listener, ListenerProtocol, PoolMode, Postgres,
-    PostgresAuth, PostgresUser, Runtime, Secret, ServerAddress, Shards, UserSecret,
-};
+use bs9_api::types::{OrderPools, PoolClient, PoolServer, PoolStatus};
+use bs9_config::{BindAddress, Config};
 use bs9_net::Host;
 use bs9_pool::PoolEngine;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +25,7 @@ pub(crate) struct Pooler {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     engine: Arc<PoolEngine>,
+    reloads: Arc<AtomicUsize>,
     orders: Option<mpsc::UnboundedSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,80 +45,55 @@ impl Pooler {
         let mut config = Self::config(cluster);
         change(&mut config);
         let engine = PoolEngine::new();
+        let reloads = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::clone(&reloads);
+        engine.on_reload(Box::new(move || {
+            asked.fetch_add(1, SeqCst);
+            Box::pin(std::future::ready(Ok(())))
+        }));
         let (orders, inbox) = mpsc::unbounded_channel();
         let (started, address) = std::sync::mpsc::channel();
         let own = Arc::clone(&engine);
         let thread = std::thread::spawn(move || control(config, own, inbox, &started));
         let address = address.recv().expect("the host starts");
-        Self { address, engine, orders: Some(orders), thread: Some(thread) }
+        Self { address, engine, reloads, orders: Some(orders), thread: Some(thread) }
+    }
+
+    /// In front of the shared cluster, by a configuration of which `text` is the rest.
+    pub(crate) fn by(text: &str) -> Self {
+        let cluster = Cluster::shared();
+        Self::in_front_of(cluster, |config| *config = Self::parse(cluster.path(), text))
     }
 
     /// The ordinary configuration: two shards, everyone trusted, transaction mode.
     pub(crate) fn config(cluster: &Cluster) -> Config {
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let listener = Listener {
-            name: "db".into(),
-            bind: vec![BindAddress::Tcp(any)],
-            max_connections: None,
-            backlog: 1024,
-            tls: None,
-            protocol: ListenerProtocol::Postgres,
-        };
-        Config {
-            sources: Vec::new(),
-            runtime: Runtime {
-                shards: Shards::Count(NonZeroUsize::new(2).expect("not zero")),
-                pin: false,
-                drain_timeout: Duration::from_secs(10),
-                buffer_bytes: 16 * 1024,
-                max_connections: 10_000,
-                watch: false,
-            },
-            admin: Admin { socket: None, listen: None, tokens: Vec::new() },
-            listeners: BTreeMap::from([("db".into(), listener)]),
-            clusters: BTreeMap::new(),
-            postgres: Some(Self::postgres(cluster)),
-        }
+        Self::parse(cluster.path(), &Self::text(cluster))
     }
 
-    fn postgres(cluster: &Cluster) -> Postgres {
+    /// A configuration as it would stand in a file in `folder`.
+    pub(crate) fn parse(folder: &Path, text: &str) -> Config {
+        let name = folder.join("bs9.toml");
+        let name = name.to_str().expect("a path in UTF-8");
+        let config = bs9_config::parse_str(name, text);
+        config.unwrap_or_else(|report| panic!("{text}\n{}", report.render(false)))
+    }
+
+    /// The text of the ordinary configuration; `[postgres.databases.app]` comes last.
+    pub(crate) fn text(cluster: &Cluster) -> String {
         let users = ["alice", "bob", "crowd", "mortal", "by_md5", "by_scram", "by_password"];
-        let users = users.map(|name| {
-            let secret = Some(UserSecret::Plain(Secret::new(Cluster::PASSWORD)));
-            let name: Arc<str> = name.into();
-            (Arc::clone(&name), PostgresUser { name, secret })
-        });
-        Postgres {
-            auth: PostgresAuth::Trust,
-            pool_mode: PoolMode::Transaction,
-            pool_size: 10,
-            max_client_connections: 1000,
-            max_waiting_clients: 1000,
-            wait_timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(10),
-            login_timeout: Duration::from_secs(20),
-            server_lifetime: Duration::from_secs(3600),
-            server_idle_timeout: Duration::from_secs(600),
-            client_idle_timeout: None,
-            idle_transaction_timeout: None,
-            reset_query: "DISCARD ALL".into(),
-            max_prepared_statements: 200,
-            databases: BTreeMap::from([("app".into(), Self::database(cluster))]),
-            users: BTreeMap::from(users),
-        }
-    }
-
-    /// The database `app`.
-    pub(crate) fn database(cluster: &Cluster) -> Database {
-        Database {
-            name: "app".into(),
-            address: ServerAddress::Tcp { host: "127.0.0.1".into(), port: cluster.port() },
-            dbname: None,
-            user: None,
-            password: None,
-            pool_size: 10,
-            pool_mode: PoolMode::Transaction,
-        }
+        let password = Cluster::PASSWORD;
+        let users =
+            users.map(|name| format!("[postgres.users.{name}]\npassword = \"{password}\"\n"));
+        format!(
+            "[runtime]\nshards = 2\npin = false\nbuffer_size = \"16KiB\"\ndrain_timeout = \"10s\"\n\
+             [listeners.db]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"postgres\"\nbacklog = 1024\n\
+             [postgres]\nauth = \"trust\"\npool_size = 10\nmax_client_connections = 1000\n\
+             max_waiting_clients = 1000\nwait_timeout = \"20s\"\nconnect_timeout = \"10s\"\n\
+             login_timeout = \"20s\"\nadmin_users = [\"alice\"]\nstats_users = [\"bob\"]\n{}\
+             [postgres.databases.app]\nhost = \"127.0.0.1\"\nport = {}\n",
+            users.concat(),
+            cluster.port()
+        )
     }
 
     /// A client of `app`, its connection driven in the background.
@@ -131,6 +110,19 @@ impl Pooler {
         let (client, connection) = tokio_postgres::connect(&(target + settings), NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// Runs a statement with psql; host, port and database are filled in. What went wrong is what
+    /// it printed.
+    pub(crate) fn psql(&self, settings: &str, statement: &str) -> Result<String, String> {
+        let target =
+            format!("host=localhost hostaddr=127.0.0.1 port={} dbname=app ", self.address.port());
+        let run = Cluster::tool("psql")
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", &(target + settings), "-c", statement])
+            .output()
+            .expect("psql runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        if run.status.success() { Ok(text(run.stdout)) } else { Err(text(run.stderr)) }
     }
 
     pub(crate) fn statuses(&self) -> Vec<PoolStatus> {
@@ -154,6 +146,24 @@ impl Pooler {
         wait.blocking_recv().expect("the reload is carried out");
     }
 
+    /// How often the console was told to reload.
+    pub(crate) fn reloads_asked_for(&self) -> usize {
+        self.reloads.load(SeqCst)
+    }
+
+    /// Gives an operator's order, and waits for it.
+    pub(crate) fn operate(&self, order: &OrderPools) -> Result<(), String> {
+        block_on(self.engine.order(order)).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn clients(&self) -> Vec<PoolClient> {
+        block_on(self.engine.clients())
+    }
+
+    pub(crate) fn servers(&self) -> Vec<PoolServer> {
+        block_on(self.engine.servers())
+    }
+
     /// Starts a drain; what is returned tells when it is over.
     pub(crate) fn drain(&self, deadline: Duration) -> oneshot::Receiver<()> {
         let (done, wait) = oneshot::channel();
@@ -175,6 +185,11 @@ impl Drop for Pooler {
             ended.expect("joined once").expect("the host did not panic");
         }
     }
+}
+
+fn block_on<F: Future>(work: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
 }
 
 fn control(

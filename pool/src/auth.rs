@@ -1,0 +1,58 @@
+//! Who may log in, and what that costs whom.
+//!
+//! What is slow or waits for a server never runs on a shard: keys are derived on a thread of
+//! their own ([`Workshop`]), users that are not listed are looked up on another ([`Lookup`]).
+
+mod attempts;
+mod demand;
+mod lookup;
+mod mock;
+mod user;
+mod workshop;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use bs9_config::LoginAttempts;
+
+pub(crate) use demand::{Ask, Demand, Method, demand};
+pub(crate) use lookup::{Lookup, Question, Source};
+pub(crate) use mock::Mock;
+pub(crate) use user::User;
+pub(crate) use workshop::{Urgency, Workshop};
+
+use attempts::Attempts;
+
+/// What logins share, over all shards.
+pub(crate) struct Doorkeeper {
+    /// What the made-up verifiers of unknown users hang on.
+    pub(crate) mock_secret: [u8; 32],
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) lookup: Lookup,
+    attempts: Attempts,
+}
+
+impl Doorkeeper {
+    pub(crate) fn new() -> Self {
+        Self {
+            mock_secret: rand::random(),
+            workshop: Workshop::new(),
+            lookup: Lookup::new(),
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// How long logins from there are refused yet, without being looked at; `None`: not at all.
+    pub(crate) fn refused_for(&self, address: IpAddr, limits: LoginAttempts) -> Option<Duration> {
+        self.attempts.refused_for(address, limits, std::time::Instant::now())
+    }
+
+    /// A login from there failed.
+    pub(crate) fn failed(&self, address: IpAddr, limits: LoginAttempts) {
+        self.attempts.failed(address, limits, std::time::Instant::now());
+    }
+
+    /// A login from there succeeded.
+    pub(crate) fn succeeded(&self, address: IpAddr) {
+        self.attempts.succeeded(address);
+    }
+}

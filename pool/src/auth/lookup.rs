@@ -1,0 +1,226 @@
+//! Users that are not listed: `auth_query`, and what is remembered of its answers.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bs9_config::{AuthQuery, Secret, ServerAddress};
+use rustc_hash::FxHashMap;
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+use super::User;
+use crate::tls::Encryption;
+
+mod asker;
+mod connector;
+
+/// Answers remembered.
+const MAX_ANSWERS: usize = 10_000;
+/// Questions that wait for the thread that asks.
+const MAX_QUESTIONS: usize = 1024;
+/// How long a failure is remembered: those who come meanwhile are not made to wait for it.
+const FAILURE_TTL: Duration = Duration::from_secs(1);
+
+/// Remembers answers, over all shards; asks on a thread of its own, which starts with the
+/// first question.
+pub(crate) struct Lookup {
+    answers: Mutex<FxHashMap<Key, Arc<Entry>>>,
+    asker: OnceLock<Option<mpsc::Sender<Order>>>,
+}
+
+/// Who is asked for, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) name: Arc<str>,
+    pub(crate) database: Arc<str>,
+    pub(crate) source: Source,
+    pub(crate) query: AuthQuery,
+}
+
+/// Where a query is run, and as whom.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) address: ServerAddress,
+    pub(crate) dbname: Arc<str>,
+    pub(crate) user: Arc<str>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) encryption: Option<Arc<Encryption>>,
+}
+
+/// Why it is not known who there is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LookupError {
+    #[error("too many users are looked up at once")]
+    Crowded,
+    #[error("auth_query took too long")]
+    TimedOut,
+    #[error("auth_query failed: {0}")]
+    Failed(String),
+    #[error("auth_query gave {0} rows for one user")]
+    Rows(usize),
+    #[error("auth_query gave another user than it was asked for")]
+    OtherUser,
+    #[error("there is no thread to look users up")]
+    NoThread,
+}
+
+/// What the server said.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    password: Option<String>,
+    /// When it ends, seconds since 1970.
+    ends: Option<f64>,
+}
+
+/// A question on its way.
+struct Order {
+    question: Question,
+    answer: oneshot::Sender<Result<Option<Row>, LookupError>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    database: Arc<str>,
+    name: Arc<str>,
+}
+
+/// An answer, or the place for it: all who ask the same meanwhile wait for one.
+struct Entry {
+    answer: OnceCell<Answer>,
+    /// Who was found the last time: derived keys stay good while the password is the same.
+    before: Option<Arc<User>>,
+}
+
+struct Answer {
+    outcome: Result<Option<Found>, LookupError>,
+    expires: Instant,
+}
+
+#[derive(Clone)]
+struct Found {
+    user: Arc<User>,
+    ends: Option<f64>,
+}
+
+impl Lookup {
+    pub(crate) fn new() -> Self {
+        Self { answers: Mutex::default(), asker: OnceLock::new() }
+    }
+
+    /// Who has that name. A password that has ended is none.
+    pub(crate) async fn find(&self, question: Question) -> Result<Option<Arc<User>>, LookupError> {
+        let entry = self.entry(&question);
+        let answer = entry.answer.get_or_init(|| self.ask(question, entry.before.as_ref())).await;
+        let found = answer.outcome.clone()?;
+        Ok(found.map(|Found { user, ends }| match has_ended(ends, SystemTime::now()) {
+            false => user,
+            true => Arc::new(User::found(&user.name, None)),
+        }))
+    }
+
+    fn entry(&self, question: &Question) -> Arc<Entry> {
+        let key =
+            Key { database: Arc::clone(&question.database), name: Arc::clone(&question.name) };
+        let now = Instant::now();
+        let mut answers = self.answers();
+        let known = answers.get(&key);
+        if let Some(known) = known.filter(|known| known.is_good(now)) {
+            return Arc::clone(known);
+        }
+        let before = known.and_then(|known| known.user());
+        let entry = Arc::new(Entry { answer: OnceCell::new(), before });
+        if answers.len() >= MAX_ANSWERS {
+            answers.retain(|_, entry| entry.is_good(now));
+        }
+        if answers.len() >= MAX_ANSWERS {
+            // Those under way go on for who waits for them.
+            answers.clear();
+        }
+        answers.insert(key, Arc::clone(&entry));
+        entry
+    }
+
+    fn answers(&self) -> MutexGuard<'_, FxHashMap<Key, Arc<Entry>>> {
+        // Nothing panics while the map is half changed.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, question: Question, before: Option<&Arc<User>>) -> Answer {
+        let (name, query) = (Arc::clone(&question.name), question.query.clone());
+        let (outcome, ttl) = match self.fetch(question).await {
+            Ok(Some(row)) => (Ok(Some(found(&name, row, before))), query.ttl),
+            Ok(None) => (Ok(None), query.negative_ttl),
+            Err(error) => {
+                tracing::warn!(user = &*name, %error, "a user could not be looked up");
+                (Err(error), FAILURE_TTL)
+            }
+        };
+        Answer { outcome, expires: Instant::now() + ttl }
+    }
+
+    async fn fetch(&self, question: Question) -> Result<Option<Row>, LookupError> {
+        let asker = self.asker.get_or_init(|| asker::start(MAX_QUESTIONS));
+        let asker = asker.as_ref().ok_or(LookupError::NoThread)?;
+        let (answer, wait) = oneshot::channel();
+        let order = Order { question, answer };
+        asker.try_send(order).map_err(|_| LookupError::Crowded)?;
+        wait.await.map_err(|_| LookupError::NoThread)?
+    }
+}
+
+impl Entry {
+    /// Whether it can be used, or waited for.
+    fn is_good(&self, now: Instant) -> bool {
+        self.answer.get().is_none_or(|answer| now < answer.expires)
+    }
+
+    fn user(&self) -> Option<Arc<User>> {
+        let found = self.answer.get()?.outcome.as_ref().ok()?.as_ref()?;
+        Some(Arc::clone(&found.user))
+    }
+}
+
+fn found(name: &Arc<str>, row: Row, before: Option<&Arc<User>>) -> Found {
+    use bs9_wire::auth::Verifier;
+    let verifier = row.password.as_deref().and_then(|stored| {
+        let parsed = Verifier::parse(stored);
+        parsed
+            .inspect_err(|error| {
+                tracing::warn!(user = &**name, %error, "the password on the server is unusable");
+            })
+            .ok()
+    });
+    let same = before.filter(|before| before.verifier == verifier);
+    let user = same.map_or_else(|| Arc::new(User::found(name, verifier)), Arc::clone);
+    Found { user, ends: row.ends }
+}
+
+fn has_ended(ends: Option<f64>, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    ends.is_some_and(|ends| ends <= now.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_ends_when_its_time_has_come() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        assert!(!has_ended(None, now));
+        assert!(has_ended(Some(1000.0), now) && has_ended(Some(f64::NEG_INFINITY), now));
+        assert!(!has_ended(Some(1000.5), now) && !has_ended(Some(f64::INFINITY), now));
+    }
+
+    #[test]
+    fn who_is_found_again_keeps_its_keys() {
+        let name: Arc<str> = "a".into();
+        let row = |password: &str| Row { password: Some(password.to_owned()), ends: None };
+        let first = found(&name, row("one"), None).user;
+        assert!(Arc::ptr_eq(&first, &found(&name, row("one"), Some(&first)).user));
+        assert!(!Arc::ptr_eq(&first, &found(&name, row("two"), Some(&first)).user));
+        let unusable = found(&name, row("SCRAM-SHA-256$broken"), None).user;
+        assert_eq!(unusable.verifier, None);
+    }
+}

@@ -1,0 +1,179 @@
+//! The thread that asks servers for users.
+
+use std::sync::Arc;
+
+use bs9_config::{ChannelBinding, ServerAddress, SslMode};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::sync::mpsc;
+use tokio_postgres::{Config, Row as PostgresRow, config};
+
+use super::{LookupError, Order, Question, Row, Source, connector::Connector};
+
+/// Connections to one place: questions are short and answers are remembered.
+const CONNECTIONS: usize = 2;
+/// Places that connections are kept to.
+const MAX_PLACES: usize = 64;
+
+/// Starts it; it ends when nobody can ask any more.
+pub(super) fn start(questions: usize) -> Option<mpsc::Sender<Order>> {
+    let (sender, inbox) = mpsc::channel(questions);
+    let started =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+            let thread = std::thread::Builder::new().name("bs9-auth-query".to_owned());
+            thread.spawn(move || runtime.block_on(serve(inbox)))
+        });
+    if let Err(error) = &started {
+        tracing::error!(%error, "no thread for auth_query could be started");
+    }
+    started.ok().map(|_| sender)
+}
+
+async fn serve(mut inbox: mpsc::Receiver<Order>) {
+    let mut places: Vec<(Source, Pool)> = Vec::new();
+    while let Some(Order { question, answer }) = inbox.recv().await {
+        let pool = match pool_for(&mut places, &question) {
+            Ok(pool) => pool,
+            Err(error) => {
+                let _nobody_waits = answer.send(Err(error));
+                continue;
+            }
+        };
+        tokio::spawn(async move {
+            let limit = question.query.timeout;
+            let asked = tokio::time::timeout(limit, ask(&pool, &question)).await;
+            let _nobody_waits = answer.send(asked.unwrap_or(Err(LookupError::TimedOut)));
+        });
+    }
+}
+
+fn pool_for(places: &mut Vec<(Source, Pool)>, question: &Question) -> Result<Pool, LookupError> {
+    if let Some(at) = places.iter().position(|(source, _)| *source == question.source) {
+        // The one used last at the end.
+        places[at..].rotate_left(1);
+    } else {
+        if places.len() >= MAX_PLACES {
+            places.remove(0);
+        }
+        places.push((question.source.clone(), connect(&question.source)?));
+    }
+    let (_, pool) = places.last().expect("there is one now");
+    Ok(pool.clone())
+}
+
+fn connect(source: &Source) -> Result<Pool, LookupError> {
+    let mut config = Config::new();
+    config.user(&*source.user).dbname(&*source.dbname).application_name("bs9 auth_query");
+    // Whatever the user's own settings are: no function or operator of anybody else's.
+    config.options("-c search_path=pg_catalog,pg_temp");
+    if let Some(password) = &source.password {
+        config.password(password.reveal());
+    }
+    match &source.address {
+        ServerAddress::Tcp { host, port } => config.host(&**host).port(*port),
+        ServerAddress::Unix(path) => {
+            let port = path.extension().and_then(|port| port.to_str()?.parse().ok());
+            let folder = path.parent().unwrap_or(path);
+            config.host_path(folder).port(port.unwrap_or(5432))
+        }
+    };
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match &source.encryption {
+        None => {
+            config.ssl_mode(config::SslMode::Disable);
+            Manager::from_config(config, tokio_postgres::NoTls, manager)
+        }
+        Some(encryption) => {
+            let said = &encryption.source;
+            config.ssl_mode(match said.sslmode {
+                SslMode::Allow | SslMode::Prefer => config::SslMode::Prefer,
+                _ => config::SslMode::Require,
+            });
+            config.ssl_negotiation(match said.direct {
+                true => config::SslNegotiation::Direct,
+                false => config::SslNegotiation::Postgres,
+            });
+            config.channel_binding(match said.channel_binding {
+                ChannelBinding::Disable => config::ChannelBinding::Disable,
+                ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+                ChannelBinding::Require => config::ChannelBinding::Require,
+            });
+            Manager::from_config(config, Connector::new(Arc::clone(encryption)), manager)
+        }
+    };
+    let pool = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
+    pool.build().map_err(|error| LookupError::Failed(error.to_string()))
+}
+
+async fn ask(pool: &Pool, question: &Question) -> Result<Option<Row>, LookupError> {
+    let name = &*question.name;
+    let rows = match run(pool, &question.query.query, name).await {
+        // The connection had been idle, and was closed meanwhile.
+        Err(Failure::Broken) => run(pool, &question.query.query, name).await,
+        outcome => outcome,
+    };
+    let rows = rows.map_err(|failure| match failure {
+        Failure::Broken => LookupError::Failed("the connection broke".to_owned()),
+        Failure::Said(what) => LookupError::Failed(what),
+    })?;
+    match rows.as_slice() {
+        [] => Ok(None),
+        [row] => read(row, name),
+        rows => Err(LookupError::Rows(rows.len())),
+    }
+}
+
+enum Failure {
+    Broken,
+    Said(String),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(told) => {
+                Self::Said(format!("{} (SQLSTATE {})", told.message(), told.code().code()))
+            }
+            None if error.is_closed() => Self::Broken,
+            None => Self::Said(with_sources(&error)),
+        }
+    }
+}
+
+/// What went wrong, and why.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
+}
+
+async fn run(pool: &Pool, query: &str, name: &str) -> Result<Vec<PostgresRow>, Failure> {
+    let client = pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => error.into(),
+        other => Failure::Said(other.to_string()),
+    })?;
+    let statement = client.prepare_cached(query).await?;
+    Ok(client.query(&statement, &[&name]).await?)
+}
+
+fn read(row: &PostgresRow, name: &str) -> Result<Option<Row>, LookupError> {
+    let bad = |error: tokio_postgres::Error| LookupError::Failed(with_sources(&error));
+    if row.len() < 2 {
+        return Err(LookupError::Failed("it gives fewer than two columns".to_owned()));
+    }
+    match row.try_get::<_, Option<&str>>(0).map_err(bad)? {
+        None => return Ok(None),
+        Some(found) if found != name => return Err(LookupError::OtherUser),
+        Some(_) => {}
+    }
+    let password = row.try_get::<_, Option<&str>>(1).map_err(bad)?;
+    let password = password.filter(|password| !password.is_empty()).map(str::to_owned);
+    let ends = match row.len() {
+        2 => None,
+        _ => row.try_get::<_, Option<f64>>(2).map_err(bad)?,
+    };
+    Ok(Some(Row { password, ends }))
+}

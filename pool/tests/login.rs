@@ -1,0 +1,282 @@
+//! Rules, files of users, users that the server has, and those who try too often.
+
+use std::{fs, path::Path, time::Duration};
+
+use bs9_wire::{
+    encode::frontend,
+    message::backend::Authentication,
+    startup::{ProtocolVersion, StartupParameters, startup_message},
+};
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::{Cluster, Dialogue, Pooler};
+
+/// The ordinary configuration with other words for `auth`, and `more` of `[postgres]`.
+fn text(auth: &str, more: &str) -> String {
+    let text = Pooler::text(Cluster::shared());
+    text.replace("auth = \"trust\"", &format!("auth = \"{auth}\"\n{more}"))
+}
+
+fn without_users(text: &str) -> String {
+    let (before, users) = text.split_once("[postgres.users.").expect("users");
+    let (_, behind) = users.split_once("[postgres.databases").expect("databases");
+    format!("{before}[postgres.databases{behind}")
+}
+
+async fn login(pooler: &Pooler, user: &str, password: &str) -> Result<String, SqlState> {
+    let settings = format!("user={user} password='{password}' dbname=app");
+    let client = pooler.connect_with(&settings).await;
+    let client = client.map_err(|error| error.code().expect("told why").clone())?;
+    let row = client.query_one("SELECT current_user::text", &[]).await;
+    let row = row.map_err(|error| error.code().expect("told why").clone())?;
+    Ok(row.get(0))
+}
+
+async fn works(pooler: &Pooler, user: &str) {
+    assert_eq!(login(pooler, user, Cluster::PASSWORD).await.as_deref(), Ok(user));
+}
+
+async fn is_refused(pooler: &Pooler, user: &str, password: &str, code: &SqlState) {
+    assert_eq!(login(pooler, user, password).await.as_ref(), Err(code), "{user}");
+}
+
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn pooler_in(folder: &Path, text: &str) -> Pooler {
+    Pooler::start(|config| *config = Pooler::parse(folder, text))
+}
+
+#[tokio::test]
+async fn rules_decide_by_user_database_and_place() {
+    let rules = "\
+        local   all all                 trust\n\
+        host    all mortal 127.0.0.0/8  reject\n\
+        host    app alice,bob 127.0.0.1 255.255.255.255 trust # by mask\n\
+        host    all by_md5 127.0.0.1/32 md5\n\
+        host    other crowd all         trust\n\
+        host    all by_scram all        scram-sha-256\n";
+    let folder = folder_with(&[("rules", rules)]);
+    let pooler = pooler_in(folder.path(), &text("hba:rules", ""));
+    for user in ["alice", "bob"] {
+        assert_eq!(login(&pooler, user, "whatever").await.as_deref(), Ok(user));
+    }
+    for user in ["by_md5", "by_scram"] {
+        works(&pooler, user).await;
+        is_refused(&pooler, user, "wrong", &SqlState::INVALID_PASSWORD).await;
+    }
+    let mut rejected = Dialogue::greet(pooler.address, "mortal", &[]);
+    let told = rejected.receive();
+    assert_eq!(told.sqlstate(), "28000");
+    let told = String::from_utf8_lossy(&told.body).into_owned();
+    assert!(told.contains("pg_hba.conf rejects connection for host \"127.0.0.1\""), "{told}");
+    is_refused(&pooler, "crowd", "", &SqlState::INVALID_AUTHORIZATION_SPECIFICATION).await;
+    // Read again with the configuration.
+    fs::write(folder.path().join("rules"), "host all all all reject\n").unwrap();
+    let next = Pooler::parse(folder.path(), &text("hba:rules", ""));
+    let pooler = tokio::task::spawn_blocking(move || {
+        pooler.reload(next);
+        pooler
+    });
+    let pooler = pooler.await.unwrap();
+    is_refused(&pooler, "alice", "", &SqlState::INVALID_AUTHORIZATION_SPECIFICATION).await;
+}
+
+#[tokio::test]
+async fn a_userlist_is_as_good_as_a_list_of_users() {
+    let stored = |user: &str| {
+        let query = format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'");
+        Cluster::shared().sql(&query)
+    };
+    let list = format!(
+        "; the pool's users\n\"by_scram\" \"{}\"\n\"by_md5\" \"{}\"\n\"by_password\" \"{}\" \"more\"\n",
+        stored("by_scram"),
+        stored("by_md5"),
+        Cluster::PASSWORD
+    );
+    let folder = folder_with(&[("userlist.txt", &list)]);
+    let text = without_users(&text("md5", "auth_file = \"userlist.txt\""));
+    let pooler = pooler_in(folder.path(), &text);
+    for user in ["by_scram", "by_md5", "by_password"] {
+        works(&pooler, user).await;
+        is_refused(&pooler, user, "wrong", &SqlState::INVALID_PASSWORD).await;
+    }
+    is_refused(&pooler, "alice", "", &SqlState::INVALID_PASSWORD).await;
+}
+
+/// A pool that looks users up as `looker`, who reads what it has to.
+fn looking_up(auth: &str, more: &str) -> Pooler {
+    let users = "auth_user = \"postgres\"\nauth_cache_ttl = \"300ms\"\nauth_cache_negative_ttl = \"300ms\"\n";
+    let text = without_users(&text(auth, &format!("{users}{more}")));
+    Pooler::by(&(text + "[postgres.users.postgres]\n"))
+}
+
+#[tokio::test]
+async fn users_that_are_not_listed_are_looked_up_on_the_server() {
+    let pooler = looking_up("md5", "");
+    // Whatever the server has of them, it takes the login again: keys and digests are passed on.
+    for user in ["by_scram", "by_md5"] {
+        works(&pooler, user).await;
+        is_refused(&pooler, user, "wrong", &SqlState::INVALID_PASSWORD).await;
+    }
+    is_refused(&pooler, "nobody", "x", &SqlState::INVALID_PASSWORD).await;
+    // A role without a password has none that could be right.
+    is_refused(&pooler, "bob", "x", &SqlState::INVALID_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn what_changes_on_the_server_is_seen_when_the_answer_is_old() {
+    let pooler = looking_up("scram-sha-256", "");
+    let sql = |statement: &str| Cluster::shared().sql(statement);
+    sql("DROP ROLE IF EXISTS changeling");
+    is_refused(&pooler, "changeling", "one", &SqlState::INVALID_PASSWORD).await;
+    sql("CREATE ROLE changeling LOGIN PASSWORD 'one'");
+    let becomes = async |password: &str, wanted: bool| {
+        let deadline = std::time::Instant::now() + crate::postgres::PATIENCE;
+        while login(&pooler, "changeling", password).await.is_ok() != wanted {
+            assert!(std::time::Instant::now() < deadline, "{password}: never {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    becomes("one", true).await;
+    sql("ALTER ROLE changeling PASSWORD 'two'");
+    becomes("two", true).await;
+    becomes("one", false).await;
+    sql("ALTER ROLE changeling VALID UNTIL '2001-01-01'");
+    becomes("two", false).await;
+    sql("ALTER ROLE changeling VALID UNTIL 'infinity'");
+    becomes("two", true).await;
+    sql("ALTER ROLE changeling NOLOGIN");
+    becomes("two", false).await;
+    sql("DROP ROLE changeling");
+}
+
+#[tokio::test]
+async fn a_lookup_sees_the_catalog_and_nothing_in_its_way() {
+    // A table that would come first by the user's own search_path.
+    Cluster::shared().sql(
+        "DROP SCHEMA IF EXISTS trap CASCADE;
+         CREATE SCHEMA trap;
+         CREATE TABLE trap.pg_authid AS
+            SELECT 'by_scram'::name AS rolname, 'stolen'::text AS rolpassword;
+         DROP ROLE IF EXISTS looker;
+         CREATE ROLE looker SUPERUSER LOGIN;
+         ALTER ROLE looker SET search_path = trap, pg_catalog",
+    );
+    let query = "auth_query = \"SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1\"\n\
+                 auth_user = \"looker\"\nauth_dbname = \"postgres\"\n";
+    let text = without_users(&text("scram-sha-256", query));
+    let more = format!(
+        "[postgres.databases.postgres]\nport = {}\n[postgres.users.looker]\n",
+        Cluster::shared().port()
+    );
+    let pooler = Pooler::by(&(text + &more));
+    works(&pooler, "by_scram").await;
+    is_refused(&pooler, "by_scram", "stolen", &SqlState::INVALID_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_is_said_to_and_costs_others_nothing() {
+    let pooler = looking_up("scram-sha-256", "auth_query = \"SELECT $1, 1/0\"\n");
+    let failed = SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+    is_refused(&pooler, "by_scram", Cluster::PASSWORD, &failed).await;
+    let other =
+        looking_up("scram-sha-256", "auth_query = \"SELECT 'postgres', 'x' WHERE $1 <> ''\"\n");
+    is_refused(&other, "by_scram", "x", &failed).await;
+}
+
+#[tokio::test]
+async fn a_lookup_goes_by_tls_where_servers_do() {
+    let secured = "tls = { sslmode = \"verify-ca\", ca = \"ca.pem\" }\n";
+    let more = "auth_user = \"by_tls\"\nauth_query = \"SELECT rolname, passwd FROM public.looked_up WHERE rolname = $1\"\nauth_dbname = \"postgres\"\n";
+    Cluster::shared().sql(
+        "DROP TABLE IF EXISTS public.looked_up;
+         CREATE TABLE public.looked_up AS SELECT rolname, rolpassword AS passwd FROM pg_authid
+            WHERE rolname = 'by_scram';
+         GRANT SELECT ON public.looked_up TO by_tls",
+    );
+    let text = without_users(&text("scram-sha-256", more));
+    let users = format!(
+        "{secured}[postgres.databases.postgres]\nport = {}\n{secured}\
+         [postgres.users.by_tls]\npassword = \"{}\"\n",
+        Cluster::shared().port(),
+        Cluster::PASSWORD
+    );
+    let pooler = Pooler::by(&(text + &users));
+    works(&pooler, "by_scram").await;
+}
+
+/// Begins a SCRAM login and gives the salt that it is asked for.
+fn salt(pooler: &Pooler, user: &str) -> String {
+    let mut dialogue = Dialogue::open(pooler.address);
+    let mut packet = Vec::new();
+    let session = StartupParameters { user, database: "app" };
+    startup_message(&mut packet, ProtocolVersion::V3_0, session, []);
+    dialogue.send(&packet);
+    assert_eq!(dialogue.receive().tag, 'R');
+    let mut first = Vec::new();
+    frontend::sasl_initial_response(&mut first, "SCRAM-SHA-256", b"n,,n=,r=abcdefghijklmnop");
+    dialogue.send(&first);
+    let asked = dialogue.receive();
+    let Ok(Authentication::SaslContinue(text)) = Authentication::read(&asked.body) else {
+        panic!("{asked:?}")
+    };
+    let text = String::from_utf8_lossy(text).into_owned();
+    let (_, behind) = text.split_once("s=").expect("a salt");
+    behind.to_owned()
+}
+
+#[test]
+fn who_does_not_exist_is_asked_for_the_same_each_time() {
+    let pooler = Pooler::by(&text("scram-sha-256", ""));
+    let (known, unknown) = (salt(&pooler, "by_scram"), salt(&pooler, "eve"));
+    assert_eq!(unknown, salt(&pooler, "eve"));
+    assert_eq!(known, salt(&pooler, "by_scram"));
+    assert_ne!(unknown, salt(&pooler, "mallory"));
+    assert_eq!(known.len(), unknown.len());
+    assert!(known.ends_with(",i=4096") && unknown.ends_with(",i=4096"));
+}
+
+#[tokio::test]
+async fn whoever_fails_too_often_is_refused_unseen() {
+    let pooler =
+        Pooler::by(&text("scram-sha-256", "max_login_failures = 3\nlogin_backoff = \"2s\""));
+    for _ in 0..2 {
+        is_refused(&pooler, "by_scram", "wrong", &SqlState::INVALID_PASSWORD).await;
+    }
+    // A success makes up for it.
+    works(&pooler, "by_scram").await;
+    for _ in 0..4 {
+        is_refused(&pooler, "eve", "wrong", &SqlState::INVALID_PASSWORD).await;
+    }
+    let mut refused = Dialogue::greet(pooler.address, "by_scram", &[]);
+    let told = refused.receive();
+    assert_eq!((told.tag, told.sqlstate().as_str()), ('E', "28000"));
+    assert!(String::from_utf8_lossy(&told.body).contains("too many failed logins"));
+    assert_eq!(refused.next(), None);
+    let deadline = std::time::Instant::now() + crate::postgres::PATIENCE;
+    while login(&pooler, "by_scram", Cluster::PASSWORD).await.is_err() {
+        assert!(std::time::Instant::now() < deadline, "it is let in again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_first_logins_is_served() {
+    let users: String = (0..60)
+        .map(|number| format!("[postgres.users.u{number}]\npassword = \"p{number}\"\n"))
+        .collect();
+    let text = text("scram-sha-256", "")
+        .replace("[postgres.databases.app]\n", "[postgres.databases.app]\nuser = \"alice\"\n");
+    let pooler = Pooler::by(&(text + &users));
+    let logins = (0..60).map(async |number: u32| {
+        let (user, password) = (format!("u{number}"), format!("p{number}"));
+        assert_eq!(login(&pooler, &user, &password).await.as_deref(), Ok("alice"));
+    });
+    futures_util::future::join_all(logins).await;
+}
