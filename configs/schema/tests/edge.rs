@@ -8,7 +8,8 @@ use bs9_config::{
 };
 
 fn parse(listener: &str, protocol: &str) -> Result<Config, String> {
-    let goes = if protocol == "http" { "routes = [{ cluster = \"a\" }]" } else { "cluster = \"a\"" };
+    let goes =
+        if protocol == "http" { "routes = [{ cluster = \"a\" }]" } else { "cluster = \"a\"" };
     let goes = if protocol == "postgres" { "" } else { goes };
     let pool = if protocol == "postgres" { "[postgres.databases.app]\n" } else { "" };
     let text = format!(
@@ -38,7 +39,12 @@ fn lists_and_trust() {
         assert!(admission.trusted_proxies.unix);
         assert_eq!(admission.proxy_protocol.unwrap().timeout, Duration::from_secs(5));
     }
-    assert!(parse("proxy_protocol = false", "tcp").unwrap().listeners["x"].admission.proxy_protocol.is_none());
+    assert!(
+        parse("proxy_protocol = false", "tcp").unwrap().listeners["x"]
+            .admission
+            .proxy_protocol
+            .is_none()
+    );
     for (text, protocol, said) in [
         ("proxy_protocol = true", "tcp", "without `trusted_proxies`"),
         ("trusted_proxies = [\"10.0.0.0/8\"]", "tcp", "without `proxy_protocol`"),
@@ -46,7 +52,11 @@ fn lists_and_trust() {
         ("allow = []", "tcp", "the list is empty"),
         ("deny = [\"10.0.0.1/8\"]", "tcp", "write \"10.0.0.0/8\""),
         ("deny = [\"unix\"]", "tcp", "is not a network"),
-        ("trusted_proxies = [\"10.0.0.0/8\"]\ntrust_forwarded = true", "http", "would believe everybody"),
+        (
+            "trusted_proxies = [\"10.0.0.0/8\"]\ntrust_forwarded = true",
+            "http",
+            "would believe everybody",
+        ),
     ] {
         let report = refused(text, protocol);
         assert!(report.contains(said), "{report}");
@@ -71,7 +81,11 @@ fn logs() {
     for (text, protocol, said) in [
         ("access_log = {}", "postgres", "no meaning for protocol = \"postgres\""),
         ("access_log = { output = \"/var/log/a\" }", "http", "is no output"),
-        ("access_log = { format = \"json\", template = \"{client}\" }", "http", "both `format` and `template`"),
+        (
+            "access_log = { format = \"json\", template = \"{client}\" }",
+            "http",
+            "both `format` and `template`",
+        ),
         ("access_log = { template = \"{clint}\" }", "http", "did you mean {client}?"),
         ("access_log = { rotate_size = \"1MiB\" }", "http", "for what is not a file"),
         ("access_log = { sample = 1.5 }", "http", "above the maximum"),
@@ -84,7 +98,9 @@ fn logs() {
 #[test]
 fn two_logs_share_a_file_only_when_they_agree_on_it() {
     let listener = |name: &str, port: u16, size: &str| {
-        format!("[listeners.{name}]\nbind = [\"127.0.0.1:{port}\"]\nprotocol = \"tcp\"\ncluster = \"a\"\naccess_log = {{ output = \"file:/a.log\", rotate_size = \"{size}\" }}\n")
+        format!(
+            "[listeners.{name}]\nbind = [\"127.0.0.1:{port}\"]\nprotocol = \"tcp\"\ncluster = \"a\"\naccess_log = {{ output = \"file:/a.log\", rotate_size = \"{size}\" }}\n"
+        )
     };
     let cluster = "[clusters.a]\n";
     let text = [&listener("x", 1, "1MiB"), &listener("y", 2, "2MiB"), cluster].concat();
@@ -112,7 +128,8 @@ fn ids_traces_and_fields() {
 
 #[test]
 fn udp() {
-    let config = parse("max_responses = 1\nidle_timeout = \"5s\"\nmax_connections = 10", "udp").unwrap();
+    let config =
+        parse("max_responses = 1\nidle_timeout = \"5s\"\nmax_connections = 10", "udp").unwrap();
     let ListenerProtocol::Udp(udp) = &config.listeners["x"].protocol else { panic!("udp") };
     assert_eq!((&*udp.cluster, udp.idle_timeout), ("a", Duration::from_secs(5)));
     assert_eq!(udp.max_responses.unwrap().get(), 1);
@@ -126,13 +143,17 @@ fn udp() {
         assert!(refused(text, "udp").contains(said), "{text}: {}", refused(text, "udp"));
     }
     let base = "[listeners.x]\nbind = [\"127.0.0.1:1\"]\nprotocol = \"udp\"\ncluster = \"a\"\n";
-    let both = format!("{base}[listeners.y]\nbind = [\"127.0.0.1:1\"]\nprotocol = \"tcp\"\ncluster = \"a\"\n[clusters.a]\n");
+    let both = format!(
+        "{base}[listeners.y]\nbind = [\"127.0.0.1:1\"]\nprotocol = \"tcp\"\ncluster = \"a\"\n[clusters.a]\n"
+    );
     assert!(parse_str("bs9.toml", &both).is_ok(), "UDP and TCP have ports of their own");
     for (cluster, said) in [
         ("endpoints = [\"unix:/a\"]", "no datagrams can be sent to `unix:/a`"),
         ("proxy_protocol = \"v2\"", "`proxy_protocol` has no meaning for datagrams"),
     ] {
-        let report = parse_str("bs9.toml", &format!("{base}[clusters.a]\n{cluster}\n")).unwrap_err().to_string();
+        let report = parse_str("bs9.toml", &format!("{base}[clusters.a]\n{cluster}\n"))
+            .unwrap_err()
+            .to_string();
         assert!(report.contains(said), "{report}");
     }
     let unix = base.replace("127.0.0.1:1", "unix:/a.sock");

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt::Write as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -81,11 +82,15 @@ impl Calendar {
         if written.second != Some(second) {
             let instant = i64::try_from(second).ok().and_then(|s| Timestamp::from_second(s).ok());
             let day = instant.unwrap_or_default().to_zoned(TimeZone::UTC);
-            *written = Written {
-                second: Some(second),
-                rfc3339: day.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
-                common: day.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
-            };
+            let Written { second: known, rfc3339, common } = &mut *written;
+            *known = Some(second);
+            for (text, format) in
+                [(rfc3339, "%Y-%m-%dT%H:%M:%S"), (common, "%d/%b/%Y:%H:%M:%S +0000")]
+            {
+                text.clear();
+                // Neither the formats nor writing to a string can fail.
+                let _infallible = write!(text, "{}", day.strftime(format));
+            }
         }
         used(&written);
     }
