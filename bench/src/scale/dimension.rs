@@ -20,6 +20,7 @@ use crate::template::fill;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dimension {
     Routes,
+    Expressions,
     Clusters,
     Endpoints,
     Connections,
@@ -40,6 +41,8 @@ pub(super) struct Point {
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
     routes: usize,
+    /// Whether they match by regular expressions.
+    expressions: bool,
     clusters: usize,
     /// Of each cluster.
     endpoints: usize,
@@ -61,6 +64,7 @@ impl Dimension {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Routes => "routes",
+            Self::Expressions => "expressions",
             Self::Clusters => "clusters",
             Self::Endpoints => "endpoints",
             Self::Connections => "connections",
@@ -71,6 +75,9 @@ impl Dimension {
     pub(super) fn about(self) -> &'static str {
         match self {
             Self::Routes => "routes by host and path prefix; requests for ten of them in turn",
+            Self::Expressions => {
+                "routes of one host by regular expression; requests for ten of them in turn"
+            }
             Self::Clusters => "clusters behind 100 routes",
             Self::Endpoints => "endpoints of one cluster, picked as bs9 does by default",
             Self::Connections => "client connections, each used in turn",
@@ -81,7 +88,7 @@ impl Dimension {
     /// Powers of ten, up to `most`; of shards, of two.
     pub(super) fn sizes(self, most: usize) -> Vec<usize> {
         let (factor, end) = match self {
-            Self::Routes | Self::Clusters => (10, 10_000),
+            Self::Routes | Self::Expressions | Self::Clusters => (10, 10_000),
             // More would be more than a process may have open on many a machine.
             Self::Endpoints | Self::Connections => (10, 1_000),
             Self::Shards => (2, 16),
@@ -91,9 +98,17 @@ impl Dimension {
     }
 
     fn layout(self, size: usize) -> Layout {
-        let one = Layout { routes: 1, clusters: 1, endpoints: 1, connections: 1, shards: 1 };
+        let one = Layout {
+            routes: 1,
+            expressions: false,
+            clusters: 1,
+            endpoints: 1,
+            connections: 1,
+            shards: 1,
+        };
         match self {
             Self::Routes => Layout { routes: size, ..one },
+            Self::Expressions => Layout { routes: size, expressions: true, ..one },
             Self::Clusters => Layout { routes: 100, clusters: size, ..one },
             Self::Endpoints => Layout { endpoints: size, ..one },
             Self::Connections => Layout { connections: size, ..one },
@@ -162,9 +177,13 @@ impl Layout {
         for route in 0..self.routes {
             // Clusters are given to routes so that those asked for differ.
             let cluster = route * self.clusters.div_ceil(self.routes) % self.clusters;
+            let path = match self.expressions {
+                true => format!("~^/service/{route}/[a-z]+$"),
+                false => format!("/service/{route}/"),
+            };
             write!(
                 text,
-                "\n[[listeners.web.routes]]\npath = \"/service/{route}/\"\ncluster = \"cluster-{cluster}\"\n"
+                "\n[[listeners.web.routes]]\npath = \"{path}\"\ncluster = \"cluster-{cluster}\"\n"
             )?;
         }
         Ok(text)
