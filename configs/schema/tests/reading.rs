@@ -3,9 +3,9 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use bs9_config::{
-    Balance, BindAddress, Config, EndpointAddress, HostMatch, HttpListener, ListenerProtocol,
-    PathMatch, PoolMode, Probe, RouteAction, ServerAddress, Shards, UserSecret, check, load,
-    parse_manager_str, parse_str,
+    Balance, BindAddress, Config, EndpointAddress, Expectation, HashKey, HostMatch, HttpListener,
+    ListenerProtocol, PathMatch, PoolMode, Probe, Queue, RetryReason, RouteAction, SameSite,
+    ServerAddress, Shards, StatusRange, UserSecret, check, load, parse_manager_str, parse_str,
 };
 
 fn parse(text: &str) -> Config {
@@ -109,7 +109,111 @@ fn clusters() {
     );
     assert_eq!(redis.health_check.as_ref().map(|check| &check.probe), Some(&Probe::Tcp));
     let probe = config.clusters["http"].health_check.as_ref().map(|check| &check.probe);
-    assert_eq!(probe, Some(&Probe::Http { path: "/healthz".into(), host: None }));
+    let expected = Expectation {
+        statuses: vec![StatusRange { first: 200, last: 399 }],
+        body: None,
+        headers: Vec::new(),
+    };
+    let (path, host) = ("/healthz".into(), None);
+    assert_eq!(probe, Some(&Probe::Http { path, host, headers: Vec::new(), expected }));
+}
+
+#[test]
+fn balancing() {
+    let config = parse(
+        r#"
+        [clusters.a]
+        balance = "peak-ewma"
+        zone = "eu-1"
+        failover_below = 0.5
+        panic_threshold = 0.25
+        slow_start = "30s"
+        max_connections = 10
+        queue = {}
+        outlier_detection = {}
+        sticky = true
+        endpoints = [{ address = "127.0.0.1:1", priority = 2, zone = "eu-1" }, "127.0.0.1:2"]
+        health_check = { probe = "grpc", service = "a.B", initially_healthy = false, jitter = 0 }
+        [clusters.b]
+        balance = "maglev"
+        hash = { header = "X-User" }
+        sticky = { cookie = "at", secret = "s", path = "/b", max_age = "1h", secure = true, same_site = "none" }
+        [clusters.c]
+        balance = "ring-hash"
+        hash = "path"
+        sticky = false
+        [clusters.d]
+        balance = "ring-hash"
+        [clusters.e]
+        balance = "maglev"
+        hash = { cookie = "Id" }
+        health_check = { path = "/", expected_status = [200, "300-310"], expected_body = "up", expected_headers = { X-A = "1" }, headers = { X-B = "2" } }
+        "#,
+    );
+    let a = &config.clusters["a"];
+    assert_eq!((a.balance, a.zone.as_deref()), (Balance::PeakEwma, Some("eu-1")));
+    assert_eq!((a.failover_below, a.panic_threshold), (0.5, 0.25));
+    assert_eq!(a.slow_start, Some(Duration::from_secs(30)));
+    assert_eq!(a.queue, Some(Queue { length: 100, timeout: Duration::from_secs(1) }));
+    let outliers = a.outliers.expect("detection");
+    assert_eq!((outliers.consecutive_failures, outliers.max_ejected), (5, 0.5));
+    assert_eq!((a.endpoints[0].priority, a.endpoints[0].zone.as_deref()), (2, Some("eu-1")));
+    assert_eq!((a.endpoints[1].priority, a.endpoints[1].weight), (0, 1));
+    let check = a.health_check.as_ref().expect("a check");
+    assert_eq!(check.probe, Probe::Grpc { service: "a.B".into(), host: None });
+    assert_eq!((check.initially_healthy, check.jitter), (false, 0.0));
+    let sticky = a.sticky.as_ref().expect("sticky");
+    assert_eq!((&*sticky.cookie, &*sticky.path, sticky.max_age), ("bs9-endpoint", "/", None));
+
+    let b = &config.clusters["b"];
+    assert_eq!((b.balance, &b.hash), (Balance::Maglev, &HashKey::Header("x-user".into())));
+    let sticky = b.sticky.as_ref().expect("sticky");
+    assert_eq!(sticky.secret.as_ref().map(|secret| secret.reveal()), Some("s"));
+    assert_eq!((sticky.secure, sticky.same_site), (true, SameSite::None));
+    assert_eq!(config.clusters["c"].hash, HashKey::Path);
+    assert_eq!(config.clusters["c"].sticky, None);
+    assert_eq!(config.clusters["d"].hash, HashKey::Source);
+    let e = &config.clusters["e"];
+    assert_eq!(e.hash, HashKey::Cookie("Id".into()));
+    let Some(Probe::Http { headers, expected, .. }) = e.health_check.as_ref().map(|c| &c.probe)
+    else {
+        panic!("an HTTP check")
+    };
+    assert_eq!(headers[..], [("X-B".into(), "2".into())]);
+    let statuses: Vec<_> =
+        expected.statuses.iter().map(|range| (range.first, range.last)).collect();
+    assert_eq!(statuses, [(200, 200), (300, 310)]);
+    assert_eq!(expected.headers[..], [("x-a".into(), "1".into())]);
+}
+
+#[test]
+fn retries() {
+    let config = parse(
+        r#"
+        [listeners.web]
+        bind = ["127.0.0.1:0"]
+        protocol = "http"
+        [[listeners.web.routes]]
+        cluster = "a"
+        [[listeners.web.routes]]
+        path = "/b"
+        cluster = "a"
+        retries = { attempts = 1, budget = 0.5, min_concurrent = 0, on = ["503", "reset", "timeout"], methods = ["POST"], per_try_timeout = "1s", max_replay_size = "1KiB" }
+        [clusters.a]
+        "#,
+    );
+    let ListenerProtocol::Http(http) = &config.listeners["web"].protocol else {
+        panic!("an HTTP listener")
+    };
+    let usual = &http.routes[0].retries;
+    assert_eq!((usual.attempts, usual.budget, usual.min_concurrent), (2, 0.2, 3));
+    assert_eq!(usual.on, [RetryReason::ConnectFailure, RetryReason::Reset, RetryReason::Timeout]);
+    assert_eq!((&usual.methods, usual.max_replay_bytes), (&None, 16 << 10));
+    let given = &http.routes[1].retries;
+    assert_eq!(given.on, [RetryReason::Status(503), RetryReason::Reset, RetryReason::Timeout]);
+    assert_eq!(given.methods.as_deref(), Some(&["POST".into()][..]));
+    assert_eq!(given.per_try_timeout, Some(Duration::from_secs(1)));
+    assert_eq!((given.min_concurrent, given.max_replay_bytes), (0, 1 << 10));
 }
 
 #[test]
