@@ -13,7 +13,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two reads: also how long an answer may take.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_LIMIT_BYTES: usize = 16 * 1024;
-const BODY_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+const BODY_LIMIT_BYTES: usize = 32 << 20;
 
 /// A connection that stays open between requests.
 #[derive(Debug)]

@@ -79,6 +79,10 @@ impl Unit {
     pub(crate) const CLIENT: Self = Self { name: "client", each: 1.0 };
     pub(crate) const RELOAD: Self = Self { name: "reload", each: 1.0 };
     pub(crate) const START: Self = Self { name: "start", each: 1.0 };
+    /// A second in which everything is measured once.
+    pub(crate) const SECOND: Self = Self { name: "second", each: 1.0 };
+    /// A question about history.
+    pub(crate) const QUESTION: Self = Self { name: "question", each: 1.0 };
     /// 10⁹ bytes, moved in bodies of 1 MiB.
     pub(crate) const GIGABYTE_OF_MEBIBYTES: Self =
         Self { name: "GB", each: (1u32 << 20) as f64 / 1e9 };

@@ -101,6 +101,11 @@ impl Launch {
         list.into_iter().fold(self, Self::argument)
     }
 
+    /// As the manager, with the configuration at `config`.
+    pub(crate) fn args_of_manager(self, config: &Path) -> Self {
+        self.arguments(["--log", "warn", "manager", "--config"]).argument(config)
+    }
+
     /// Runs the program as this account, if one is given.
     pub(crate) fn account(mut self, account: Option<&Account>) -> Self {
         self.account = account.cloned();

@@ -1,6 +1,8 @@
 //! The rows: one comparison each.
 
+mod history;
 mod http;
+mod manager;
 mod pool;
 mod reload;
 mod start;
@@ -133,6 +135,8 @@ pub(crate) fn all() -> Vec<&'static Row> {
         &pool::IDLE,
         &reload::RELOAD,
         &start::START,
+        &manager::MANAGER,
+        &history::HISTORY,
     ]
 }
 

@@ -102,6 +102,7 @@ mod tests {
         let config = HistoryConfig {
             keep: Duration::from_secs(keep_seconds),
             resolution: Duration::from_secs(resolution_seconds),
+            store: None,
         };
         History::new(&config, Duration::from_secs(1))
     }

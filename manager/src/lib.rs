@@ -5,13 +5,26 @@
 //! which it answers from memory. It only ever asks: killing it disturbs no
 //! traffic.
 
+mod access;
 mod answers;
+mod archive;
+mod audit;
+mod collect;
+pub mod doctor;
+mod event;
 mod history;
 mod manager;
 mod memory;
 mod metrics;
 mod rates;
+mod service;
+mod state;
+mod store;
+mod systemd;
+mod unit;
 mod view;
 mod watch;
 
+pub use archive::Archive;
+pub use audit::{read_log, verify_log};
 pub use manager::{Manager, ManagerError};

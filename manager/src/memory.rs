@@ -92,8 +92,11 @@ mod tests {
     use crate::rates::tests::{at, status};
 
     fn memory() -> Memory {
-        let config =
-            HistoryConfig { keep: Duration::from_secs(60), resolution: Duration::from_secs(1) };
+        let config = HistoryConfig {
+            keep: Duration::from_secs(60),
+            resolution: Duration::from_secs(1),
+            store: None,
+        };
         Memory::new(at(0), &config, Duration::from_secs(1))
     }
 

@@ -30,14 +30,13 @@ use bs9_config::{HistoryStore, Retention};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use database::{Database, DatabaseError};
+use database::DatabaseError;
 use query::{Range, Selection};
 
+pub(crate) use database::Database;
 pub(crate) use level::Level;
 pub(crate) use point::Point;
-pub(crate) use rollup::{Batch, Rollup};
-
-use rollup::Step;
+pub(crate) use rollup::{Batch, Rollup, Step};
 
 /// Batches that wait for the disk at most.
 const WAITING_BATCHES: usize = 16;
@@ -121,9 +120,8 @@ impl Store {
             let store = Self { shared: Arc::new(shared) };
             return Ok(Opened { store, rollup: Rollup::new(0, []), last_event: 0, writer: None });
         };
-        let mut database = open_or_set_aside(&path, settings, events_kept, now, &on_set_aside)?;
-        let rollup = go_on(&mut database, settings, now.as_second()).map_err(io::Error::other)?;
-        let last_event = database.last_event().map_err(io::Error::other)?;
+        let (database, rollup, last_event) =
+            open_or_set_aside(&path, settings, events_kept, now, &on_set_aside)?;
         let (orders, incoming) = sync_channel(WAITING_BATCHES);
         let shared = Shared {
             status: Mutex::new(StoreStatus {
@@ -287,21 +285,37 @@ fn range(asked: &SeriesQuery, keep: &Retention, now: Timestamp) -> Result<Range,
     Ok(Range { level, from: level.floor(from.max(0)), to: to.max(0), limit })
 }
 
+/// A database that was opened, and what it tells.
+type Found = (Database, Rollup, u64);
+
 fn open_or_set_aside(
     path: &Path,
     settings: &HistoryStore,
     events_kept: usize,
     now: Timestamp,
     on_set_aside: &OnSetAside,
-) -> io::Result<Database> {
-    let damage = match Database::open(path, settings, events_kept) {
-        Ok(database) => return Ok(database),
+) -> io::Result<Found> {
+    let damage = match take_up(path, settings, events_kept, now) {
+        Ok(found) => return Ok(found),
         Err(error) if error.is_damage() => error.to_string(),
         Err(error) => return Err(io::Error::other(error)),
     };
     let aside = database::set_aside(path, now.as_second())?;
+    tracing::error!(reason = damage, path = %aside.display(), "history was damaged; it is set aside and another begun");
     on_set_aside(&aside, &damage);
-    Database::open(path, settings, events_kept).map_err(io::Error::other)
+    take_up(path, settings, events_kept, now).map_err(io::Error::other)
+}
+
+fn take_up(
+    path: &Path,
+    settings: &HistoryStore,
+    events_kept: usize,
+    now: Timestamp,
+) -> Result<Found, DatabaseError> {
+    let mut database = Database::open(path, settings, events_kept)?;
+    let rollup = go_on(&mut database, settings, now.as_second())?;
+    let last_event = database.last_event()?;
+    Ok((database, rollup, last_event))
 }
 
 fn shown_aside(path: &Path) -> Vec<String> {
@@ -454,3 +468,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

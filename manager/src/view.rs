@@ -2,7 +2,12 @@
 //!
 //! Pure: polls and their times go in, changes come out.
 
-use bs9_api::types::{DataPlaneState, DataPlaneStatus, DataPlaneView, ReloadFailure};
+use std::collections::HashMap;
+
+use bs9_api::types::{
+    DataPlaneState, DataPlaneStatus, DataPlaneView, EndpointHealth, EndpointStatus, Happening,
+    ReloadFailure,
+};
 use jiff::Timestamp;
 
 use crate::rates::{is_same_process, rates_between};
@@ -42,6 +47,39 @@ pub(crate) enum Change {
     ReloadRefused {
         errors: usize,
     },
+    EndpointHealth {
+        cluster: String,
+        endpoint: String,
+        from: EndpointHealth,
+        to: EndpointHealth,
+        reason: Option<String>,
+    },
+    EndpointDraining {
+        cluster: String,
+        endpoint: String,
+        draining: bool,
+    },
+}
+
+impl From<Change> for Happening {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Found { pid, version } => Self::DataPlaneFound { pid, version },
+            Change::Lost { reason } => Self::DataPlaneLost { reason },
+            Change::Restarted { pid, previous_pid } => {
+                Self::DataPlaneRestarted { pid, previous_pid }
+            }
+            Change::State { from, to } => Self::DataPlaneState { from, to },
+            Change::Generation { from, to } => Self::Generation { from, to },
+            Change::ReloadRefused { errors } => Self::ReloadRefused { errors: errors as u64 },
+            Change::EndpointHealth { cluster, endpoint, from, to, reason } => {
+                Self::EndpointHealth { cluster, endpoint, from, to, reason }
+            }
+            Change::EndpointDraining { cluster, endpoint, draining } => {
+                Self::EndpointDraining { cluster, endpoint, draining }
+            }
+        }
+    }
 }
 
 impl View {
@@ -135,6 +173,44 @@ fn differences(before: &DataPlaneStatus, after: &DataPlaneStatus) -> Vec<Change>
     {
         changes.push(Change::ReloadRefused { errors: failure.errors.len() });
     }
+    changes.extend(endpoint_changes(before, after));
+    changes
+}
+
+/// Endpoints of one poll of which changes are told.
+const MAX_ENDPOINT_CHANGES: usize = 256;
+
+/// What changed about endpoints that were there before.
+fn endpoint_changes(before: &DataPlaneStatus, after: &DataPlaneStatus) -> Vec<Change> {
+    let endpoints = |status| -> Vec<(&str, &EndpointStatus)> {
+        let status: &DataPlaneStatus = status;
+        let clusters = status.clusters.iter();
+        clusters
+            .flat_map(|cluster| cluster.endpoints.iter().map(|one| (cluster.name.as_str(), one)))
+            .collect()
+    };
+    let known: HashMap<(&str, &str), &EndpointStatus> = endpoints(before)
+        .into_iter()
+        .map(|(cluster, one)| ((cluster, one.address.as_str()), one))
+        .collect();
+    let mut changes = Vec::new();
+    for (cluster, now) in endpoints(after) {
+        let Some(then) = known.get(&(cluster, now.address.as_str())) else { continue };
+        let (cluster, endpoint) = (cluster.to_owned(), now.address.clone());
+        if then.health != now.health {
+            changes.push(Change::EndpointHealth {
+                cluster: cluster.clone(),
+                endpoint: endpoint.clone(),
+                from: then.health,
+                to: now.health,
+                reason: now.health_reason.clone(),
+            });
+        }
+        if then.draining != now.draining {
+            changes.push(Change::EndpointDraining { cluster, endpoint, draining: now.draining });
+        }
+    }
+    changes.truncate(MAX_ENDPOINT_CHANGES);
     changes
 }
 

@@ -11,7 +11,7 @@ use bs9_api::DataPlaneClient;
 use jiff::Timestamp;
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::{memory::Memory, view::Change};
+use crate::{event::Events, memory::Memory, view::Change};
 
 /// The poll loop.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Watch {
     client: DataPlaneClient,
     interval: Duration,
     memory: Arc<Mutex<Memory>>,
+    events: Events,
 }
 
 impl Watch {
@@ -26,8 +27,9 @@ impl Watch {
         client: DataPlaneClient,
         interval: Duration,
         memory: Arc<Mutex<Memory>>,
+        events: Events,
     ) -> Self {
-        Self { client, interval, memory }
+        Self { client, interval, memory, events }
     }
 
     /// Polls for as long as it is let.
@@ -43,7 +45,10 @@ impl Watch {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .note(Timestamp::now(), poll);
-            changes.iter().for_each(log);
+            for change in changes {
+                log(&change);
+                self.events.publish(change.into());
+            }
         }
     }
 }
@@ -79,6 +84,12 @@ fn log(change: &Change) {
                 errors,
                 "the data plane refused a reload; see bs9 status for the reasons"
             );
+        }
+        Change::EndpointHealth { cluster, endpoint, from, to, reason } => {
+            tracing::info!(cluster, endpoint, ?from, ?to, reason, "an endpoint changed its health");
+        }
+        Change::EndpointDraining { cluster, endpoint, draining } => {
+            tracing::info!(cluster, endpoint, draining, "an endpoint drains, or does not any more");
         }
     }
 }

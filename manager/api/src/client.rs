@@ -11,8 +11,11 @@ use bs9_config::Secret;
 
 mod call;
 mod exchange;
+mod follow;
 
 pub(crate) use call::Call;
+
+pub use follow::EventFollower;
 
 pub use crate::endpoints::{DataPlaneClient, ManagerClient};
 use crate::{endpoints::Answer, types::Problem};
@@ -69,6 +72,16 @@ impl Client {
             Err(ClientError::Timeout { address: self.address.to_string(), limit: self.timeout })
         })?;
         T::decode(body).map_err(|error| ClientError::protocol("the answer makes no sense", error))
+    }
+}
+
+impl Client {
+    /// Begins to follow what happens. The limit holds until the answer begins.
+    pub(crate) async fn follow(&self, call: Call) -> Result<EventFollower, ClientError> {
+        let opening = exchange::open(&self.address, call);
+        tokio::time::timeout(self.timeout, opening).await.unwrap_or_else(|_| {
+            Err(ClientError::Timeout { address: self.address.to_string(), limit: self.timeout })
+        })
     }
 }
 

@@ -35,6 +35,8 @@ pub enum ProblemCode {
     InvalidRequest,
     /// 422: the configuration is invalid; [`Problem::errors`] says where.
     InvalidConfig,
+    /// 429: this caller calls too often.
+    TooManyRequests,
     /// 500: a defect of bs9.
     Internal,
     /// 503: not now, such as while starting or draining.
@@ -56,6 +58,7 @@ impl ProblemCode {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidConfig => "invalid_config",
+            Self::TooManyRequests => "too_many_requests",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
         }
@@ -74,6 +77,7 @@ impl ProblemCode {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidRequest | Self::InvalidConfig => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -149,7 +153,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code;
+        let told = self.clone();
         let mut response = (code.status(), Json(self.into_problem())).into_response();
+        response.extensions_mut().insert(told);
+        if code == ProblemCode::TooManyRequests {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if code == ProblemCode::Unauthorized {
             // RFC 9110, section 15.5.2: a 401 names the scheme that would do.
             response

@@ -107,7 +107,9 @@ fn response(description: &str, answer: &Described) -> Response {
 /// JSON types stand among the components; text is described on the spot.
 fn content(described: &Described) -> Content {
     match described.kind {
-        ContentKind::Json => Content::new(Some(Ref::from_schema_name(described.name.as_ref()))),
+        ContentKind::Json | ContentKind::EventStream => {
+            Content::new(Some(Ref::from_schema_name(described.name.as_ref())))
+        }
         ContentKind::Text => Content::new(Some(described.schema.clone())),
     }
 }
@@ -171,7 +173,7 @@ fn schemas(endpoints: &[&Endpoint]) -> Vec<(String, RefOr<Schema>)> {
     for describe in bodies.chain([Described::json::<Problem> as fn() -> Described]) {
         let described = describe();
         schemas.extend(described.parts);
-        if described.kind == ContentKind::Json {
+        if described.kind != ContentKind::Text {
             schemas.push((described.name.into_owned(), described.schema));
         }
     }

@@ -14,17 +14,31 @@ use std::{
 };
 
 use axum::Router;
-use bs9_config::{Admin, AdminToken, Process, default_socket};
+use bs9_config::{Admin, AdminPeer, AdminToken, Identity, Process, RateLimit, default_socket};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 mod access;
+mod browser;
+mod caller;
 mod connection;
+mod feed;
+mod rate;
 pub(crate) mod route;
+mod tls;
 mod unix;
+mod witness;
 
-pub use access::Caller;
-use access::{Door, Tokens};
-use unix::BoundSocket;
+pub use access::{Keyring, KnownToken};
+pub use browser::PAGE_FIELD;
+pub use caller::Caller;
+pub use feed::EventFeed;
+pub use witness::{Asked, Attempt, Outcome, Pending, Witness};
+
+use access::Guard;
+use browser::Origins;
+use rate::Limiter;
+use unix::{BoundSocket, Visitors};
 
 /// Connections served at once on the Unix socket, and as many on TCP; the next
 /// ones wait in the accept queue.
@@ -43,15 +57,24 @@ pub const CONNECTION_AGE_LIMIT: Duration = Duration::from_secs(300);
 /// How long a connection that is to close may still take for the call it is in.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the admin API is to be answered.
-#[derive(Debug, Clone)]
+/// Where the admin API is to be answered, and to whom.
+#[derive(Debug, Clone, Default)]
 pub struct AdminAddress {
     /// The Unix socket. Its folder is made when it is missing.
     pub socket: PathBuf,
     /// The optional TCP address.
     pub listen: Option<SocketAddr>,
+    /// TLS on it.
+    pub tls: Option<Identity>,
     /// Who may do what over TCP.
     pub tokens: Vec<AdminToken>,
+    /// Who may use the Unix socket besides root and the own user. With any, the
+    /// socket's mode lets everybody connect, and credentials decide.
+    pub peers: Vec<AdminPeer>,
+    /// Where pages in a browser may come from besides this server itself.
+    pub origins: Vec<Arc<str>>,
+    /// How often one address may call over TCP.
+    pub rate_limit: RateLimit,
 }
 
 impl AdminAddress {
@@ -60,7 +83,11 @@ impl AdminAddress {
         Self {
             socket: admin.socket.clone().unwrap_or_else(|| default_socket(process)),
             listen: admin.listen,
+            tls: admin.tls.clone(),
             tokens: admin.tokens.clone(),
+            peers: admin.peers.clone(),
+            origins: admin.origins.clone(),
+            rate_limit: admin.rate_limit,
         }
     }
 }
@@ -97,6 +124,9 @@ pub enum BindError {
         /// The reason.
         source: io::Error,
     },
+    /// The certificate cannot be served.
+    #[error("the certificate of the admin address cannot be served")]
+    Tls(#[source] io::Error),
     /// The TCP address cannot be bound.
     #[error("cannot listen on the admin address {address}")]
     Tcp {
@@ -112,7 +142,8 @@ pub enum BindError {
 pub struct AdminServer {
     unix: BoundSocket,
     tcp: Option<TcpListener>,
-    tokens: Tokens,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    guard: Guard,
 }
 
 impl AdminServer {
@@ -123,14 +154,39 @@ impl AdminServer {
     ///
     /// [`BindError`]; nothing stays behind.
     pub fn bind(address: AdminAddress) -> Result<Self, BindError> {
-        let unix = BoundSocket::bind(&address.socket)?;
+        let tls =
+            address.tls.as_ref().map(tls::server_config).transpose().map_err(BindError::Tls)?;
+        let visitors = if address.peers.is_empty() { Visitors::OwnUser } else { Visitors::Listed };
+        let unix = BoundSocket::bind(&address.socket, visitors)?;
         let tcp = address
             .listen
             .map(|listen| {
                 bind_tcp(listen).map_err(|source| BindError::Tcp { address: listen, source })
             })
             .transpose()?;
-        Ok(Self { unix, tcp, tokens: Tokens::new(address.tokens) })
+        let guard = Guard {
+            tokens: address.tokens,
+            keyring: None,
+            peers: address.peers,
+            origins: Origins::new(&address.origins),
+            limiter: Limiter::new(address.rate_limit),
+            witness: None,
+        };
+        Ok(Self { unix, tcp, tls, guard })
+    }
+
+    /// With tokens beside those of the configuration.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Arc<dyn Keyring>) -> Self {
+        self.guard.keyring = Some(keyring);
+        self
+    }
+
+    /// With a record of every change.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.guard.witness = Some(witness);
+        self
     }
 
     /// The Unix socket.
@@ -159,13 +215,14 @@ impl AdminServer {
         let (unix_listener, socket_file) = self.unix.into_parts();
         let unix = tokio::net::UnixListener::from_std(unix_listener)?;
         let tcp = self.tcp.map(tokio::net::TcpListener::from_std).transpose()?;
-        let tcp_door = Door::Tcp(Arc::new(self.tokens));
+        let (tls, guard) = (self.tls.map(TlsAcceptor::from), Arc::new(self.guard));
 
         let (stop, stopped) = watch::channel(false);
-        let unix_loop = connection::accept_all(unix, router.clone(), stopped.clone());
+        let unix_loop =
+            connection::accept_all(unix, Arc::clone(&guard), router.clone(), stopped.clone());
         let tcp_loop = async {
             if let Some(listener) = tcp {
-                connection::accept_all((listener, tcp_door), router, stopped).await;
+                connection::accept_all((listener, tls), guard, router, stopped).await;
             }
         };
         tokio::join!(unix_loop, tcp_loop, async {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    check, completions, dbpool, loadbalancer, loadtest, logging::LogFormat, manager, quickstart,
-    sample_endpoint, serve, status, tether,
+    audit, check, completions, dbpool, events, export, loadbalancer, loadtest, logging::LogFormat,
+    manager, metrics, quickstart, sample_endpoint, serve, service, status, tether, token,
 };
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ First steps:
   bs9 check bs9.toml                    every error of a configuration, with line and column
   bs9 serve --config bs9.toml           carry traffic
   bs9 status                            what is going on
+  bs9 start server.js -p 3000           keep a service running
 
 Exit codes:
   0 done   1 error   2 usage   3 not found   4 permission   5 configuration
@@ -62,6 +63,45 @@ pub(crate) enum Verb {
     Check(check::Arguments),
     /// Show what is going on.
     Status(status::Arguments),
+    /// Run a script or command as a service, or start one that is there.
+    Start(Box<service::start::Arguments>),
+    /// Stop services, now and at the next boot.
+    Stop(service::change::StopArguments),
+    /// Restart every instance of a service at once.
+    Restart(service::change::RestartArguments),
+    /// Bring a service to new code or a new description, without a gap.
+    Reload(service::change::ReloadArguments),
+    /// Run more or fewer instances of a service.
+    Scale(service::scale::Arguments),
+    /// Stop services and remove them.
+    Delete(service::change::DeleteArguments),
+    /// List services and how they are.
+    #[command(visible_aliases = ["ls", "ps"])]
+    List(service::list::Arguments),
+    /// Show what a service wrote.
+    Logs(service::logs::Arguments),
+    /// Show what a service is kept from, what of it holds, and what it costs.
+    Inspect(service::inspect::Arguments),
+    /// Bring services to what services/*.toml say.
+    Apply(service::apply::Arguments),
+    /// Remember which services there are, and which run.
+    Save(service::saved::SaveArguments),
+    /// Bring back what was saved.
+    Resurrect(service::saved::ResurrectArguments),
+    /// Look whether this machine has what services need.
+    Doctor(service::doctor::Arguments),
+    /// Show what services and the machine use, now and over time.
+    Metrics(metrics::Arguments),
+    /// Write history out for other programs.
+    Export(Box<export::Arguments>),
+    /// Show what has happened, and what happens.
+    Events(events::Arguments),
+    /// Show and check the log of changes.
+    #[command(subcommand)]
+    Audit(audit::Action),
+    /// Make, list and revoke tokens for the manager's TCP address.
+    #[command(subcommand)]
+    Token(token::Action),
     /// Run and change a load balancer.
     #[command(visible_alias = "lb", subcommand)]
     Loadbalancer(loadbalancer::Action),

@@ -3,6 +3,7 @@
 //! Each verb is a file. This one parses the command line, picks the verb, and
 //! turns its end into an exit code.
 
+mod audit;
 mod check;
 mod child;
 mod cli;
@@ -10,22 +11,29 @@ mod completions;
 mod configuration_path;
 mod dataplane;
 mod dbpool;
+mod events;
 mod exit;
+mod export;
 mod from_flags;
+mod history;
 mod interval;
 mod limits;
 mod loadbalancer;
 mod loadtest;
 mod logging;
 mod manager;
+mod metrics;
 mod quickstart;
 mod runtime;
 mod sample_endpoint;
 mod serve;
+mod service;
+mod span;
 mod status;
 mod systemd;
 mod terminal;
 mod tether;
+mod token;
 
 use std::process::ExitCode;
 
@@ -59,6 +67,24 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Manager(arguments) => manager::run(arguments, global),
         Verb::Check(arguments) => check::run(arguments, global),
         Verb::Status(arguments) => status::run(arguments, global),
+        Verb::Start(arguments) => service::start::run(*arguments, global),
+        Verb::Stop(arguments) => service::change::stop(&arguments, global),
+        Verb::Restart(arguments) => service::change::restart(&arguments, global),
+        Verb::Reload(arguments) => service::change::reload(&arguments, global),
+        Verb::Scale(arguments) => service::scale::run(&arguments, global),
+        Verb::Delete(arguments) => service::change::delete(&arguments, global),
+        Verb::List(arguments) => service::list::run(&arguments, global),
+        Verb::Logs(arguments) => service::logs::run(&arguments, global),
+        Verb::Inspect(arguments) => service::inspect::run(&arguments, global),
+        Verb::Apply(arguments) => service::apply::run(arguments, global),
+        Verb::Save(arguments) => service::saved::save(arguments, global),
+        Verb::Resurrect(arguments) => service::saved::resurrect(arguments, global),
+        Verb::Doctor(arguments) => service::doctor::run(&arguments, global),
+        Verb::Metrics(arguments) => metrics::run(&arguments, global),
+        Verb::Export(arguments) => export::run(&arguments, global),
+        Verb::Events(arguments) => events::run(&arguments, global),
+        Verb::Audit(action) => audit::run(&action, global),
+        Verb::Token(action) => token::run(action, global),
         Verb::Loadbalancer(action) => loadbalancer::run(action, global),
         Verb::Dbpool(action) => dbpool::run(action, global),
         Verb::Quickstart(arguments) => quickstart::run(arguments, global),

@@ -59,6 +59,11 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
 fn not_started(error: ManagerError) -> Failure {
     match error {
         ManagerError::Bind(error) => error.into(),
+        ManagerError::State { folder, source } => {
+            let what = format!("the manager cannot keep its state in {}", folder.display());
+            Failure::io(what, source)
+                .hint("choose another folder with state_folder in manager.toml")
+        }
         other => Failure::new(Exit::System, "the manager cannot run").because(other),
     }
 }

@@ -19,7 +19,7 @@ fn manager(data_plane: &DataPlane) -> Running {
     let file = folder.join("manager.toml");
     write(
         &file,
-        "[admin]\nsocket = \"manager.sock\"\n[dataplane]\nsocket = \"dataplane.sock\"\npoll_interval = \"100ms\"\n",
+        "state_folder = \"state\"\n[admin]\nsocket = \"manager.sock\"\n[dataplane]\nsocket = \"dataplane.sock\"\npoll_interval = \"100ms\"\n",
     );
     let mut command = program();
     command.args(["manager", "--config"]).arg(&file);

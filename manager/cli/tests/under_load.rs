@@ -252,7 +252,7 @@ fn killing_the_manager_fails_no_request() {
 fn manager_of(data_plane: &DataPlane) -> Running {
     let folder = data_plane.folder.path();
     let file = folder.join("manager.toml");
-    let text = "[admin]\nsocket = \"manager.sock\"\n\
+    let text = "state_folder = \"state\"\n[admin]\nsocket = \"manager.sock\"\n\
                 [dataplane]\nsocket = \"dataplane.sock\"\npoll_interval = \"100ms\"\n";
     write(&file, text);
     let mut command = program();

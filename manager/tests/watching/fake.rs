@@ -10,8 +10,8 @@ use bs9_api::{
     types::{
         AddEndpoint, ChangeOutcome, Clusters, DataPlaneState, DataPlaneStatus, DrainEndpoint,
         DrainOutcome, GenerationInForce, GenerationStatus, Health, HttpListenerStatus,
-        ListenerStatus, Listeners, MetricsText, OneCluster, Pools, RemoveEndpoint, SCHEMA,
-        SetWeight,
+        ListenerStatus, Listeners, MetricsText, OneCluster, OrderPools, PoolClients, PoolServers,
+        Pools, RemoveCluster, RemoveEndpoint, Routes, RoutesQuery, SCHEMA, SetCluster, SetWeight,
     },
 };
 use jiff::Timestamp;
@@ -97,6 +97,10 @@ impl DataPlaneApi for FakeDataPlane {
         self.refuse()
     }
 
+    async fn routes(&self, _: RoutesQuery) -> Result<Routes, ApiError> {
+        Ok(Routes { schema: SCHEMA, listeners: Vec::new() })
+    }
+
     async fn pools(&self) -> Result<Pools, ApiError> {
         self.refuse()
     }
@@ -130,6 +134,26 @@ impl DataPlaneApi for FakeDataPlane {
     }
 
     async fn drain_endpoint(&self, _: String, _: DrainEndpoint) -> Result<ChangeOutcome, ApiError> {
+        self.refuse()
+    }
+
+    async fn set_cluster(&self, _: String, _: SetCluster) -> Result<ChangeOutcome, ApiError> {
+        self.refuse()
+    }
+
+    async fn remove_cluster(&self, _: String, _: RemoveCluster) -> Result<ChangeOutcome, ApiError> {
+        self.refuse()
+    }
+
+    async fn pool_clients(&self) -> Result<PoolClients, ApiError> {
+        self.refuse()
+    }
+
+    async fn pool_servers(&self) -> Result<PoolServers, ApiError> {
+        self.refuse()
+    }
+
+    async fn order_pools(&self, _: OrderPools) -> Result<ChangeOutcome, ApiError> {
         self.refuse()
     }
 

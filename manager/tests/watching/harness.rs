@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bs9_api::{
     AdminAddress, AdminServer, ManagerClient, endpoints::data_plane_router, types::ManagerStatus,
 };
-use bs9_config::{Admin, DataPlaneLink, History, ManagerConfig};
+use bs9_config::ManagerConfig;
 use bs9_manager::Manager;
 use tokio::{
     sync::oneshot,
@@ -35,21 +35,26 @@ impl Place {
     }
 
     pub(crate) fn config(&self) -> ManagerConfig {
-        ManagerConfig {
-            sources: Vec::new(),
-            admin: Admin { socket: Some(self.manager()), listen: None, tokens: Vec::new() },
-            dataplane: DataPlaneLink {
-                socket: Some(self.data_plane()),
-                poll_interval: POLL_INTERVAL,
-                timeout: Duration::from_millis(500),
-            },
-            history: History { keep: Duration::from_secs(60), resolution: POLL_INTERVAL },
-        }
+        let place = |name: &str| self.0.path().join(name).display().to_string();
+        let text = format!(
+            "state_folder = {:?}\n[services]\nfolder = {:?}\n[admin]\nsocket = {:?}\n\
+             [dataplane]\nsocket = {:?}\ntimeout = \"500ms\"\n[history]\nkeep = \"1m\"\n\
+             [collect]\ninterval = \"100ms\"\n",
+            place("state"),
+            place("services"),
+            place("manager.sock"),
+            place("dataplane.sock"),
+        );
+        let mut config = bs9_config::parse_manager_str("test", &text).unwrap();
+        // Shorter than a configuration may say: tests wait for it.
+        config.dataplane.poll_interval = POLL_INTERVAL;
+        config.history.resolution = POLL_INTERVAL;
+        config
     }
 
     /// Starts a data plane.
     pub(crate) fn start(&self, fake: FakeDataPlane) -> Running {
-        let address = AdminAddress { socket: self.data_plane(), listen: None, tokens: Vec::new() };
+        let address = AdminAddress { socket: self.data_plane(), ..AdminAddress::default() };
         let server = AdminServer::bind(address).unwrap();
         let (stop, stopped) = oneshot::channel();
         let router = data_plane_router(Arc::new(fake));

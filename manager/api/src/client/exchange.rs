@@ -14,27 +14,67 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{ANSWER_LIMIT_BYTES, Call, ClientError, ServerAddress};
+use super::{ANSWER_LIMIT_BYTES, Call, ClientError, EventFollower, ServerAddress};
 use crate::types::Problem;
 
 /// Sends `call` and returns the body of a good answer.
 pub(super) async fn exchange(address: &ServerAddress, call: Call) -> Result<Vec<u8>, ClientError> {
-    let (status, body) = match address {
+    let (stream, request) = connect(address, call).await?;
+    let (status, body) = speak(stream, request).await?;
+    if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+}
+
+/// Sends `call` and returns what follows the head of a good answer, as it comes.
+pub(super) async fn open(
+    address: &ServerAddress,
+    call: Call,
+) -> Result<EventFollower, ClientError> {
+    let lost = |error| ClientError::protocol("the connection was lost", error);
+    let (stream, request) = connect(address, call).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let mut connection = Box::pin(async move {
+        // Its error, if any, comes out of the body too.
+        let _ = connection.await;
+    });
+    let response = tokio::select! {
+        biased;
+        response = sender.send_request(request) => response.map_err(lost)?,
+        () = &mut connection => {
+            return Err(ClientError::Protocol { what: "the connection was lost".to_owned(), source: None });
+        }
+    };
+    if response.status().is_success() {
+        return Ok(EventFollower::new(connection, response.into_body()));
+    }
+    let status = response.status();
+    let (body, ()) = tokio::join!(read(response.into_body()), connection);
+    Err(refusal(status, &body?))
+}
+
+/// A stream of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn connect(
+    address: &ServerAddress,
+    call: Call,
+) -> Result<(Box<dyn Stream>, Request<Full<Bytes>>), ClientError> {
+    match address {
         ServerAddress::Unix(path) => {
             let request = call.into_request("localhost", None)?;
             let stream =
                 UnixStream::connect(path).await.map_err(|error| not_connected(address, error))?;
-            speak(stream, request).await?
+            Ok((Box::new(stream), request))
         }
         ServerAddress::Tcp { address: to, token, .. } => {
             let authorization = token.as_ref().map(authorization).transpose()?;
             let request = call.into_request(&to.to_string(), authorization)?;
             let stream =
                 TcpStream::connect(to).await.map_err(|error| not_connected(address, error))?;
-            speak(stream, request).await?
+            Ok((Box::new(stream), request))
         }
-    };
-    if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
 }
 
 fn authorization(token: &bs9_config::Secret) -> Result<HeaderValue, ClientError> {

@@ -8,14 +8,16 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use crate::types::MetricsText;
+use crate::types::{Event, MetricsText};
 
-/// The two kinds of body.
+/// The kinds of body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContentKind {
     Json,
     /// Prometheus' text exposition format.
     Text,
+    /// Server-Sent Events.
+    EventStream,
 }
 
 impl ContentKind {
@@ -24,6 +26,7 @@ impl ContentKind {
         match self {
             Self::Json => "application/json",
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::EventStream => "text/event-stream",
         }
     }
 }
@@ -43,6 +46,11 @@ impl Described {
         T::schemas(&mut parts);
         Self { name: T::name(), kind: ContentKind::Json, schema: T::schema(), parts }
     }
+}
+
+/// How a feed of events is described: its schema is that of each event.
+pub(crate) fn event_stream() -> Described {
+    Described { kind: ContentKind::EventStream, ..Described::json::<Event>() }
 }
 
 /// What an endpoint can answer with.

@@ -10,8 +10,8 @@ pub(super) const fn only(list: &[fn() -> Described]) -> Option<fn() -> Described
     }
 }
 
-/// See its uses in [`endpoints`](super). Parameters come in the order path,
-/// query, body; each has a name, which is the argument's name in the trait and
+/// See its uses in [`endpoints`](super). Parameters come in the order attempt (only
+/// in the trait), path, query, body; each has a name, which is the argument's name in the trait and
 /// in the client.
 macro_rules! endpoints {
     (
@@ -23,11 +23,17 @@ macro_rules! endpoints {
         $(
             #[doc = $summary:literal]
             $name:ident: $method:ident $path:literal by $access:ident
+                $(, attempt $attempt:ident)?
                 $(, path $param:ident)?
                 $(, query $query:ident: $query_type:ty)?
                 $(, body $body:ident: $body_type:ty)?
                 => $answer:ty;
         )+
+        $(streams {
+            #[doc = $stream_summary:literal]
+            $stream:ident: $stream_path:literal by $stream_access:ident,
+                query $stream_query:ident: $stream_query_type:ty;
+        })?
     ) => {
         /// The entries by name, so that trait, router and client can point at them.
         #[allow(non_upper_case_globals, reason = "named as the operation is")]
@@ -47,10 +53,23 @@ macro_rules! endpoints {
                     response: <$answer as Answer>::describe,
                 };
             )+
+            $(
+                pub(crate) static $stream: Endpoint = Endpoint {
+                    process: Process::$process,
+                    method: Method::GET,
+                    path: $stream_path,
+                    access: Access::$stream_access,
+                    operation_id: stringify!($stream),
+                    summary: $stream_summary.trim_ascii(),
+                    query: Some(Described::json::<$stream_query_type>),
+                    request: None,
+                    response: content::event_stream,
+                };
+            )?
         }
 
         $(#[$table_doc])*
-        pub static $table: &[&Endpoint] = &[$(&$module::$name),+];
+        pub static $table: &[&Endpoint] = &[$(&$module::$name,)+ $(&$module::$stream)?];
 
         $(#[$api_doc])*
         pub trait $api: Send + Sync + 'static {
@@ -59,11 +78,22 @@ macro_rules! endpoints {
                 #[doc = concat!("\n\n`", stringify!($method), " ", $path, "`")]
                 fn $name(
                     &self,
+                    $($attempt: $crate::server::Attempt,)?
                     $($param: String,)?
                     $($query: $query_type,)?
                     $($body: $body_type,)?
                 ) -> impl Future<Output = Result<$answer, $crate::ApiError>> + Send;
             )+
+            $(
+                #[doc = $stream_summary]
+                #[doc = concat!("\n\n`GET ", $stream_path, "`")]
+                #[doc = "\n\n`last` is the event a browser saw last before it connected anew."]
+                fn $stream(
+                    &self,
+                    last: Option<u64>,
+                    $stream_query: $stream_query_type,
+                ) -> impl Future<Output = Result<$crate::server::EventFeed, $crate::ApiError>> + Send;
+            )?
         }
 
         $(#[$router_doc])*
@@ -75,17 +105,29 @@ macro_rules! endpoints {
                 let router = {
                     let api = std::sync::Arc::clone(&api);
                     router.route($path, route::guarded(&$module::$name, move |
+                        $(route::UnderWay($attempt): route::UnderWay,)?
                         $(route::PathParameter($param): route::PathParameter,)?
                         $(route::Query($query): route::Query<$query_type>,)?
                         $(route::Body($body): route::Body<$body_type>,)?
                     | {
                         let api = std::sync::Arc::clone(&api);
                         route::answer(&$module::$name, async move {
-                            api.$name($($param,)? $($query,)? $($body,)?).await
+                            api.$name($($attempt,)? $($param,)? $($query,)? $($body,)?).await
                         })
                     }))
                 };
             )+
+            $(
+                let router = router.route($stream_path, route::guarded(&$module::$stream, move |
+                    route::LastEventId(last): route::LastEventId,
+                    route::Query($stream_query): route::Query<$stream_query_type>,
+                | {
+                    let api = std::sync::Arc::clone(&api);
+                    route::stream(&$module::$stream, async move {
+                        api.$stream(last, $stream_query).await
+                    })
+                }));
+            )?
             route::with_fallbacks(router)
         }
 
@@ -125,6 +167,18 @@ macro_rules! endpoints {
                     self.0.call(call).await
                 }
             )+
+
+            $(
+                #[doc = $stream_summary]
+                #[doc = concat!("\n\n`GET ", $stream_path, "`")]
+                pub async fn $stream(
+                    &self,
+                    $stream_query: &$stream_query_type,
+                ) -> Result<$crate::client::EventFollower, $crate::client::ClientError> {
+                    let call = $crate::client::Call::new(&$module::$stream);
+                    self.0.follow(call.query($stream_query)?).await
+                }
+            )?
         }
     };
 }

@@ -13,11 +13,13 @@ use tokio::{
     task::JoinSet,
     time,
 };
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{
     CLOSE_TIMEOUT, CONNECTION_AGE_LIMIT, CONNECTION_LIMIT, HEAD_LIMIT_BYTES, HEAD_TIMEOUT,
-    access::Door,
+    access::{Door, Guard, Way},
+    witness::Pending,
 };
 
 /// After an accept that failed for want of something (descriptors, memory).
@@ -27,31 +29,59 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// an answer may still go out.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A listening socket that knows how its callers are identified.
-pub(super) trait Accept {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+/// What HTTP is spoken over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Door)>;
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A listening socket that knows how its callers come in.
+pub(super) trait Accept {
+    type Stream: Send + 'static;
+    /// Makes a stream that HTTP can be spoken over.
+    type Opening: Future<Output = io::Result<Box<dyn Stream>>> + Send + 'static;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Way)>;
+
+    fn open(&self, stream: Self::Stream) -> Self::Opening;
 }
 
 impl Accept for UnixListener {
     type Stream = UnixStream;
+    type Opening = std::future::Ready<io::Result<Box<dyn Stream>>>;
 
-    async fn accept(&self) -> io::Result<(UnixStream, Door)> {
+    async fn accept(&self) -> io::Result<(UnixStream, Way)> {
         let (stream, _) = Self::accept(self).await?;
-        let door = Door::of_peer(&stream.peer_cred()?);
-        Ok((stream, door))
+        let way = Way::of_peer(&stream.peer_cred()?);
+        Ok((stream, way))
+    }
+
+    fn open(&self, stream: UnixStream) -> Self::Opening {
+        std::future::ready(Ok(Box::new(stream)))
     }
 }
 
-impl Accept for (TcpListener, Door) {
+impl Accept for (TcpListener, Option<TlsAcceptor>) {
     type Stream = TcpStream;
+    type Opening = Pending<'static, io::Result<Box<dyn Stream>>>;
 
-    async fn accept(&self) -> io::Result<(TcpStream, Door)> {
-        let (stream, _) = self.0.accept().await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Way)> {
+        let (stream, from) = self.0.accept().await?;
         // Answers are written whole; an error here only costs latency.
         let _ = stream.set_nodelay(true);
-        Ok((stream, self.1.clone()))
+        Ok((stream, Way::Tcp { from }))
+    }
+
+    fn open(&self, stream: TcpStream) -> Self::Opening {
+        let acceptor = self.1.clone();
+        Box::pin(async move {
+            match acceptor {
+                None => Ok(Box::new(stream) as Box<dyn Stream>),
+                Some(acceptor) => {
+                    let sealed = time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await;
+                    Ok(Box::new(sealed.map_err(|_| io::ErrorKind::TimedOut)??) as _)
+                }
+            }
+        })
     }
 }
 
@@ -60,6 +90,7 @@ impl Accept for (TcpListener, Door) {
 /// the last one is closed.
 pub(super) async fn accept_all<L: Accept>(
     listener: L,
+    guard: Arc<Guard>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -69,8 +100,20 @@ pub(super) async fn accept_all<L: Accept>(
             () = stop(&mut stopped) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTION_LIMIT => match accepted {
-                Ok((stream, door)) => {
-                    connections.spawn(serve(stream, door, router.clone(), stopped.clone()));
+                Ok((stream, way)) => {
+                    let door = Door { way, guard: Arc::clone(&guard) };
+                    let (opening, router) = (listener.open(stream), router.clone());
+                    let mut stopped = stopped.clone();
+                    connections.spawn(async move {
+                        let opened = tokio::select! {
+                            opened = opening => opened,
+                            () = stop(&mut stopped) => return,
+                        };
+                        match opened {
+                            Ok(stream) => serve(stream, door, router, stopped).await,
+                            Err(error) => tracing::debug!(%error, "an admin handshake failed"),
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the admin socket");

@@ -1,10 +1,10 @@
 //! From a request to the method that answers it, and back.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::Body as HttpBody,
+    body::{Body as HttpBody, Bytes},
     extract::{FromRequest, FromRequestParts, Path, Query as UrlQuery, Request},
     handler::Handler,
     middleware::{self, Next},
@@ -14,10 +14,14 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{BODY_LIMIT_BYTES, BODY_TIMEOUT, access::Door};
+use super::{
+    Asked, Attempt, BODY_LIMIT_BYTES, BODY_TIMEOUT, Caller, EventFeed, Witness,
+    access::{Door, Refusal},
+};
 use crate::{
-    endpoints::{Access, Answer, Endpoint},
+    endpoints::{Answer, ContentKind, Endpoint},
     error::{ApiError, ProblemCode},
 };
 
@@ -39,12 +43,12 @@ where
 pub(crate) fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(async |door: Option<Extension<Door>>, headers: HeaderMap, uri: Uri| {
-            check(door.as_deref(), Access::Viewer, &headers)?;
+            check(door.as_deref(), None, &headers).map_err(|refusal| refusal.reason)?;
             Err::<(), _>(ApiError::not_found(format!("there is no {}", uri.path())))
         })
         .method_not_allowed_fallback(
             async |door: Option<Extension<Door>>, headers: HeaderMap, method: Method, uri: Uri| {
-                check(door.as_deref(), Access::Viewer, &headers)?;
+                check(door.as_deref(), None, &headers).map_err(|refusal| refusal.reason)?;
                 Err::<(), _>(ApiError::new(
                     ProblemCode::MethodNotAllowed,
                     format!("{} does not take {method}", uri.path()),
@@ -55,63 +59,170 @@ pub(crate) fn with_fallbacks(router: Router) -> Router {
 
 async fn admit(endpoint: &'static Endpoint, request: Request, next: Next) -> Response {
     let door = request.extensions().get::<Door>();
-    let caller = match check(door, endpoint.access, request.headers()) {
-        Ok(caller) => caller,
-        Err(refusal) => {
-            tracing::warn!(operation = endpoint.operation_id, reason = %refusal, "admin call refused");
-            return refusal.into_response();
+    let witness = door.and_then(|door| door.guard.witness.clone());
+    match check(door, Some(endpoint), request.headers()) {
+        Ok(caller) if endpoint.changes() => {
+            tracing::info!(operation = endpoint.operation_id, %caller, path = request.uri().path(), "admin call");
+            // It runs to its end even when the caller hangs up in the middle of it.
+            let change = change(endpoint, caller, witness, request, next);
+            tokio::spawn(change).await.unwrap_or_else(|error| {
+                tracing::error!(operation = endpoint.operation_id, %error, "an admin call did not finish");
+                ApiError::internal("the call did not finish; see the log").into_response()
+            })
         }
-    };
-    if endpoint.changes() {
-        tracing::info!(operation = endpoint.operation_id, %caller, path = request.uri().path(), "admin call");
+        Ok(_) => next.run(request).await,
+        Err(Refusal { caller, reason }) => {
+            tracing::warn!(operation = endpoint.operation_id, %reason, "admin call refused");
+            if let (true, Some(caller), Some(witness)) = (endpoint.changes(), caller, witness) {
+                let change = asked(endpoint, caller, request.uri(), None);
+                witness.refused(change, reason.clone()).await;
+            }
+            reason.into_response()
+        }
     }
-    next.run(request).await
 }
 
 fn check(
     door: Option<&Door>,
-    access: Access,
+    endpoint: Option<&Endpoint>,
     headers: &HeaderMap,
-) -> Result<super::Caller, ApiError> {
+) -> Result<Caller, Refusal> {
     door.ok_or_else(|| ApiError::internal("a request that came through no door"))?
-        .admit(access, headers)
+        .admit(endpoint, headers)
 }
 
-/// Carries out a call and writes its answer. A call that changes something runs
-/// to its end even when the caller hangs up in the middle of it.
+/// Carries out a change, between the two looks of the witness.
+async fn change(
+    endpoint: &'static Endpoint,
+    caller: Caller,
+    witness: Option<Arc<dyn Witness>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let attempt = Attempt::new(caller.clone());
+    request.extensions_mut().insert(attempt.clone());
+    let Some(witness) = witness else {
+        return next.run(request).await;
+    };
+    let (request, body) = match seen(endpoint, request).await {
+        Ok(seen) => seen,
+        Err(error) => return error.into_response(),
+    };
+    let asked = asked(endpoint, caller, request.uri(), body);
+    let ticket = match witness.begin(asked.clone()).await {
+        Ok(ticket) => ticket,
+        Err(error) => return error.into_response(),
+    };
+    let response = next.run(request).await;
+    let failure = response.extensions().get::<ApiError>().cloned();
+    let mut outcome = attempt.outcome(failure);
+    if outcome.after.is_none() {
+        // The answer to a change says how things are after it.
+        outcome.after = response
+            .extensions()
+            .get()
+            .and_then(|Answered(json)| serde_json::from_slice(json).ok());
+    }
+    witness.end(ticket, asked, outcome).await;
+    response
+}
+
+/// The request with its body read, and what the body says.
+async fn seen(endpoint: &Endpoint, request: Request) -> Result<(Request, Option<Value>), ApiError> {
+    if endpoint.request.is_none() {
+        return Ok((request, None));
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = read(body, BODY_TIMEOUT).await?;
+    let value = serde_json::from_slice(&bytes).ok();
+    Ok((Request::from_parts(parts, HttpBody::from(bytes)), value))
+}
+
+fn asked(endpoint: &Endpoint, caller: Caller, uri: &Uri, request: Option<Value>) -> Asked {
+    Asked { caller, operation: endpoint.operation_id, target: uri.path().to_owned(), request }
+}
+
+/// Carries out a call and writes its answer.
 pub(crate) async fn answer<T, F>(endpoint: &'static Endpoint, call: F) -> Response
 where
     T: Answer,
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
-    let result = if endpoint.changes() {
-        tokio::spawn(call).await.unwrap_or_else(|error| {
-            tracing::error!(operation = endpoint.operation_id, %error, "an admin call did not finish");
-            Err(ApiError::internal("the call did not finish; see the log"))
-        })
-    } else {
-        call.await
-    };
-    match result.and_then(|answer| encode(&answer)) {
+    match call.await.and_then(|answer| encode(endpoint, &answer)) {
         Ok(response) => response,
-        Err(error) => {
-            if endpoint.changes() || error.code == ProblemCode::Internal {
-                tracing::warn!(operation = endpoint.operation_id, code = %error.code, %error, "admin call failed");
-            }
-            error.into_response()
-        }
+        Err(error) => failed(endpoint, error),
     }
 }
 
-fn encode<T: Answer>(answer: &T) -> Result<Response, ApiError> {
+/// The answer to a change, for its witness.
+#[derive(Debug, Clone)]
+struct Answered(Bytes);
+
+/// Begins to answer with events as they happen.
+pub(crate) async fn stream<F>(endpoint: &'static Endpoint, call: F) -> Response
+where
+    F: Future<Output = Result<EventFeed, ApiError>> + Send + 'static,
+{
+    match call.await {
+        Ok(feed) => respond(ContentKind::EventStream, feed.into_body()),
+        Err(error) => failed(endpoint, error),
+    }
+}
+
+fn failed(endpoint: &Endpoint, error: ApiError) -> Response {
+    if endpoint.changes() || error.code == ProblemCode::Internal {
+        tracing::warn!(operation = endpoint.operation_id, code = %error.code, %error, "admin call failed");
+    }
+    error.into_response()
+}
+
+fn encode<T: Answer>(endpoint: &Endpoint, answer: &T) -> Result<Response, ApiError> {
     let body = answer
         .encode()
         .map_err(|error| ApiError::internal(format!("the answer cannot be written: {error}")))?;
+    let body = Bytes::from(body);
+    let mut response = respond(T::KIND, HttpBody::from(body.clone()));
+    if endpoint.changes() {
+        response.extensions_mut().insert(Answered(body));
+    }
+    Ok(response)
+}
+
+fn respond(kind: ContentKind, body: HttpBody) -> Response {
     let mut response = (StatusCode::OK, body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(T::KIND.media_type()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The change under way, for implementations that say what difference it makes.
+pub(crate) struct UnderWay(pub(crate) Attempt);
+
+impl<S: Send + Sync> FromRequestParts<S> for UnderWay {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let attempt = parts.extensions.get::<Attempt>().cloned();
+        attempt.map(Self).ok_or_else(|| ApiError::internal("a change that nobody attempts"))
+    }
+}
+
+/// The id of the last event a browser has seen before it connected anew.
+pub(crate) struct LastEventId(pub(crate) Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let value = parts.headers.get("last-event-id").filter(|value| !value.is_empty());
+        let Some(value) = value else { return Ok(Self(None)) };
+        let id = value.to_str().ok().and_then(|text| text.parse().ok());
+        id.map(|id| Self(Some(id))).ok_or_else(|| {
+            ApiError::new(ProblemCode::BadRequest, "Last-Event-ID is not the id of an event")
+        })
+    }
 }
 
 /// The one parameter of a path, decoded.
@@ -236,7 +347,7 @@ mod tests {
     struct Endless;
 
     impl hyper::body::Body for Endless {
-        type Data = hyper::body::Bytes;
+        type Data = Bytes;
         type Error = Infallible;
 
         fn poll_frame(

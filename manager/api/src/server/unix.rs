@@ -25,6 +25,18 @@ const BACKLOG: i32 = 128;
 /// Of a folder that is made for the socket.
 const FOLDER_MODE: u32 = 0o700;
 const SOCKET_MODE: u32 = 0o600;
+/// Of a folder and a socket that other users come to as well.
+const OPEN_FOLDER_MODE: u32 = 0o711;
+const OPEN_SOCKET_MODE: u32 = 0o666;
+
+/// Who may connect; what they may do is decided later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visitors {
+    /// Root and the user this process runs as.
+    OwnUser,
+    /// Everybody, as some other users are listed.
+    Listed,
+}
 
 /// A listening Unix socket and its file.
 #[derive(Debug)]
@@ -36,11 +48,15 @@ pub(super) struct BoundSocket {
 impl BoundSocket {
     /// Makes the folder if it is missing, replaces the socket of a process that
     /// is gone, and listens.
-    pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
-        let folder = make_and_lock_folder(path)?;
+    pub(super) fn bind(path: &Path, visitors: Visitors) -> Result<Self, BindError> {
+        let (folder_mode, socket_mode) = match visitors {
+            Visitors::OwnUser => (FOLDER_MODE, SOCKET_MODE),
+            Visitors::Listed => (OPEN_FOLDER_MODE, OPEN_SOCKET_MODE),
+        };
+        let folder = make_and_lock_folder(path, folder_mode)?;
         clear_the_way(path)?;
         let unix = |source| BindError::Unix { path: path.to_owned(), source };
-        let listener = listen(path).map_err(unix)?;
+        let listener = listen(path, socket_mode).map_err(unix)?;
         let file = SocketFile::of(path).map_err(unix)?;
         drop(folder);
         Ok(Self { listener, file })
@@ -89,9 +105,9 @@ impl Drop for SocketFile {
 }
 
 /// Makes the folder of `path` if it is missing, and locks it.
-fn make_and_lock_folder(path: &Path) -> Result<File, BindError> {
+fn make_and_lock_folder(path: &Path, mode: u32) -> Result<File, BindError> {
     let folder = folder_of(path);
-    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
     made.and_then(|()| lock(folder))
         .map_err(|source| BindError::Folder { path: folder.to_owned(), source })
 }
@@ -143,16 +159,22 @@ fn probe(path: &Path) -> io::Result<()> {
     socket.connect(&SockAddr::unix(path)?)
 }
 
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     // The file gets the mode the socket has when it is bound (unix(7), Linux):
     // there is no moment in which others could connect.
     let socket = File::from(OwnedFd::from(socket));
-    socket.set_permissions(Permissions::from_mode(SOCKET_MODE))?;
+    socket.set_permissions(Permissions::from_mode(mode))?;
     let socket = Socket::from(OwnedFd::from(socket));
     socket.bind(&SockAddr::unix(path)?)?;
-    if let Err(error) = socket.listen(BACKLOG) {
+    // The umask has taken away what others are to have: giving it back is safe at
+    // any time.
+    let opened = match mode {
+        OPEN_SOCKET_MODE => fs::set_permissions(path, Permissions::from_mode(mode)),
+        _ => Ok(()),
+    };
+    if let Err(error) = opened.and_then(|()| socket.listen(BACKLOG)) {
         // Best effort: the error that counts is the one being returned.
         let _ = fs::remove_file(path);
         return Err(error);
@@ -172,6 +194,10 @@ mod tests {
         (folder, path)
     }
 
+    fn bind(path: &Path) -> Result<BoundSocket, BindError> {
+        BoundSocket::bind(path, Visitors::OwnUser)
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
     }
@@ -179,17 +205,25 @@ mod tests {
     #[test]
     fn folder_and_socket_are_private() {
         let (_folder, path) = place();
-        let _bound = BoundSocket::bind(&path).unwrap();
+        let _bound = bind(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         UnixStream::connect(&path).unwrap();
     }
 
     #[test]
+    fn with_visitors_everybody_can_connect_and_credentials_decide() {
+        let (_folder, path) = place();
+        let _bound = BoundSocket::bind(&path, Visitors::Listed).unwrap();
+        assert_eq!(mode(&path), 0o666);
+        assert_eq!(mode(path.parent().unwrap()), 0o711);
+    }
+
+    #[test]
     fn a_live_socket_is_left_alone() {
         let (_folder, path) = place();
-        let _bound = BoundSocket::bind(&path).unwrap();
-        assert!(matches!(BoundSocket::bind(&path), Err(BindError::InUse { .. })));
+        let _bound = bind(&path).unwrap();
+        assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
         UnixStream::connect(&path).unwrap();
     }
 
@@ -200,7 +234,7 @@ mod tests {
         // std leaves the file behind, as a killed process does.
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let _bound = BoundSocket::bind(&path).unwrap();
+        let _bound = bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
     }
 
@@ -209,21 +243,21 @@ mod tests {
         let (_folder, path) = place();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(BoundSocket::bind(&path), Err(BindError::NotASocket { .. })));
+        assert!(matches!(bind(&path), Err(BindError::NotASocket { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn the_file_goes_with_its_socket() {
         let (_folder, path) = place();
-        drop(BoundSocket::bind(&path).unwrap());
+        drop(bind(&path).unwrap());
         assert!(!path.exists());
     }
 
     #[test]
     fn a_folder_that_is_gone_stays_gone() {
         let (folder, path) = place();
-        let bound = BoundSocket::bind(&path).unwrap();
+        let bound = bind(&path).unwrap();
         folder.close().unwrap();
         drop(bound);
         assert!(!path.parent().unwrap().exists());
@@ -232,9 +266,9 @@ mod tests {
     #[test]
     fn anothers_socket_stays() {
         let (_folder, path) = place();
-        let first = BoundSocket::bind(&path).unwrap();
+        let first = bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        let second = BoundSocket::bind(&path).unwrap();
+        let second = bind(&path).unwrap();
         drop(first);
         UnixStream::connect(&path).unwrap();
         drop(second);
@@ -245,6 +279,6 @@ mod tests {
     fn a_path_too_long_for_a_socket_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x".repeat(120));
-        assert!(matches!(BoundSocket::bind(&path), Err(BindError::Unix { .. })));
+        assert!(matches!(bind(&path), Err(BindError::Unix { .. })));
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::DataPlaneStatus;
+use super::{AuditHead, DataPlaneStatus, StoreStatus};
 
 /// `GET /v1/status` of the manager: both roles in one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,12 @@ pub struct ManagerStatus {
     pub data_plane: DataPlaneView,
     /// How much history is kept.
     pub history: HistoryStatus,
+    /// How history on disk fares.
+    #[serde(default)]
+    pub store: StoreStatus,
+    /// The newest record of the audit log.
+    #[serde(default)]
+    pub audit: AuditHead,
 }
 
 /// The data plane as the manager sees it.

@@ -43,7 +43,9 @@ async fn verdicts(served: &Served, endpoint: &Endpoint) -> [Verdict; 5] {
         let authorization = token.map(|token| format!("Bearer {token}"));
         let headers: Vec<_> =
             authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
-        let path = endpoint.path.replace("{cluster}", "web");
+        let path = endpoint.path_parameters().fold(endpoint.path.to_owned(), |path, name| {
+            path.replace(&format!("{{{name}}}"), "web")
+        });
         let answer = served.by_tcp(&head(endpoint.method.as_str(), &path, &headers)).await;
         let verdict = Verdict::of(answer.status);
         match verdict {

@@ -6,14 +6,22 @@ use std::sync::{
 };
 
 use bs9_api::{
-    ApiError, DataPlaneApi, ManagerApi,
+    ApiError, Attempt, DataPlaneApi, EventFeed, ManagerApi,
     types::{
-        AddEndpoint, ChangeOutcome, ClusterStatus, Clusters, ConfigError, DataPlaneState,
-        DataPlaneStatus, DataPlaneView, DrainEndpoint, DrainOutcome, GenerationInForce,
-        GenerationStatus, Health, History, HistoryQuery, HistoryStatus, Listeners, ManagerStatus,
-        MetricsText, OneCluster, Pools, RemoveEndpoint, SCHEMA, SetWeight,
+        AddEndpoint, ApplyOutcome, ApplyServices, AuditHead, AuditPage, AuditQuery, AuditVerdict,
+        AuditVerifyQuery, Catalog, ChangeOutcome, ClusterStatus, Clusters, ConfigError,
+        CreateToken, CreatedToken, DataPlaneState, DataPlaneStatus, DataPlaneView, DeployService,
+        DrainEndpoint, DrainOutcome, Event, EventStreamQuery, Events, EventsQuery,
+        GenerationInForce, GenerationStatus, Happening, Health, History, HistoryQuery,
+        HistoryStatus, HostStatus, Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster,
+        OneService, OneUnit, OrderPools, PoolClients, PoolServers, Pools, ReloadService,
+        RemoveCluster, RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SCHEMA,
+        SaveServices, SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection,
+        ServiceLogs, ServiceOutcome, Services, SetCluster, SetWeight, StoreStatus, TokenOutcome,
+        TokenSummary, Tokens, Units,
     },
 };
+use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -52,6 +60,10 @@ fn web() -> ClusterStatus {
         name: "web".to_owned(),
         balance: "p2c".to_owned(),
         health_checked: false,
+        panicking: false,
+        waiting: 0,
+        retries_total: 0,
+        retries_refused_total: 0,
         endpoints: Vec::new(),
     }
 }
@@ -98,8 +110,25 @@ impl DataPlaneApi for FakeDataPlane {
         }
     }
 
+    async fn routes(&self, _: RoutesQuery) -> Result<Routes, ApiError> {
+        Ok(Routes { schema: SCHEMA, listeners: Vec::new() })
+    }
+
     async fn pools(&self) -> Result<Pools, ApiError> {
         Ok(Pools::new(Vec::new()))
+    }
+
+    async fn pool_clients(&self) -> Result<PoolClients, ApiError> {
+        Ok(PoolClients::new(Vec::new()))
+    }
+
+    async fn pool_servers(&self) -> Result<PoolServers, ApiError> {
+        Ok(PoolServers::new(Vec::new()))
+    }
+
+    async fn order_pools(&self, order: OrderPools) -> Result<ChangeOutcome, ApiError> {
+        let database = order.database.unwrap_or_default();
+        self.change(&database, order.order.name().to_owned())
     }
 
     async fn generation(&self) -> Result<GenerationInForce, ApiError> {
@@ -172,6 +201,22 @@ impl DataPlaneApi for FakeDataPlane {
         self.change(&cluster, format!("drain {} {}", change.address, change.drain))
     }
 
+    async fn set_cluster(
+        &self,
+        cluster: String,
+        change: SetCluster,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(&cluster, format!("set {} endpoints", change.endpoints.len()))
+    }
+
+    async fn remove_cluster(
+        &self,
+        cluster: String,
+        _: RemoveCluster,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(&cluster, "remove the cluster".to_owned())
+    }
+
     async fn metrics(&self) -> Result<MetricsText, ApiError> {
         Ok(MetricsText("bs9_up 1\n".to_owned()))
     }
@@ -186,6 +231,15 @@ impl DataPlaneApi for FakeDataPlane {
         }
         Ok(Health::ok())
     }
+}
+
+/// Calls that this fake has no answer for.
+macro_rules! refuse {
+    ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
+        $(async fn $name(&self, $(_: $argument),*) -> Result<$answer, ApiError> {
+            Err(ApiError::unavailable("a fake has none"))
+        })*
+    };
 }
 
 /// Answers history with as many points as were asked for seconds.
@@ -210,12 +264,76 @@ impl ManagerApi for FakeManager {
                 rates: None,
             },
             history: HistoryStatus { points: 0, oldest_at: None, capacity_points: 900 },
+            store: StoreStatus::default(),
+            audit: AuditHead::default(),
         })
     }
 
     async fn history(&self, range: HistoryQuery) -> Result<History, ApiError> {
         self.asked.lock().unwrap().push(range);
         Ok(History { schema: SCHEMA, points: Vec::new() })
+    }
+
+    refuse! {
+        units() -> Units;
+        unit(String) -> OneUnit;
+        host() -> HostStatus;
+        catalog() -> Catalog;
+        series(SeriesQuery) -> SeriesAnswer;
+        audit(AuditQuery) -> AuditPage;
+        audit_verify(AuditVerifyQuery) -> AuditVerdict;
+        tokens() -> Tokens;
+        revoke_token(Attempt, String) -> TokenOutcome;
+        services() -> Services;
+        service(String) -> OneService;
+        inspect_service(String) -> ServiceInspection;
+        service_logs(String, LogQuery) -> ServiceLogs;
+        deploy_service(String, DeployService) -> ServiceOutcome;
+        start_service(String) -> ServiceOutcome;
+        stop_service(String) -> ServiceOutcome;
+        restart_service(String) -> ServiceOutcome;
+        reload_service(String, ReloadService) -> ServiceOutcome;
+        scale_service(String, ScaleService) -> ServiceOutcome;
+        delete_service(String) -> ServiceOutcome;
+        apply_services(ApplyServices) -> ApplyOutcome;
+        save_services(SaveServices) -> SavedServices;
+        resurrect_services(ResurrectServices) -> SavedServices;
+    }
+
+    /// One event for each id there is room for.
+    async fn events(&self, range: EventsQuery) -> Result<Events, ApiError> {
+        let after = range.after.unwrap_or(0);
+        let events = (1..=u64::from(range.limit.unwrap_or(2))).map(|n| event(after + n));
+        Ok(Events { schema: SCHEMA, events: events.collect() })
+    }
+
+    /// Three events after the last one that was seen.
+    async fn event_stream(
+        &self,
+        last: Option<u64>,
+        range: EventStreamQuery,
+    ) -> Result<EventFeed, ApiError> {
+        let after = last.or(range.after).unwrap_or(0);
+        Ok(EventFeed::new(stream::iter((1..=3).map(move |n| event(after + n)))))
+    }
+
+    async fn create_token(
+        &self,
+        attempt: Attempt,
+        token: CreateToken,
+    ) -> Result<CreatedToken, ApiError> {
+        if token.name == "taken" {
+            return Err(ApiError::conflict("that name is taken"));
+        }
+        let summary = TokenSummary {
+            name: format!("{} by {}", token.name, attempt.caller()),
+            role: token.role,
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+        };
+        attempt.before(&"nothing");
+        Ok(CreatedToken { schema: SCHEMA, token: "top-secret".to_owned(), summary })
     }
 
     async fn metrics(&self) -> Result<MetricsText, ApiError> {
@@ -229,4 +347,9 @@ impl ManagerApi for FakeManager {
     async fn health_ready(&self) -> Result<Health, ApiError> {
         Ok(Health::ok())
     }
+}
+
+fn event(id: u64) -> Event {
+    let what = Happening::UnitGone { unit: format!("{id}.service") };
+    Event { id, at: Timestamp::UNIX_EPOCH, what }
 }

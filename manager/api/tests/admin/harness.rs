@@ -1,13 +1,13 @@
 //! A server in a folder of its own, and HTTP by hand.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use bs9_api::{
     AdminAddress, AdminServer,
     endpoints::{data_plane_router, manager_router},
 };
-use bs9_config::{AdminToken, Role, Secret};
+use bs9_config::{AdminToken, RateLimit, Role, Secret};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -20,6 +20,8 @@ use crate::fake::{FakeDataPlane, FakeManager};
 
 /// Generous: only a test that fails gets there.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+const MANY: NonZeroU32 = NonZeroU32::MAX;
 
 pub(crate) const VIEWER: &str = "viewer-secret";
 pub(crate) const OPERATOR: &str = "operator-secret";
@@ -45,9 +47,33 @@ impl Served {
         (Self::start(manager_router(Arc::clone(&api))), api)
     }
 
+    /// A manager at an address that is `changed`.
+    pub(crate) fn manager_at(change: impl FnOnce(&mut AdminAddress)) -> (Self, Arc<FakeManager>) {
+        let api = Arc::new(FakeManager::default());
+        (Self::start_with(manager_router(Arc::clone(&api)), change, |server| server), api)
+    }
+
+    /// A manager whose server is made into another.
+    pub(crate) fn manager_with(
+        make: impl FnOnce(AdminServer) -> AdminServer,
+    ) -> (Self, Arc<FakeManager>) {
+        let api = Arc::new(FakeManager::default());
+        (Self::start_with(manager_router(Arc::clone(&api)), |_| {}, make), api)
+    }
+
     fn start(router: Router) -> Self {
+        Self::start_with(router, |_| {}, |server| server)
+    }
+
+    fn start_with(
+        router: Router,
+        change: impl FnOnce(&mut AdminAddress),
+        make: impl FnOnce(AdminServer) -> AdminServer,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = AdminServer::bind(address(folder.path().join("run/admin.sock"))).unwrap();
+        let mut address = address(folder.path().join("run/admin.sock"));
+        change(&mut address);
+        let server = make(AdminServer::bind(address).unwrap());
         let socket = server.socket().to_owned();
         let tcp = server.tcp_address().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -88,6 +114,9 @@ pub(crate) fn address(socket: PathBuf) -> AdminAddress {
             token("o", Role::Operator, OPERATOR),
             token("a", Role::Admin, ADMIN),
         ],
+        // The table of who may do what presents more wrong tokens than a stranger may.
+        rate_limit: RateLimit { burst: MANY, calls_per_second: MANY, wrong_tokens: MANY },
+        ..AdminAddress::default()
     }
 }
 

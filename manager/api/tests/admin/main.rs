@@ -5,7 +5,9 @@
 
 mod access;
 mod client;
+mod doors;
 mod fake;
 mod harness;
 mod lifecycle;
 mod refusals;
+mod witness;

@@ -83,6 +83,7 @@ password = "file:{password_file}"
 /// `manager.toml`.
 pub(super) fn manager() -> &'static str {
     r#"# Written by `bs9 quickstart`.
+state_folder = "manager"
 
 [admin]
 socket = "manager.sock"
