@@ -2,6 +2,8 @@
 
 use bs9_net::{Counter, Gauge};
 
+use crate::{errors::ErrorCounts, histogram::Histogram, session::PinCounts};
+
 /// Written by its shard alone, read by whoever asks.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
@@ -18,7 +20,20 @@ pub(crate) struct Cell {
     pub(crate) transactions: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
-    pub(crate) wait_nanoseconds: Counter,
+    /// How long clients waited for a server connection.
+    pub(crate) waits: Histogram,
+    /// From the first message of a request to its ReadyForQuery.
+    pub(crate) query_times: Histogram,
+    /// From when a server connection was taken to when it was given back.
+    pub(crate) transaction_times: Histogram,
+    /// What servers refused.
+    pub(crate) errors: ErrorCounts,
+    /// Server connections that stayed with their client, by reason.
+    pub(crate) pins: PinCounts,
+    /// Servers told what a client had set, in a round trip of its own.
+    pub(crate) synchronisations: Counter,
+    pub(crate) slow_queries: Counter,
+    pub(crate) query_timeouts: Counter,
     pub(crate) wait_timeouts: Counter,
     pub(crate) connects: Counter,
     pub(crate) connect_failures: Counter,
@@ -46,6 +61,19 @@ pub(crate) enum Place {
     Used,
     /// Running the pool's own queries: reset.
     Tested,
+}
+
+impl Place {
+    /// PgBouncer's word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Used => "used",
+            Self::Tested => "tested",
+        }
+    }
 }
 
 impl Cell {

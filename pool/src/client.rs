@@ -1,10 +1,14 @@
 //! A client connection, from its first packet to its last byte: one task on one shard.
 
-use std::{rc::Rc, sync::Arc, task::Context, time::Duration};
+use std::{rc::Rc, sync::Arc, task::Context};
 
 use bs9_config::PoolMode;
-use bs9_net::{CoarseInstant, ConnectionSlot, Interrupted, OpenGuard, Shard, Stream, Timer};
-use bs9_wire::tag::{FrontendTag, Tag as _};
+use bs9_net::{CoarseInstant, ConnectionSlot, Interrupted, OpenGuard, Shard, Timer, Transport};
+use bs9_wire::{
+    encode::backend::{ErrorReport, Severity, notice_response},
+    sqlstate::SqlState,
+    tag::{FrontendTag, Tag as _},
+};
 
 use crate::{
     cancel::Registered,
@@ -14,6 +18,7 @@ use crate::{
     server::Server,
     settings::{Asked, Settings},
     wait::Waiter,
+    watch::Watch,
 };
 
 mod auth;
@@ -23,6 +28,8 @@ mod greeting;
 mod passage;
 mod relay;
 mod request;
+mod state;
+mod times;
 mod upward;
 
 pub(crate) use greeting::serve;
@@ -30,16 +37,20 @@ pub(crate) use greeting::serve;
 use ending::End;
 use passage::Passage;
 use relay::{Outcome, Terms};
+use times::Times;
 use upward::Upward;
 
 /// A client that is logged in.
 pub(crate) struct Client {
-    stream: Stream,
+    stream: Transport,
     local: Rc<LocalPool>,
     timer: Timer,
     phase: Phase,
     /// When the server at work for it was given the work.
     busy_since: CoarseInstant,
+    times: Times,
+    /// What it asks, when slow queries are logged.
+    watch: Option<Box<Watch>>,
     registered: Registered,
     waiter: Rc<Waiter<Box<Server>>>,
     /// The parameters that follow it.
@@ -107,7 +118,18 @@ impl Client {
                 outcome = self.relay(&mut server, terms).await;
             }
             match outcome {
-                Outcome::Released => self.release(server),
+                Outcome::Released => {
+                    let effects = self.statements.as_mut().and_then(|known| known.effects.take());
+                    match effects {
+                        None => self.release(server),
+                        // Boxed: rare, and large beside the rest of the task.
+                        Some(effects) => {
+                            if let Err(end) = Box::pin(self.carry_over(server, *effects)).await {
+                                return end;
+                            }
+                        }
+                    }
+                }
                 Outcome::Unsent => {
                     self.drop_unsent(server);
                     return End::ServerLost("no server connection could be written to".into());
@@ -128,19 +150,27 @@ impl Client {
         if let Some(statements) = &mut self.statements {
             statements.rewind();
         }
+        if let Some(watch) = &mut self.watch {
+            watch.start_over();
+        }
     }
 
     /// What a server works for the client by, until it is given back.
-    fn terms(&self) -> Terms {
-        let (mode, limit) =
-            self.local.with_plan(|plan| (plan.mode, plan.postgres().max_prepared_statements));
+    fn terms(&mut self) -> Terms {
+        let (mode, limit, session) = self.local.with_plan(|plan| {
+            let postgres = plan.postgres();
+            (plan.mode, postgres.max_prepared_statements, postgres.session_state)
+        });
+        if self.local.watches.get() != self.watch.is_some() {
+            self.watch = self.local.watch();
+        }
         // What was prepared is kept up, whatever a reload says meanwhile.
         let has_some = self.statements.as_ref().is_some_and(|known| !known.is_empty());
         let limit = match mode {
             PoolMode::Session => usize::from(has_some),
             _ => limit.max(usize::from(has_some)),
         };
-        Terms { mode, prepared: limit }
+        Terms { mode, prepared: limit, session }
     }
 
     /// Gives the server back: all it owed has arrived.
@@ -164,7 +194,7 @@ impl Client {
             return;
         }
         server.state.reused = true;
-        checkout::reset_and_give_back(server, self.registered.unlink());
+        checkout::reset_and_give_back(server, self.registered.unlink(), false);
     }
 
     fn shard(&self) -> &Rc<Shard> {
@@ -179,26 +209,11 @@ impl Client {
         if self.phase == Phase::Busy {
             bs9_net::answered(self.busy_since);
         }
-        self.phase = phase;
+        let before = std::mem::replace(&mut self.phase, phase);
         if phase == Phase::Busy {
             self.busy_since = bs9_net::now();
-            self.timer.clear();
-            return;
         }
-        let limit: Option<Duration> = self.local.with_plan(|plan| {
-            let postgres = plan.postgres();
-            match phase {
-                Phase::Login => Some(postgres.login_timeout),
-                Phase::Idle => postgres.client_idle_timeout,
-                Phase::IdleInTransaction => postgres.idle_transaction_timeout,
-                Phase::Waiting => Some(postgres.wait_timeout),
-                Phase::Busy => None,
-            }
-        });
-        match limit {
-            Some(limit) => self.timer.set(limit),
-            None => self.timer.clear(),
-        }
+        self.set_timeout(phase, before);
     }
 
     /// Whether time is up for what the client is doing, or a drain wants it to end.
@@ -206,16 +221,19 @@ impl Client {
         if self.phase == Phase::Idle && self.shard().is_draining() {
             return Some(End::Draining);
         }
+        if self.registered.is_killed() {
+            return Some(End::Killed);
+        }
         match self.timer.poll_guard(cx) {
             std::task::Poll::Pending => None,
-            std::task::Poll::Ready(Interrupted::Elapsed) => Some(match self.phase {
-                Phase::Login => End::LoginTimeout,
-                Phase::Idle => End::IdleTimeout,
-                Phase::IdleInTransaction => End::IdleInTransaction,
-                Phase::Waiting => End::WaitTimeout,
-                // Unset a moment ago.
-                Phase::Busy => return None,
-            }),
+            std::task::Poll::Ready(Interrupted::Elapsed) => {
+                let end = self.time_is_up();
+                if end.is_none() {
+                    // The timer has been set anew; the task is to be woken when it falls due.
+                    cx.waker().wake_by_ref();
+                }
+                end
+            }
             std::task::Poll::Ready(Interrupted::Draining | Interrupted::Aborted) => {
                 Some(End::Aborted)
             }
@@ -234,6 +252,21 @@ impl Downward {
     /// Whether the client is still to be told something.
     fn is_unsent(&self) -> bool {
         self.passage.is_unsent() || !self.answers.is_empty()
+    }
+
+    /// Puts a notice behind what is approved, for a client that waits between two messages.
+    fn tell_of_the_wait(&mut self) {
+        let mut notice = Vec::new();
+        let report = ErrorReport {
+            severity: Severity::Notice,
+            hint: Some("Your query runs as soon as there is one."),
+            ..ErrorReport::error(SqlState::SUCCESS, "no server connection is free: waiting")
+        };
+        notice_response(&mut notice, &report);
+        if !self.inside {
+            // Without room it goes untold: the client has not taken what it was told before.
+            let _told = self.passage.replace(0, &notice);
+        }
     }
 
     fn rest(&mut self) {

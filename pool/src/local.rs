@@ -10,9 +10,8 @@
 
 use std::{
     cell::{Cell as StdCell, RefCell},
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
 };
 
 use bs9_net::{CoarseInstant, Shard};
@@ -23,13 +22,18 @@ use crate::{
     failure::LoginFailure,
     plan::Plan,
     pool::Pool,
+    roster::{Roll, ServerRoll},
     server::{SentServer, Server},
     settings::{Asked, Parameters, Settings},
     shard::{Mail, PoolShard},
     wait::{WaitQueue, Waiter},
+    watch::Watch,
 };
 
 mod keeper;
+mod pace;
+
+use pace::{Expectation, RetryPace};
 
 /// See the module.
 pub(crate) struct LocalPool {
@@ -52,18 +56,21 @@ pub(crate) struct LocalPool {
     retry: RetryPace,
     /// When a server was last closed for its age: they go one by one, not all at once.
     retired: StdCell<CoarseInstant>,
+    expectation: Expectation,
+    /// Since when clients wait without a break.
+    starved_since: StdCell<CoarseInstant>,
+    /// The keeper will look by itself soon.
+    awaits_server: StdCell<bool>,
+    /// Whether it shares a limit with other pools.
+    limited: StdCell<bool>,
+    /// Whether queries or transactions are limited in time.
+    pub(crate) timed: StdCell<bool>,
+    /// Whether slow queries are logged.
+    pub(crate) watches: StdCell<bool>,
+    /// Its server connections.
+    pub(crate) roll: ServerRoll,
     alarm: Notify,
 }
-
-/// When the next login may be tried after failures.
-struct RetryPace {
-    at: StdCell<CoarseInstant>,
-    delay: StdCell<Duration>,
-}
-
-/// First and longest pause after a failed login.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// As many clients wait as may.
 pub(crate) struct TooManyWaiting {
@@ -94,8 +101,16 @@ impl LocalPool {
             logins: StdCell::new(0),
             retry: RetryPace::default(),
             retired: StdCell::new(bs9_net::now()),
+            expectation: Expectation::default(),
+            starved_since: StdCell::new(bs9_net::now()),
+            awaits_server: StdCell::new(false),
+            limited: StdCell::new(false),
+            timed: StdCell::new(false),
+            watches: StdCell::new(false),
+            roll: ServerRoll::default(),
             alarm: Notify::new(),
         });
+        local.note_plan();
         bs9_net::spawn(keeper::keep(Rc::clone(&local), Rc::downgrade(home)));
         local
     }
@@ -166,6 +181,7 @@ impl LocalPool {
             }
             if server.state.epoch == self.epoch.get() && server.is_fit() {
                 server.seat.move_to(Place::Active);
+                server.seat.card().note_use();
                 return Some(server);
             }
             server.close();
@@ -194,8 +210,9 @@ impl LocalPool {
         self.waiters_changed();
         // With the pool full and no server idle anywhere, one comes back by itself, or whoever
         // closes it says so: nothing for the keeper to do.
-        let room = self.pool.open() < self.with_plan(|plan| plan.pool_size);
-        if room || self.pool.idle_shards(self.shard.index()).next().is_some() {
+        let room = self.pool.open() < self.with_plan(|plan| plan.most_servers());
+        let due = room && !self.awaits_server.get();
+        if due || self.pool.idle_shards(self.shard.index()).next().is_some() {
             self.alarm.notify_one();
         }
         Ok(())
@@ -214,10 +231,15 @@ impl LocalPool {
     /// After the queue changed: says so.
     fn waiters_changed(&self) {
         let waiters = self.waiters.borrow();
-        self.waiting.set(waiters.len());
+        if self.waiting.replace(waiters.len()) == 0 {
+            self.starved_since.set(bs9_net::now());
+        }
         self.pool.set_waiting(self.shard.index(), waiters.len());
         let oldest = waiters.oldest().map_or(0, CoarseInstant::nanoseconds);
         self.cell().oldest_wait_nanoseconds.set(oldest);
+        if self.limited.get() && waiters.len() == 0 && !self.pool.has_waiting() {
+            self.pool.set_hungry(false);
+        }
     }
 
     fn no_longer_waits(&self, waiter: &Waiter<Box<Server>>) {
@@ -225,7 +247,7 @@ impl LocalPool {
         cell.clients_waiting.decrement();
         cell.clients_active.increment();
         let waited = bs9_net::now().since(waiter.since());
-        cell.wait_nanoseconds.add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        cell.waits.record(waited);
     }
 
     // === Giving back ===
@@ -237,7 +259,7 @@ impl LocalPool {
             self.close_dirty(*server);
             return;
         }
-        if self.is_spent(&server) {
+        if self.is_spent(&server) || self.limited.get() && self.pool.should_yield() {
             server.close();
             return;
         }
@@ -257,6 +279,7 @@ impl LocalPool {
     fn put(self: &Rc<Self>, mut server: Box<Server>) {
         if let Some(waiter) = self.pop_waiter() {
             server.seat.move_to(Place::Active);
+            server.seat.card().note_use();
             waiter.grant(server);
             return;
         }
@@ -274,6 +297,25 @@ impl LocalPool {
         if !self.alone && self.pool.starves_elsewhere(false) {
             self.share_idle();
         }
+        if self.limited.get() {
+            self.spare_idle();
+        }
+    }
+
+    /// Closes idle servers for the sake of other pools, the one used longest ago first.
+    pub(crate) fn spare_idle(&self) {
+        while self.pool.should_yield() {
+            let server = {
+                let mut idle = self.idle.borrow_mut();
+                if idle.is_empty() {
+                    return;
+                }
+                let server = idle.remove(0);
+                self.demand().idle.store(idle.len(), SeqCst);
+                server
+            };
+            server.close();
+        }
     }
 
     fn pop_waiter(&self) -> Option<Rc<Waiter<Box<Server>>>> {
@@ -288,10 +330,11 @@ impl LocalPool {
         if server.state.epoch != self.epoch.get() {
             return true;
         }
-        let (lifetime, size) =
-            self.with_plan(|plan| (plan.postgres().server_lifetime, plan.pool_size));
+        let (soonest_end, size) = self.with_plan(|plan| (plan.soonest_end, plan.pool_size));
         let now = bs9_net::now();
-        let aged = now.since(server.state.created) >= lifetime && {
+        let age = now.since(server.state.created);
+        let aged = age >= soonest_end && age >= self.end_of(server) && {
+            let lifetime = self.with_plan(|plan| plan.postgres().server_lifetime);
             let pace = lifetime / u32::try_from(size.max(1)).unwrap_or(u32::MAX);
             let due = now.since(self.retired.get()) >= pace.min(lifetime);
             if due {
@@ -299,7 +342,14 @@ impl LocalPool {
             }
             due
         };
-        aged || self.pool.open() > size
+        aged || self.pool.open() > size && self.is_beyond(size)
+    }
+
+    /// Whether what there is beyond the pool's size is of no more use: the reserve is kept while
+    /// clients wait.
+    fn is_beyond(&self, size: usize) -> bool {
+        let reserve = self.with_plan(|plan| plan.limits.reserve_pool_size);
+        !self.pool.has_waiting() || self.pool.open() > size + reserve
     }
 
     /// Closes a server that is not provably clean.
@@ -322,9 +372,11 @@ impl LocalPool {
     }
 
     fn hand_over(self: &Rc<Self>, server: Server, shard: usize) {
+        // What TLS cannot move is closed: the room it leaves is offered to who waits.
+        let Some(sent) = server.send() else { return };
         let incoming = &self.pool.demand[shard].incoming;
         incoming.fetch_add(1, SeqCst);
-        let sent = Box::new(Mail::Server(Box::new(server.send())));
+        let sent = Box::new(Mail::Server(Box::new(sent)));
         match self.shard.mail().send(shard, self.engine, sent) {
             Ok(()) => self.cell().handovers.increment(),
             Err(_closes_it) => {
@@ -378,8 +430,9 @@ impl LocalPool {
     pub(crate) fn plan_changed(self: &Rc<Self>) {
         let plan = self.pool.plan.load_full();
         let rebuilt = self.epoch.replace(plan.epoch) != plan.epoch;
-        let size = plan.pool_size;
+        let size = plan.most_servers();
         *self.plan.borrow_mut() = plan;
+        self.note_plan();
         if rebuilt {
             self.pool.known_settings().forget();
             self.retry.reset();
@@ -391,6 +444,30 @@ impl LocalPool {
             }
         }
         self.wake();
+    }
+
+    /// Takes out of the plan what is asked for often.
+    fn note_plan(&self) {
+        self.limited.set(self.pool.shares_limits());
+        self.with_plan(|plan| {
+            let limits = &plan.postgres().limits;
+            let timed = limits.query_timeout.is_some() || limits.transaction_timeout.is_some();
+            self.timed.set(timed);
+            self.watches.set(plan.postgres().log.slow_query.is_some());
+        });
+    }
+
+    /// What a client logs its slow queries with, if they are logged.
+    pub(crate) fn watch(&self) -> Option<Box<Watch>> {
+        self.with_plan(|plan| {
+            let log = &plan.postgres().log;
+            log.slow_query.map(|_| Box::new(Watch::new(log)))
+        })
+    }
+
+    /// Adds its servers to the answer.
+    pub(crate) fn call_roll(&self, roll: &mut Roll) {
+        self.roll.call(&self.pool, self.shard.index(), roll);
     }
 
     /// Closes what is idle; the rest is closed as it comes back.
@@ -428,33 +505,5 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.local.clients.set(self.local.clients.get() - 1);
         self.local.cell().clients_active.decrement();
-    }
-}
-
-// === impl RetryPace ===
-
-impl Default for RetryPace {
-    fn default() -> Self {
-        Self { at: StdCell::new(bs9_net::now()), delay: StdCell::new(RETRY_DELAY) }
-    }
-}
-
-impl RetryPace {
-    fn reset(&self) {
-        self.at.set(bs9_net::now());
-        self.delay.set(RETRY_DELAY);
-    }
-
-    /// Waits longer each time.
-    fn failed(&self) {
-        let delay = self.delay.get();
-        self.at.set(bs9_net::now().plus(delay));
-        self.delay.set((delay * 2).min(MAX_RETRY_DELAY));
-    }
-
-    /// How long until the next try; `None`: now.
-    fn remaining(&self) -> Option<Duration> {
-        let left = self.at.get().since(bs9_net::now());
-        (!left.is_zero()).then_some(left)
     }
 }

@@ -30,6 +30,7 @@ pub(crate) mod exchange;
 pub(crate) mod journal;
 pub(crate) mod names;
 pub(crate) mod reply;
+mod stateful;
 pub(crate) mod statement;
 
 /// How names on servers begin; a number follows.

@@ -1,46 +1,84 @@
 //! All pools there are.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
-use bs9_api::types::PoolStatus;
+use arc_swap::ArcSwapOption;
+use bs9_api::types::PoolOrder;
 use bs9_config::Database;
+use bs9_net::CoarseInstant;
 use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
 
 use crate::{
-    cell::Cell,
-    part::Part,
+    budget::Budget,
+    census::{Census, Counted},
+    engine::ReloadCell,
+    orders::{OrderError, Orders},
+    part::{FALLBACK, Part},
     plan::{Plan, ServerUser},
     pool::{Pool, PoolKey},
+    post::Post,
     prepared::statement::{MAX_TOTAL_BYTES, StatementStore},
+    roster::{Roll, RollCall},
+    shard::Mail,
 };
+
+pub(crate) mod status;
 
 /// Pools there may be. Only `*` can bring about many: one for each name clients come up with.
 const MAX_POOLS: usize = 10_000;
 
 /// Shared by all shards; locked when a client of a pool new to its shard logs in, and by
-/// reloads and status answers.
+/// reloads, orders and status answers.
 pub(crate) struct Registry {
     pools: Mutex<FxHashMap<PoolKey, Arc<Pool>>>,
+    budgets: Mutex<FxHashMap<BudgetKey, Arc<Budget>>>,
+    /// Changed while the pools are locked.
+    orders: Mutex<Orders>,
+    /// The part in force.
+    pub(crate) part: ArcSwapOption<Part>,
+    pub(crate) post: Arc<OnceLock<Post>>,
+    pub(crate) reload: ReloadCell,
+    since: CoarseInstant,
     clients: AtomicUsize,
+    pub(crate) census: Arc<Census>,
     /// Texts of prepared statements, of all pools.
     statements: Arc<StatementStore>,
-    /// What the made-up verifiers of unknown users hang on.
-    pub(crate) mock_secret: [u8; 32],
+}
+
+/// Pools that share a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum BudgetKey {
+    Database(Arc<str>),
+    User(Arc<str>),
 }
 
 /// One client connection, counted until this is dropped.
-pub(crate) struct ClientPermit(Arc<Registry>);
+pub(crate) struct ClientPermit {
+    registry: Arc<Registry>,
+    /// As a client of its database, user and address.
+    counted: Option<Counted>,
+}
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
+            budgets: Mutex::default(),
+            orders: Mutex::default(),
+            part: ArcSwapOption::empty(),
+            post: Arc::default(),
+            reload: ReloadCell::new(),
+            since: bs9_net::refresh_clock(),
             clients: AtomicUsize::new(0),
+            census: Arc::default(),
             statements: StatementStore::new(MAX_TOTAL_BYTES),
-            mock_secret: rand::random(),
         })
     }
 
@@ -49,11 +87,23 @@ impl Registry {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        // Nothing panics while orders are half noted.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every pool, by name.
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
+        let mut pools: Vec<Arc<Pool>> = self.lock().values().cloned().collect();
+        pools.sort_by(|one, other| one.key.cmp(&other.key));
+        pools
+    }
+
     /// Counts one more client, unless there are `limit` already.
     pub(crate) fn admit(self: &Arc<Self>, limit: usize) -> Option<ClientPermit> {
         let room = |clients: usize| (clients < limit).then_some(clients + 1);
         let admitted = self.clients.fetch_update(Relaxed, Relaxed, room);
-        admitted.ok().map(|_| ClientPermit(Arc::clone(self)))
+        admitted.ok().map(|_| ClientPermit { registry: Arc::clone(self), counted: None })
     }
 
     /// The pool for clients that ask for `key.database`, made when there is none. `None` when
@@ -76,16 +126,49 @@ impl Registry {
         if pools.len() >= MAX_POOLS {
             return None;
         }
-        let plan = Plan::new(part, database, &key.database, user);
-        let statements = Arc::clone(&self.statements);
-        let pool = Pool::new(key.clone(), plan, by_fallback, part.shards, statements);
+        let pool = self.new_pool(part, key, database, user, by_fallback);
         pools.insert(key.clone(), Arc::clone(&pool));
         Some(pool)
     }
 
-    /// Gives every pool its plan under the part now in force.
-    pub(crate) fn apply(&self, part: &Part) {
-        for (key, pool) in &*self.lock() {
+    fn new_pool(
+        &self,
+        part: &Part,
+        key: &PoolKey,
+        database: &Database,
+        user: &ServerUser,
+        by_fallback: bool,
+    ) -> Arc<Pool> {
+        let plan = Plan::new(part, database, &key.database, user);
+        let budgets = self.budgets_of(key);
+        set_limits(&budgets, part, database, &key.user);
+        let statements = Arc::clone(&self.statements);
+        let post = Arc::clone(&self.post);
+        let pool =
+            Pool::new(key.clone(), plan, by_fallback, part.shards, statements, budgets, post);
+        let standing = self.orders().of(&key.database);
+        pool.pause(standing.paused);
+        pool.disabled.store(standing.disabled, SeqCst);
+        pool
+    }
+
+    fn budgets_of(&self, key: &PoolKey) -> [Arc<Budget>; 2] {
+        // Nothing panics while the map is half changed.
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if budgets.len() >= 2 * MAX_POOLS {
+            budgets.retain(|_, budget| Arc::strong_count(budget) > 1);
+        }
+        let database = BudgetKey::Database(Arc::clone(&key.database));
+        let user = BudgetKey::User(Arc::clone(&key.user));
+        [database, user].map(|key| Arc::clone(budgets.entry(key).or_insert_with(Budget::new)))
+    }
+
+    /// Gives every pool its plan under the part now in force, and starts those that are kept up
+    /// without clients.
+    pub(crate) fn apply(&self, part: &Arc<Part>) {
+        self.part.store(Some(Arc::clone(part)));
+        let mut pools = self.lock();
+        for (key, pool) in &*pools {
             let before = pool.plan.load();
             let asked = part.database(&key.database);
             // A pool whose database now forces another user has no clients to come.
@@ -94,6 +177,7 @@ impl Registry {
             let plan = match fits {
                 None => Plan::remove(&before),
                 Some(asked) => {
+                    set_limits(&pool.budgets, part, asked.database, &key.user);
                     let user = ServerUser::of(part, asked.database, &key.user);
                     Plan::new(part, asked.database, &key.database, &user).succeed(&before)
                 }
@@ -101,64 +185,134 @@ impl Registry {
             if plan.epoch != before.epoch {
                 pool.parameters.store(None);
                 pool.derived.store(None);
+                pool.passthrough.store(None);
             }
             pool.plan.store(Arc::new(plan));
         }
+        let Some(postgres) = part.postgres() else { return };
+        for (name, database) in &postgres.databases {
+            let Some(user) = &database.user else { continue };
+            if database.limits.min_pool_size == 0 || &**name == FALLBACK {
+                continue;
+            }
+            let key = PoolKey { database: Arc::clone(name), user: Arc::clone(user) };
+            let server_user = ServerUser::of(part, database, user);
+            let pool = pools
+                .entry(key.clone())
+                .or_insert_with(|| self.new_pool(part, &key, database, &server_user, false));
+            if let Some(post) = self.post.get() {
+                let _keeps_it = post.send(0, Mail::Plan(Arc::clone(pool)));
+            }
+        }
     }
 
-    /// Every pool, by name.
-    pub(crate) fn statuses(&self) -> Vec<PoolStatus> {
-        let mut pools: Vec<Arc<Pool>> = self.lock().values().cloned().collect();
-        pools.sort_by(|one, other| one.key.cmp(&other.key));
-        pools.iter().map(|pool| status(pool)).collect()
+    // === Orders ===
+
+    /// Whether an operator lets no new clients into this database.
+    pub(crate) fn is_disabled(&self, database: &str) -> bool {
+        self.orders().of(database).disabled
+    }
+
+    /// How a database stands: paused, disabled.
+    pub(crate) fn standing(&self, database: &str) -> crate::orders::Standing {
+        self.orders().of(database)
+    }
+
+    /// Whether every database is paused.
+    pub(crate) fn everything_paused(&self) -> bool {
+        self.orders().all_paused()
+    }
+
+    /// Since the start.
+    pub(crate) fn uptime(&self) -> Duration {
+        bs9_net::refresh_clock().since(self.since)
+    }
+
+    /// Who is there, in order of database and user. A shard that has not answered when the wait
+    /// is `given_up` is left out.
+    pub(crate) async fn roll(&self, given_up: impl Future<Output = ()>) -> Roll {
+        let mut roll = Roll::default();
+        let Some(post) = self.post.get() else { return roll };
+        let (answer, mut answers) = mpsc::unbounded_channel();
+        post.send_to_all(|| Mail::Roll(RollCall { answer: answer.clone() }));
+        drop(answer);
+        let mut given_up = std::pin::pin!(given_up);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut given_up => break,
+                part = answers.recv() => {
+                    let Some(part) = part else { break };
+                    roll.clients.extend(part.clients);
+                    roll.servers.extend(part.servers);
+                }
+            }
+        }
+        roll.clients
+            .sort_by(|one, other| (&one.database, &one.user).cmp(&(&other.database, &other.user)));
+        roll.servers
+            .sort_by(|one, other| (&one.database, &one.user).cmp(&(&other.database, &other.user)));
+        roll
+    }
+
+    /// Carries out an order for one database, or for all. Returns the pools it is about.
+    ///
+    /// # Errors
+    /// [`OrderError`]; nothing has changed then.
+    pub(crate) fn order(
+        &self,
+        order: PoolOrder,
+        database: Option<&str>,
+    ) -> Result<Vec<Arc<Pool>>, OrderError> {
+        let pools = self.lock();
+        if let Some(name) = database {
+            let configured = self.part.load().as_ref().is_some_and(|p| p.database(name).is_some());
+            if !configured && !pools.keys().any(|key| &*key.database == name) {
+                return Err(OrderError::UnknownDatabase(name.to_owned()));
+            }
+        }
+        let mut orders = self.orders();
+        orders.note(order, database)?;
+        let concerned = |key: &PoolKey| database.is_none_or(|name| *key.database == *name);
+        let concerned: Vec<_> =
+            pools.iter().filter(|(key, _)| concerned(key)).map(|(_, pool)| pool).collect();
+        for pool in &concerned {
+            let standing = orders.of(&pool.key.database);
+            pool.pause(standing.paused);
+            pool.disabled.store(standing.disabled, SeqCst);
+            if matches!(order, PoolOrder::Pause | PoolOrder::Kill | PoolOrder::Reconnect) {
+                let next = Plan::renew(&pool.plan.load());
+                pool.plan.store(Arc::new(next));
+            }
+            pool.announce_plan();
+        }
+        if order == PoolOrder::Kill
+            && let Some(post) = self.post.get()
+        {
+            let database = database.map(Arc::<str>::from);
+            post.send_to_all(|| Mail::Kill(database.clone()));
+        }
+        Ok(concerned.into_iter().cloned().collect())
+    }
+}
+
+fn set_limits(budgets: &[Arc<Budget>; 2], part: &Part, database: &Database, user: &Arc<str>) {
+    let Some(postgres) = part.postgres() else { return };
+    let limits = postgres.users.get(user).map_or(&postgres.limits.user, |user| &user.limits);
+    budgets[0].set_limit(database.limits.max_connections);
+    budgets[1].set_limit(limits.max_connections);
+}
+
+impl ClientPermit {
+    /// It is counted as what it turned out to be, too.
+    pub(crate) fn count_as(&mut self, counted: Counted) {
+        self.counted = Some(counted);
     }
 }
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Relaxed);
+        self.counted = None;
+        self.registry.clients.fetch_sub(1, Relaxed);
     }
-}
-
-fn status(pool: &Pool) -> PoolStatus {
-    let plan = pool.plan.load();
-    let sum = |field: fn(&Cell) -> u64| pool.cells.sum(field);
-    let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
-    PoolStatus {
-        database: pool.key.database.to_string(),
-        user: pool.key.user.to_string(),
-        pool_mode: plan.mode.name().to_owned(),
-        clients_active: sum(|cell| cell.clients_active.get()),
-        clients_waiting: sum(|cell| cell.clients_waiting.get()),
-        servers_active: sum(|cell| cell.servers_active.get()),
-        servers_idle: sum(|cell| cell.servers_idle.get()),
-        servers_used: sum(|cell| cell.servers_used.get()),
-        servers_tested: sum(|cell| cell.servers_tested.get()),
-        servers_login: sum(|cell| cell.servers_login.get()),
-        pool_size: plan.pool_size as u64,
-        max_wait_seconds: seconds(longest_wait(pool)),
-        paused: false,
-        queries_total: sum(|cell| cell.queries.get()),
-        transactions_total: sum(|cell| cell.transactions.get()),
-        received_bytes_total: sum(|cell| cell.received_bytes.get()),
-        sent_bytes_total: sum(|cell| cell.sent_bytes.get()),
-        wait_seconds_total: seconds(sum(|cell| cell.wait_nanoseconds.get())),
-        wait_timeouts_total: sum(|cell| cell.wait_timeouts.get()),
-        server_connects_total: sum(|cell| cell.connects.get()),
-        server_connect_failures_total: sum(|cell| cell.connect_failures.get()),
-        servers_closed_dirty_total: sum(|cell| cell.closed_dirty.get()),
-        server_handovers_total: sum(|cell| cell.handovers.get()),
-        cancels_total: sum(|cell| cell.cancels.get()),
-        prepared_hits_total: sum(|cell| cell.prepared_hits.get()),
-        prepared_misses_total: sum(|cell| cell.prepared_misses.get()),
-        prepared_evictions_total: sum(|cell| cell.prepared_evictions.get()),
-    }
-}
-
-/// How long the client that has waited longest has waited, nanoseconds.
-fn longest_wait(pool: &Pool) -> u64 {
-    let since = pool.cells.iter().map(|cell| cell.oldest_wait_nanoseconds.get());
-    let oldest = since.filter(|since| *since > 0).min();
-    let now = bs9_net::refresh_clock().nanoseconds();
-    oldest.map_or(0, |oldest| now.saturating_sub(oldest))
 }

@@ -28,7 +28,12 @@ const TRACKED: [&str; 8] = [
 ];
 
 /// Those that do not change what a statement means.
-const MEANINGLESS: [&str; 2] = ["application_name", "default_transaction_read_only"];
+const MEANINGLESS: [&str; 4] = [
+    "application_name",
+    "client_min_messages",
+    "default_transaction_read_only",
+    "synchronous_commit",
+];
 
 /// Most parameters a client may ask for at login.
 const MAX_ASKED: usize = 64;
@@ -132,6 +137,16 @@ pub(crate) fn tracked(name: &[u8]) -> Option<&'static str> {
     TRACKED.into_iter().find(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
+/// Whether a parameter does not change what a statement means when it is prepared.
+fn is_meaningless(name: &str) -> bool {
+    MEANINGLESS.iter().any(|known| known.eq_ignore_ascii_case(name))
+        || name.contains('.')
+        || ["_timeout", "_mem"].iter().any(|end| {
+            let start = name.len().saturating_sub(end.len());
+            name.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        })
+}
+
 fn order(one: &str, other: &str) -> std::cmp::Ordering {
     one.bytes().map(|b| b.to_ascii_lowercase()).cmp(other.bytes().map(|b| b.to_ascii_lowercase()))
 }
@@ -148,7 +163,7 @@ impl Settings {
         self.context.0.get_or_init(|| {
             let mut context = Vec::new();
             for entry in &self.entries {
-                if !MEANINGLESS.contains(&&*entry.name) {
+                if !is_meaningless(&entry.name) {
                     context.extend_from_slice(entry.name.as_bytes());
                     context.push(b'=');
                     context.extend_from_slice(&entry.value);
@@ -157,6 +172,37 @@ impl Settings {
             }
             context.into()
         })
+    }
+
+    /// Names of parameters that servers do not report.
+    pub(crate) fn unreported(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| !entry.reported).map(|entry| &*entry.name)
+    }
+
+    /// Whether servers report this parameter.
+    pub(crate) fn is_reported(&self, name: &str) -> bool {
+        self.find(name).is_ok_and(|at| self.entries[at].reported)
+    }
+
+    /// The value of a parameter that servers do not report.
+    pub(crate) fn asked(&self, name: &str) -> Option<&[u8]> {
+        let entry = &self.entries[self.find(name).ok()?];
+        (!entry.reported).then_some(&*entry.value)
+    }
+
+    /// A parameter that servers do not report has this value, and follows the client.
+    pub(crate) fn follow(&mut self, name: &str, value: &[u8]) {
+        self.set(name, value, false);
+    }
+
+    /// A parameter that servers do not report has its default.
+    pub(crate) fn unfollow(&mut self, name: &str) {
+        if let Ok(at) = self.find(name)
+            && !self.entries[at].reported
+        {
+            self.context = Context::default();
+            self.entries.remove(at);
+        }
     }
 
     fn set(&mut self, name: &str, value: &[u8], reported: bool) {
@@ -283,17 +329,36 @@ pub(crate) fn write_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
         .map(|n| format!("pg_catalog.set_config(${},${},false)", 2 * n + 1, 2 * n + 2))
         .collect();
     let query = format!("SELECT {}", calls.join(","));
+    let values: Vec<_> =
+        changes.iter().flat_map(|change| [Some(change.name.as_bytes()), change.value]).collect();
+    write_batch(out, &query, values.into_iter());
+}
+
+/// Appends one extended-query batch that asks for the values of parameters. A name that no
+/// parameter has is answered with NULL.
+pub(crate) fn write_question(out: &mut Vec<u8>, names: &[Box<str>]) {
+    let calls: Vec<String> =
+        (1..=names.len()).map(|n| format!("pg_catalog.current_setting(${n},true)")).collect();
+    let query = format!("SELECT {}", calls.join(","));
+    write_batch(out, &query, names.iter().map(|name| Some(name.as_bytes())));
+}
+
+/// A query with text parameters, run once.
+fn write_batch<'a>(
+    out: &mut Vec<u8>,
+    query: &str,
+    values: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+) {
     /// The type `text`.
     const TEXT: [u8; 4] = 25u32.to_be_bytes();
-    frontend::parse(out, b"", query.as_bytes(), &TEXT.repeat(2 * changes.len()));
+    frontend::parse(out, b"", query.as_bytes(), &TEXT.repeat(values.len()));
     bs9_wire::encode::message(out, FrontendTag::Bind, |out| {
         // Unnamed portal and statement, text format throughout.
         out.extend_from_slice(&[0, 0, 0, 0]);
-        let count = u16::try_from(2 * changes.len()).expect("settings are few");
+        let count = u16::try_from(values.len()).expect("settings are few");
         out.extend_from_slice(&count.to_be_bytes());
-        for change in changes {
-            bind_text(out, Some(change.name.as_bytes()));
-            bind_text(out, change.value);
+        for value in values {
+            bind_text(out, value);
         }
         out.extend_from_slice(&[0, 0]);
     });

@@ -48,6 +48,11 @@ impl<S> Waiter<S> {
         self.since.get()
     }
 
+    /// Whether it waits in line.
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(*self.state.borrow(), State::Queued)
+    }
+
     /// Ready with what it was given.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Grant<S>> {
         if let Some(grant) = self.take() {

@@ -25,7 +25,14 @@ async fn refused(pooler: &Pooler, settings: &str) -> SqlState {
 /// Has the user's secret stored in another form.
 fn store(config: &mut bs9_config::Config, user: &str, secret: UserSecret) {
     let users = &mut config.postgres.as_mut().unwrap().users;
-    users.insert(user.into(), PostgresUser { name: user.into(), secret: Some(secret) });
+    users.insert(
+        user.into(),
+        PostgresUser {
+            name: user.into(),
+            secret: Some(secret),
+            limits: bs9_config::UserLimits::default(),
+        },
+    );
 }
 
 #[tokio::test]

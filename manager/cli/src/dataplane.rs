@@ -22,6 +22,8 @@ use crate::{
 };
 
 mod api;
+mod change;
+mod cluster_set;
 mod command;
 mod endpoint_change;
 mod engines;
@@ -29,6 +31,7 @@ mod fault;
 mod generation;
 mod metrics;
 mod owner;
+mod reopening;
 mod summary;
 mod view;
 mod watch;
@@ -111,11 +114,13 @@ async fn serve(
 
     let config = Arc::new(config);
     let engines = Arc::new(Engines::new());
+    reopening::on_signal(&engines)?;
     let host = Host::start(Arc::clone(&config), engines.all()).map_err(not_started)?;
     let view = Arc::new(ViewCell::from_pointee(View::first(&host, &config)));
     log_addresses(&view.load(), &socket, tcp);
 
     let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+    engines.pool().on_reload(reload_by(commands.downgrade()));
     let api = Arc::new(Api::new(commands, Arc::clone(&view), engines));
     let (close, closed) = oneshot::channel::<()>();
     let answering = tokio::task::spawn_local(admin.serve(data_plane_router(api), async {
@@ -140,6 +145,21 @@ async fn serve(
         }
         Ending::NotReady(failure) => Err(failure),
     }
+}
+
+/// Lets the pool's console reload. Holds nothing that would keep the owner from ending.
+fn reload_by(commands: mpsc::WeakSender<command::Command>) -> bs9_pool::Reload {
+    Box::new(move || {
+        let commands = commands.clone();
+        Box::pin(async move {
+            let ended = || "the data plane is about to end".to_owned();
+            let commands = commands.upgrade().ok_or_else(ended)?;
+            let (reply, answer) = oneshot::channel();
+            commands.send(command::Command::Reload(reply)).await.map_err(|_| ended())?;
+            let outcome = answer.await.map_err(|_| ended())?;
+            outcome.map(drop).map_err(|error| error.to_string())
+        })
+    })
 }
 
 fn log_addresses(view: &View, socket: &std::path::Path, tcp: Option<SocketAddr>) {

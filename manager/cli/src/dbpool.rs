@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 
+use bs9_api::types::PoolOrder;
 use clap::{Args, Subcommand};
 
 mod bench;
 mod measure;
+mod order;
+mod people;
 mod start;
 mod stats;
+mod top;
 
 use crate::{cli::Global, exit::Failure, from_flags::quoted};
 
@@ -19,6 +23,24 @@ pub(crate) enum Action {
     Start(start::Arguments),
     /// Show the pools of a running data plane.
     Stats(stats::Arguments),
+    /// Show the busiest pools, with rates and times, until interrupted.
+    Top(top::Arguments),
+    /// Show who is connected.
+    Clients(people::Arguments),
+    /// Show the connections to servers.
+    Servers(people::Arguments),
+    /// Hand out no server connection; wait until all are back.
+    Pause(order::PauseArguments),
+    /// Undo a pause or a kill.
+    Resume(order::Arguments),
+    /// Replace each server connection as soon as its transaction ends.
+    Reconnect(order::Arguments),
+    /// Let no new client in.
+    Disable(order::Arguments),
+    /// Let clients in again.
+    Enable(order::Arguments),
+    /// Disconnect every client and server at once, and pause.
+    Kill(order::PauseArguments),
     /// Measure a server directly and through the pool.
     Test(bench::Arguments),
 }
@@ -27,6 +49,15 @@ pub(crate) fn run(action: Action, global: &Global) -> Result<(), Failure> {
     match action {
         Action::Start(arguments) => start::run(arguments, global),
         Action::Stats(arguments) => stats::run(&arguments, global),
+        Action::Top(arguments) => top::run(&arguments, global),
+        Action::Clients(arguments) => people::clients(&arguments, global),
+        Action::Servers(arguments) => people::servers(&arguments, global),
+        Action::Pause(arguments) => order::pause(PoolOrder::Pause, arguments, global),
+        Action::Resume(arguments) => order::run(PoolOrder::Resume, arguments, global),
+        Action::Reconnect(arguments) => order::run(PoolOrder::Reconnect, arguments, global),
+        Action::Disable(arguments) => order::run(PoolOrder::Disable, arguments, global),
+        Action::Enable(arguments) => order::run(PoolOrder::Enable, arguments, global),
+        Action::Kill(arguments) => order::pause(PoolOrder::Kill, arguments, global),
         Action::Test(arguments) => bench::run(&arguments, global),
     }
 }
@@ -58,7 +89,7 @@ struct Server {
     /// Most connections to the server.
     #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     max_connections: u16,
-    /// Connections to the server that are made at once at the start.
+    /// Connections to the server that are made at once at the start, and kept.
     #[arg(long, default_value_t = 2, value_name = "COUNT")]
     min_connections: u16,
 }
@@ -74,12 +105,13 @@ impl Server {
         format!(
             "[listeners.dbpool]\nbind = [\"{listen}\"]\nprotocol = \"postgres\"\n\
              [postgres]\npool_mode = \"transaction\"\n\
-             [postgres.databases.{database}]\nhost = {host}\nport = {port}\npool_size = {size}\n\
+             [postgres.databases.{database}]\nhost = {host}\nport = {port}\npool_size = {size}\nmin_pool_size = {least}\n\
              [postgres.users.{user}]\npassword = {password}\n",
             database = quoted(&self.database),
             host = quoted(&self.host),
             port = self.port,
             size = self.max_connections,
+            least = self.min_connections(),
             user = quoted(&self.username),
             password = quoted(&self.password),
         )

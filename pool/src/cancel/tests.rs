@@ -1,11 +1,24 @@
+use bs9_net::PeerAddress;
+
 use super::*;
+use crate::pool;
+
+fn register(directory: &Rc<Directory>, long_secret: bool) -> Registered {
+    let card = ClientCard {
+        user: "alice".into(),
+        pool: pool::tests::pool(1, 1),
+        peer: PeerAddress::Unix,
+        connected: bs9_net::now(),
+    };
+    directory.register(long_secret, card, &Waiter::new())
+}
 
 #[test]
 fn a_process_id_leads_back_to_its_shard_and_slot() {
     for shard in [0, 1, 63, SHARDS - 1] {
         let directory = Directory::new(shard);
-        let first = directory.register(false);
-        let second = directory.register(true);
+        let first = register(&directory, false);
+        let second = register(&directory, true);
         assert!(first.process_id() > 0 && second.process_id() > 0);
         assert_ne!(first.process_id(), second.process_id());
         assert_eq!((first.secret().len(), second.secret().len()), (4, 32));
@@ -17,10 +30,10 @@ fn a_process_id_leads_back_to_its_shard_and_slot() {
 #[test]
 fn a_slot_is_used_again_with_another_secret() {
     let directory = Directory::new(0);
-    let first = directory.register(true);
+    let first = register(&directory, true);
     let (process_id, secret) = (first.process_id(), first.secret().to_vec());
     drop(first);
-    let second = directory.register(true);
+    let second = register(&directory, true);
     assert_eq!(second.process_id(), process_id);
     assert_ne!(second.secret(), secret);
 }
@@ -28,7 +41,7 @@ fn a_slot_is_used_again_with_another_secret() {
 #[test]
 fn only_the_whole_secret_counts() {
     let directory = Directory::new(0);
-    let client = directory.register(false);
+    let client = register(&directory, false);
     let secret = client.secret().to_vec();
     assert!(client.registration.knows(&secret));
     assert!(!client.registration.knows(&secret[..3]));
@@ -44,7 +57,7 @@ fn only_the_whole_secret_counts() {
 #[test]
 fn a_request_for_nobody_ends_at_once() {
     let directory = Directory::new(0);
-    let client = directory.register(false);
+    let client = register(&directory, false);
     for (slot, secret) in [(0, client.secret().to_vec()), (0, vec![0; 9]), (77, vec![0; 4])] {
         let (done, mut wait) = oneshot::channel();
         directory.carry_out(CancelOrder { slot, secret: secret.into(), done });

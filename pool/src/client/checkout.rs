@@ -16,6 +16,9 @@ use crate::{
     server::Server,
 };
 
+/// Resets everything a session has.
+const RESET: &str = "DISCARD ALL";
+
 impl Client {
     /// A server, with the client's parameters in force on it.
     pub(super) async fn check_out(&mut self) -> Result<Box<Server>, End> {
@@ -66,13 +69,19 @@ impl Client {
             }
         }
         self.up.rest();
-        self.interrupted(cx).map_or(Poll::Pending, |end| Poll::Ready(Err(end)))
+        let ended = self.interrupted(cx);
+        if self.down.passage.is_unsent() {
+            // A notice that it waits.
+            let _taken = self.write_client(cx)?;
+        }
+        ended.map_or(Poll::Pending, |end| Poll::Ready(Err(end)))
     }
 
     /// Sets on the server what differs from what the client wants, in one round trip, and
     /// tells the client where the server understood something else.
     async fn synchronise(&mut self, mut server: Box<Server>) -> Result<Box<Server>, End> {
         let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
+        self.local.cell().synchronisations.increment();
         match server.apply(&self.settings, limit).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
@@ -116,10 +125,18 @@ pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Registra
 }
 
 /// The server of a session that has ended: brought back to how it was, then given back.
-pub(super) fn reset_and_give_back(mut server: Box<Server>, cancelling: Option<Rc<Registration>>) {
+///
+/// `everything`: state is known to be left behind, so it is reset even if that is not configured.
+pub(super) fn reset_and_give_back(
+    mut server: Box<Server>,
+    cancelling: Option<Rc<Registration>>,
+    everything: bool,
+) {
     let local = Rc::clone(server.seat.local());
     let plan = local.plan();
-    let query = Arc::clone(&plan.postgres().reset_query);
+    let configured = &plan.postgres().reset_query;
+    let query =
+        if everything && configured.is_empty() { RESET.into() } else { Arc::clone(configured) };
     if query.is_empty() && cancelling.is_none() {
         local.give_back(server);
         return;
@@ -157,7 +174,8 @@ pub(super) fn abandon(server: Box<Server>) {
         return;
     }
     bs9_net::spawn(async move {
-        server.state.target.cancel().await;
+        let buffers = Rc::clone(server.seat.local().shard().buffers());
+        server.state.target.cancel(&buffers).await;
         local.close_dirty(*server);
     });
 }

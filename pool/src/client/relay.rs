@@ -9,9 +9,10 @@ use std::{
     ops::Range,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use bs9_config::PoolMode;
+use bs9_config::{PoolMode, SessionState};
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
     ledger::Verdict,
@@ -25,6 +26,7 @@ use crate::{
     prepared::{exchange::Exchange, names::Statements},
     server::{Server, ServerError, ServerState},
     settings::Settings,
+    watch::Watch,
 };
 
 /// What a server works for a client by.
@@ -33,6 +35,8 @@ pub(super) struct Terms {
     pub(super) mode: PoolMode,
     /// Prepared statements it may have; 0: they are not looked into.
     pub(super) prepared: usize,
+    /// What becomes of state that outlives a transaction.
+    pub(super) session: SessionState,
 }
 
 /// What a message from the server means.
@@ -225,8 +229,13 @@ impl Client {
     /// when what is approved has to be written first.
     fn place_answers(&mut self, server: &mut Server, terms: Terms) -> bool {
         if std::mem::take(&mut self.up.owes_answers) {
-            let mut exchange =
-                exchange(&mut self.statements, &mut server.state, &self.local, terms);
+            let mut exchange = exchange(
+                &mut self.statements,
+                &mut self.watch,
+                &mut server.state,
+                &self.local,
+                terms,
+            );
             exchange.settle(&mut self.down.answers);
         }
         if self.down.answers.is_empty() {
@@ -262,12 +271,15 @@ impl Client {
             BackendTag::ReadyForQuery => {
                 let status = TransactionStatus::read(body)?;
                 let observed = state.ledger.ready(status)?;
-                if status != TransactionStatus::Idle {
-                    if terms.mode == PoolMode::Statement {
-                        return Ok(Checked::RefusedTransaction);
+                let idle = status == TransactionStatus::Idle;
+                if !idle && terms.mode == PoolMode::Statement {
+                    return Ok(Checked::RefusedTransaction);
+                }
+                if observed.verdict == Verdict::Forward {
+                    let took = self.times.ready(self.local.cell(), idle);
+                    if let Some(watch) = &mut self.watch {
+                        log_slow(watch, &self.local, took);
                     }
-                } else if observed.verdict == Verdict::Forward {
-                    self.local.cell().transactions.increment();
                 }
                 observed
             }
@@ -283,7 +295,10 @@ impl Client {
                 state.ledger.observe(tag)?
             }
             BackendTag::ErrorResponse => {
-                state.said_goodbye |= Report::read(body).is_ok_and(|report| report.is_fatal());
+                let report = Report::read(body).ok();
+                let sqlstate = report.as_ref().and_then(|report| report.sqlstate());
+                self.local.cell().errors.count(sqlstate);
+                state.said_goodbye |= report.is_some_and(|report| report.is_fatal());
                 state.ledger.observe(tag)?
             }
             tag => state.ledger.observe(tag)?,
@@ -296,7 +311,8 @@ impl Client {
             _ => false,
         };
         if telling || self.statements.as_ref().is_some_and(|known| known.awaits_replies()) {
-            let mut exchange = exchange(&mut self.statements, state, &self.local, terms);
+            let mut exchange =
+                exchange(&mut self.statements, &mut self.watch, state, &self.local, terms);
             stood_in = exchange.follow_up(tag, body, observed, &mut self.down.answers);
         }
         match observed.verdict {
@@ -355,7 +371,8 @@ impl Client {
 
     /// Enters what was read from the client in the ledger and approves it for the server.
     fn scan_up(&mut self, server: &mut Server, terms: Terms) -> Result<(), End> {
-        let mut exchange = exchange(&mut self.statements, &mut server.state, &self.local, terms);
+        let mut exchange =
+            exchange(&mut self.statements, &mut self.watch, &mut server.state, &self.local, terms);
         self.up.scan(&mut exchange, &mut self.down.answers)
     }
 }
@@ -363,6 +380,7 @@ impl Client {
 #[inline]
 fn exchange<'a>(
     statements: &'a mut Option<Box<Statements>>,
+    watch: &'a mut Option<Box<Watch>>,
     state: &'a mut ServerState,
     local: &'a LocalPool,
     terms: Terms,
@@ -375,8 +393,20 @@ fn exchange<'a>(
         store: &local.pool.statements,
         cell: local.cell(),
         limit: terms.prepared,
+        session: terms.session,
+        watch,
         forgets: false,
         irrevocable: false,
+    }
+}
+
+/// A request has been answered.
+#[cold]
+fn log_slow(watch: &mut Watch, local: &LocalPool, took: Duration) {
+    let slow = local.with_plan(|plan| watch.answered(took, &plan.postgres().log));
+    if let Some(query) = slow {
+        local.cell().slow_queries.increment();
+        tracing::warn!(pool = %local.name(), seconds = took.as_secs_f64(), query, "slow query");
     }
 }
 

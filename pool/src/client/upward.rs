@@ -226,6 +226,7 @@ impl Upward {
             }
             Err(refusal) => return Err(refused(refusal)),
         };
+        exchange.note_asked(header, self.passage.unread());
         if matches!(request, Request::Query | Request::Execute | Request::FunctionCall) {
             exchange.cell.queries.increment();
         }
@@ -283,6 +284,7 @@ impl Upward {
                 return Ok(true);
             }
             Step::Edited { taken } => {
+                exchange.note_asked(header, self.passage.unread());
                 self.edit(taken, total - taken, exchange);
                 if header.tag == FrontendTag::Query {
                     exchange.cell.queries.increment();

@@ -1,30 +1,46 @@
 //! What looks after a shard's half of a pool: connects for those who wait, closes what is old.
 
-use super::{Arc, LocalPool, LoginFailure, Mail, PoolShard, Rc, Weak};
-use crate::{pool::Permit, server};
-use std::time::Duration;
+use std::{
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{LocalPool, LoginFailure, Mail, PoolShard};
+use crate::{
+    pool::{Ceiling, LoginTurn, NoPermit, Permit},
+    server::{self, Server},
+};
 
 /// Between two rounds among idle servers.
 const TICK: Duration = Duration::from_secs(1);
-/// Logins at once for one pool on one shard: a server forks for each.
-const MAX_LOGINS: usize = 4;
+/// Until another look, while logins of other shards are in the way.
+const TURN: Duration = Duration::from_millis(20);
 /// Rounds after which a pool made for `*` that nobody uses is let go.
 const MAX_UNUSED_TICKS: u32 = 60;
 
 /// Runs for the life of the shard, or until the pool is let go.
 pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
     let mut unused = 0;
+    let mut rounds = bs9_net::now().plus(TICK);
     let timer = local.shard().timer();
+    let mut look_again = None;
     loop {
-        let resting = local.is_unused() && !local.pool.by_fallback;
-        timer.set(local.retry.remaining().map_or(TICK, |left| left.min(TICK)));
+        let resting = local.is_unused() && !local.pool.by_fallback && !local.keeps_some();
+        let next_round = rounds.since(bs9_net::now());
+        timer.set(look_again.map_or(next_round, |soon: Duration| soon.min(next_round)));
         tokio::select! {
             biased;
             () = local.alarm.notified() => {}
-            () = timer.elapsed(), if !resting => local.make_round(),
+            () = timer.elapsed(), if !resting => {}
         }
-        local.tend();
-        unused = if local.is_unused() { unused + 1 } else { 0 };
+        if rounds <= bs9_net::now() {
+            rounds = bs9_net::now().plus(TICK);
+            local.make_round();
+            unused = if local.is_unused() { unused + 1 } else { 0 };
+        }
+        look_again = local.tend();
+        local.awaits_server.set(look_again.is_some());
         if unused > MAX_UNUSED_TICKS && local.pool.by_fallback {
             if let Some(home) = home.upgrade() {
                 home.forget(&local);
@@ -35,49 +51,119 @@ pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
 }
 
 /// Counts a login in progress.
-struct LoginCount(Rc<LocalPool>);
+struct LoginCount {
+    local: Rc<LocalPool>,
+    _turn: LoginTurn,
+}
 
 impl LoginCount {
-    fn new(local: &Rc<LocalPool>) -> Self {
+    fn new(local: &Rc<LocalPool>, turn: LoginTurn) -> Self {
         local.logins.set(local.logins.get() + 1);
-        Self(Rc::clone(local))
+        Self { local: Rc::clone(local), _turn: turn }
     }
 }
 
 impl Drop for LoginCount {
     fn drop(&mut self) {
-        self.0.logins.set(self.0.logins.get() - 1);
-        self.0.wake();
+        self.local.logins.set(self.local.logins.get() - 1);
+        self.local.wake();
     }
 }
 
 impl LocalPool {
-    /// Sees to those who wait: connects while the limit allows, else asks other shards for
-    /// their idle servers. With nobody waiting here, tells others that there is room.
-    fn tend(self: &Rc<Self>) {
-        let here = self.shard.index();
+    /// Sees to those who wait: connects while the limits allow, else asks others for their idle
+    /// servers. With nobody waiting here, tells others that there is room. Returns when to look
+    /// again, if before the next round.
+    fn tend(self: &Rc<Self>) -> Option<Duration> {
+        if self.pool.is_paused() {
+            return None;
+        }
         if self.waiting.get() == 0 {
             if !self.alone && self.pool.starves_elsewhere(false) {
                 self.share_idle();
-                for shard in self.pool.starving_shards(here) {
+                for shard in self.pool.starving_shards(self.shard.index()) {
                     self.tell(shard, Mail::Room(Arc::clone(&self.pool)));
                 }
             }
-            return;
+            return self.keep_minimum();
         }
-        while self.logins.get() < self.waiting.get().min(MAX_LOGINS) {
-            if self.retry.remaining().is_some() {
-                return;
+        let busy = self.cell().servers_active.get();
+        let waited = bs9_net::now().since(self.starved_since.get());
+        let patience = self.expectation.patience(&self.cell().transaction_times, busy, waited);
+        if patience.is_some() {
+            return patience;
+        }
+        while self.logins.get() < self.waiting.get() {
+            if let Some(left) = self.retry.remaining() {
+                return Some(left);
             }
-            let Some(permit) = self.pool.permit() else {
-                for shard in self.pool.idle_shards(here) {
-                    self.tell(shard, Mail::Wanted(Arc::clone(&self.pool)));
-                }
-                return;
+            let Some(turn) = self.pool.login_turn() else { return Some(TURN) };
+            let permit = match self.pool.permit(Ceiling::Size) {
+                Err(NoPermit::Full) => self.reserve(),
+                other => other.map_err(Some),
             };
-            let count = LoginCount::new(self);
-            bs9_net::spawn(establish(count, permit));
+            match permit {
+                Ok(permit) => {
+                    bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
+                }
+                Err(why) => return self.ask_around(why),
+            }
         }
+        None
+    }
+
+    /// One of the reserve, when the first in line has waited long enough.
+    fn reserve(&self) -> Result<Permit, Option<NoPermit>> {
+        let (size, delay) = self.with_plan(|plan| {
+            (plan.limits.reserve_pool_size, plan.postgres().limits.reserve_pool_delay)
+        });
+        if size == 0 || self.longest_wait() < delay {
+            return Err((size == 0).then_some(NoPermit::Full));
+        }
+        self.pool.permit(Ceiling::Reserve).map_err(Some)
+    }
+
+    fn longest_wait(&self) -> Duration {
+        let oldest = self.waiters.borrow().oldest();
+        oldest.map_or(Duration::ZERO, |oldest| bs9_net::now().since(oldest))
+    }
+
+    /// Asks those who may have an idle server. `None`: the reserve is not to be touched yet.
+    fn ask_around(&self, why: Option<NoPermit>) -> Option<Duration> {
+        for shard in self.pool.idle_shards(self.shard.index()) {
+            self.tell(shard, Mail::Wanted(Arc::clone(&self.pool)));
+        }
+        match why {
+            Some(NoPermit::Shared) => {
+                self.pool.budgets.iter().for_each(|budget| budget.ask_others(&self.pool));
+                None
+            }
+            Some(NoPermit::Full) => None,
+            None => {
+                let delay = self.with_plan(|plan| plan.postgres().limits.reserve_pool_delay);
+                Some(delay.saturating_sub(self.longest_wait()))
+            }
+        }
+    }
+
+    /// Whether servers are to be kept even when nobody needs them.
+    fn keeps_some(&self) -> bool {
+        self.with_plan(|plan| plan.limits.min_pool_size > 0 && !plan.removed)
+    }
+
+    /// Connects, one at a time on each shard, until there are as many as are always kept.
+    fn keep_minimum(self: &Rc<Self>) -> Option<Duration> {
+        if !self.keeps_some() || self.logins.get() > 0 || self.shard.is_draining() {
+            return None;
+        }
+        let left = self.retry.remaining();
+        if left.is_some() {
+            return left;
+        }
+        let turn = self.pool.login_turn()?;
+        let permit = self.pool.permit(Ceiling::Least).ok()?;
+        bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
+        None
     }
 
     /// A login that began at `began` failed: whom to tell, and when to try again. Those who
@@ -109,9 +195,8 @@ impl LocalPool {
 
     /// Looks through the idle servers.
     fn make_round(&self) {
-        let (lifetime, idle_timeout) = self.with_plan(|plan| {
-            (plan.postgres().server_lifetime, plan.postgres().server_idle_timeout)
-        });
+        let (least, idle_timeout) =
+            self.with_plan(|plan| (plan.limits.min_pool_size, plan.postgres().server_idle_timeout));
         let now = bs9_net::refresh_clock();
         let mut closing = Vec::new();
         {
@@ -121,8 +206,10 @@ impl LocalPool {
                 let server = &mut idle[at];
                 let gone = server.stream.has_news()
                     && !server.absorb_news(&mut self.shard.buffers().take());
-                let old = now.since(server.state.created) >= lifetime
-                    || now.since(server.state.idle_since) >= idle_timeout
+                let spare = self.pool.open() > least + closing.len();
+                let idle_for = now.since(server.state.idle_since);
+                let old = self.end_of(server) <= now.since(server.state.created)
+                    || spare && idle_for >= self.drawn(idle_timeout, server)
                     || server.state.epoch != self.epoch.get();
                 if gone || old || !server.is_fit() {
                     closing.push(idle.remove(at));
@@ -136,13 +223,32 @@ impl LocalPool {
             server.close();
         }
     }
+
+    /// The age at which a server is closed.
+    pub(super) fn end_of(&self, server: &Server) -> Duration {
+        let lifetime = self.with_plan(|plan| plan.postgres().server_lifetime);
+        self.drawn(lifetime, server)
+    }
+
+    /// `limit`, shortened by this server's share of the jitter.
+    fn drawn(&self, limit: Duration, server: &Server) -> Duration {
+        let jitter = self.with_plan(|plan| plan.postgres().limits.server_jitter);
+        limit.mul_f64(1.0 - jitter * share_of(server.state.target.process_id))
+    }
+}
+
+/// A number from 0 to 1 that is as good as drawn for each server connection.
+fn share_of(process_id: i32) -> f64 {
+    // Fibonacci hashing: neighbouring numbers end up far apart.
+    let hash = process_id.cast_unsigned().wrapping_mul(0x9E37_79B9);
+    f64::from(hash) / f64::from(u32::MAX)
 }
 
 async fn establish(count: LoginCount, permit: Permit) {
-    let local = Rc::clone(&count.0);
+    let local = Rc::clone(&count.local);
     let began = bs9_net::now();
     match server::log_in(Rc::clone(&local), local.plan(), permit).await {
-        // A reload has changed where servers are meanwhile.
+        // A reload has changed where servers are meanwhile, or an operator wants none.
         Ok(server) if server.state.epoch != local.epoch.get() => {
             local.cell().connects.increment();
             server.close();
@@ -150,9 +256,24 @@ async fn establish(count: LoginCount, permit: Permit) {
         Ok(server) => {
             local.cell().connects.increment();
             local.retry.reset();
+            local.expectation.note_login(bs9_net::now().since(began));
+            server.seat.card().note_process(server.state.target.process_id);
             drop(count);
             local.put(Box::new(server));
         }
         Err(failure) => local.login_failed(began, failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_drawn_far_apart() {
+        let shares: Vec<f64> = (1000..1100).map(share_of).collect();
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+        let low = shares.iter().filter(|share| **share < 0.5).count();
+        assert!((40..=60).contains(&low), "{low}");
     }
 }

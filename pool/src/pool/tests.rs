@@ -1,12 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
-
-use bs9_config::{
-    Admin, Config, Database, PoolMode, Postgres, PostgresAuth, Runtime, ServerAddress, Shards,
-};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    budget::Budget,
     part::Part,
     plan::{Plan, ServerUser},
 };
@@ -60,54 +56,20 @@ proptest! {
     }
 }
 
-fn pool(size: usize, shards: usize) -> Arc<Pool> {
-    let database = Database {
-        name: "app".into(),
-        address: ServerAddress::Tcp { host: "127.0.0.1".into(), port: 1 },
-        dbname: None,
-        user: None,
-        password: None,
-        pool_size: size,
-        pool_mode: PoolMode::Transaction,
-    };
-    let postgres = Postgres {
-        auth: PostgresAuth::Trust,
-        pool_mode: PoolMode::Transaction,
-        pool_size: size,
-        max_client_connections: 1,
-        max_waiting_clients: 1,
-        wait_timeout: Duration::ZERO,
-        connect_timeout: Duration::ZERO,
-        login_timeout: Duration::ZERO,
-        server_lifetime: Duration::ZERO,
-        server_idle_timeout: Duration::ZERO,
-        client_idle_timeout: None,
-        idle_transaction_timeout: None,
-        reset_query: "".into(),
-        max_prepared_statements: 200,
-        databases: BTreeMap::from([("app".into(), database.clone())]),
-        users: BTreeMap::new(),
-    };
-    let config = Arc::new(Config {
-        sources: Vec::new(),
-        runtime: Runtime {
-            shards: Shards::Auto,
-            pin: false,
-            drain_timeout: Duration::ZERO,
-            buffer_bytes: 4096,
-            max_connections: 1,
-            watch: false,
-        },
-        admin: Admin { socket: None, listen: None, tokens: Vec::new() },
-        listeners: BTreeMap::new(),
-        clusters: BTreeMap::new(),
-        postgres: Some(postgres),
-    });
-    let part = Part::of(&config, shards, None).unwrap();
+pub(crate) fn pool(size: usize, shards: usize) -> Arc<Pool> {
+    let text = format!(
+        "[postgres.databases.app]\npool_size = {size}\nport = 1\n\
+         [listeners.db]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"postgres\"\n"
+    );
+    let config = Arc::new(bs9_config::parse_str("bs9.toml", &text).unwrap());
+    let database = config.postgres.as_ref().unwrap().databases["app"].clone();
+    let door = Arc::new(crate::auth::Doorkeeper::new());
+    let part = Part::of(&config, shards, None, &door).unwrap();
     let user = ServerUser { name: "alice".into(), secret: None };
     let key = PoolKey { database: "app".into(), user: "alice".into() };
     let plan = Plan::new(&part, &database, &key.database, &user);
-    Pool::new(key, plan, false, shards, StatementStore::new(0))
+    let budgets = [Budget::new(), Budget::new()];
+    Pool::new(key, plan, false, shards, StatementStore::new(0), budgets, Arc::default())
 }
 
 #[test]
@@ -119,7 +81,7 @@ fn the_limit_is_exact_however_many_shards_try_at_once() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    let Some(permit) = pool.permit() else { continue };
+                    let Ok(permit) = pool.permit(Ceiling::Size) else { continue };
                     most.fetch_max(held.fetch_add(1, SeqCst) + 1, SeqCst);
                     held.fetch_sub(1, SeqCst);
                     drop(permit);
@@ -129,7 +91,7 @@ fn the_limit_is_exact_however_many_shards_try_at_once() {
     });
     assert!(most.load(SeqCst) <= 5);
     assert_eq!(pool.open(), 0);
-    let permits: Vec<_> = std::iter::from_fn(|| pool.permit()).collect();
+    let permits: Vec<_> = std::iter::from_fn(|| pool.permit(Ceiling::Size).ok()).collect();
     assert_eq!(permits.len(), 5);
 }
 

@@ -9,9 +9,6 @@ pub(crate) enum Forgets {
     One(Vec<u8>),
 }
 
-/// Bytes of a text that tell whether it is worth reading whole.
-pub(crate) const TELLING_BYTES: usize = 12;
-
 /// Whether a text that begins like this may ask for it. To be exact, whether it is a single
 /// statement of that kind without comments; for others, the server's answer has to tell.
 #[inline]
@@ -97,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(forgets(text.as_bytes()), wanted, "{text}");
             if wanted.is_some() {
-                let start = &text.as_bytes()[..TELLING_BYTES.min(text.len())];
+                let start = &text.as_bytes()[..crate::session::TELLING_BYTES.min(text.len())];
                 assert!(may_forget(start), "{text}");
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use bs9_config::SessionState;
 use bs9_wire::{
     encode::frontend,
     frame::{HEADER_LEN, Header},
@@ -17,19 +18,17 @@ use bs9_wire::{
 use super::{
     PREFIX, ServerName,
     cache::Cache,
-    deallocate::{self, Forgets, TELLING_BYTES},
+    deallocate::{self, Forgets},
     journal::{Change, Refusal},
     names::Statements,
     statement::{Exhausted, MAX_STATEMENT_BYTES, Statement, StatementStore},
 };
-use crate::{cell::Cell, settings::Settings};
+use crate::{cell::Cell, session, settings::Settings, watch::Watch};
 
 /// Entries of the ledger that one message may take.
 const MOST_ENTRIES: usize = 16;
 /// Statements closed on the way at once; the rest has time.
 const MOST_CLOSED: usize = 8;
-/// Longest Query that is read in search of a `DEALLOCATE`.
-const MAX_DEALLOCATE: usize = 1024;
 
 const TOO_LONG: Refusal = Refusal {
     sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
@@ -51,6 +50,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) cell: &'a Cell,
     /// Most statements the server may have; 0: messages are not looked into.
     pub(crate) limit: usize,
+    /// What becomes of state that outlives a transaction.
+    pub(crate) session: SessionState,
+    /// What the client asks, when slow queries are logged.
+    pub(crate) watch: &'a mut Option<Box<Watch>>,
     /// The message will make the session forget its statements.
     pub(crate) forgets: bool,
     /// Something was changed that cannot be taken back.
@@ -93,7 +96,7 @@ impl Exchange<'_> {
     }
 
     /// Whether a message that uses names may be looked into now; else what to do with it.
-    fn admit(&mut self) -> Result<&mut Statements, Step> {
+    pub(super) fn admit(&mut self) -> Result<&mut Statements, Step> {
         // To a server that skips it means nothing; in the middle of COPY it is an error.
         if self.ledger.is_skipping() && self.ledger.is_empty() || self.ledger.awaits_copy() {
             return Err(Step::Pass);
@@ -105,6 +108,14 @@ impl Exchange<'_> {
         }
         statements.scratch.clear();
         Ok(statements)
+    }
+
+    /// The client's log is told of a message that was entered in the ledger.
+    #[inline]
+    pub(crate) fn note_asked(&mut self, header: Header<FrontendTag>, message: &[u8]) {
+        if let Some(watch) = self.watch {
+            watch.note(header, message, self.statements.as_deref());
+        }
     }
 
     // === Bind and Describe ===
@@ -184,6 +195,12 @@ impl Exchange<'_> {
     fn number_of(&mut self, name: &[u8]) -> Result<Named, Refused> {
         let Some(statements) = self.statements.as_mut() else { return Ok(Named::Unknown) };
         let Some(known) = statements.get(name) else { return Ok(Named::Unknown) };
+        if known.matters() {
+            let known = Arc::clone(known);
+            self.note_effects(known.query());
+        }
+        let Some(statements) = self.statements.as_mut() else { return Ok(Named::Unknown) };
+        let Some(known) = statements.get(name) else { return Ok(Named::Unknown) };
         if let Some(number) = self.cache.use_one(known) {
             self.cell.prepared_hits.increment();
             return Ok(Named::Here(number));
@@ -208,6 +225,11 @@ impl Exchange<'_> {
 
     /// Uses the unnamed statement, which the server may have of someone else.
     fn use_unnamed(&mut self, request: Request) -> Result<Step, Refused> {
+        let unnamed = self.statements.as_ref().and_then(|known| known.unnamed.as_ref());
+        if let Some(unnamed) = unnamed.filter(|unnamed| unnamed.matters()) {
+            let unnamed = Arc::clone(unnamed);
+            self.note_effects(unnamed.query());
+        }
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
         match statements.unnamed.as_ref() {
             Some(unnamed) if self.cache.unnamed_is(unnamed) => return Ok(Step::Pass),
@@ -267,6 +289,12 @@ impl Exchange<'_> {
                 }
                 _ => {}
             }
+        }
+        if session::may_matter(parse.query)
+            && let Some(refusal) = self.refusal_of(parse.query)
+        {
+            self.refuse(refusal)?;
+            return Ok(Step::Edited { taken: message.len() });
         }
         if unnamed {
             return self.parse_unnamed(Some(body));
@@ -389,7 +417,7 @@ impl Exchange<'_> {
     }
 
     /// Sends what the server cannot but refuse; the client is told `refusal`.
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refused> {
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Result<(), Refused> {
         let Some(statements) = self.statements.as_mut() else { return Ok(()) };
         let id = statements.journal.push(Change::Refused(refusal));
         let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
@@ -425,22 +453,35 @@ impl Exchange<'_> {
         if text.is_empty() && !whole {
             return Ok(Step::Wait);
         }
-        if !deallocate::may_forget(&text[..text.len().min(TELLING_BYTES)]) {
+        let start = &text[..text.len().min(session::TELLING_BYTES)];
+        if !session::may_matter(start) && !deallocate::may_forget(start) {
             return Ok(Step::Pass);
         }
-        if !whole {
-            let short = header.total_len() <= MAX_DEALLOCATE;
-            return Ok(if short { Step::Wait } else { Step::Pass });
+        self.telling_query(header, text, whole)
+    }
+
+    /// A query that begins like one that changes the session.
+    fn telling_query(
+        &mut self,
+        header: Header<FrontendTag>,
+        text: &[u8],
+        whole: bool,
+    ) -> Result<Step, Refused> {
+        if !whole && header.total_len() <= session::MAX_TEXT {
+            return Ok(Step::Wait);
         }
+        let length = header.total_len();
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        match deallocate::forgets(text) {
-            None => Ok(Step::Pass),
-            Some(Forgets::All) => {
-                self.forgets = true;
-                Ok(Step::Pass)
-            }
-            Some(Forgets::One(name)) => self.deallocate(&name, message.len()),
+        match deallocate::forgets(text).filter(|_| whole) {
+            Some(Forgets::All) => self.forgets = true,
+            Some(Forgets::One(name)) => return self.deallocate(&name, length),
+            None => {}
         }
+        if let Some(refusal) = self.refusal_of(text).filter(|_| whole) {
+            return self.refuse_query(refusal, length);
+        }
+        self.note_effects(text);
+        Ok(Step::Pass)
     }
 
     /// `DEALLOCATE` of a name that is known to the pool alone. The statement stays, for others;

@@ -9,6 +9,7 @@ use super::{
     journal::{Change, Journal},
     statement::{Exhausted, Statement, StatementStore},
 };
+use crate::session::Effects;
 
 /// Most bytes of names and texts that one client may have prepared.
 pub(crate) const MAX_CLIENT_BYTES: usize = 64 << 20;
@@ -21,6 +22,8 @@ pub(crate) struct Statements {
     named: FxHashMap<Box<[u8]>, Arc<Statement>>,
     /// The unnamed statement.
     pub(crate) unnamed: Option<Arc<Statement>>,
+    /// What its texts did to the session since it got its server.
+    pub(crate) effects: Option<Box<Effects>>,
     /// Changes that are not certain yet.
     pub(crate) journal: Journal,
     /// What is to be written in place of the message being looked at.
@@ -37,6 +40,7 @@ impl Statements {
         Box::new(Self {
             named: FxHashMap::default(),
             unnamed: None,
+            effects: None,
             journal: Journal::default(),
             scratch: Vec::new(),
             held: 0,

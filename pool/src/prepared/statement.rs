@@ -11,6 +11,8 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
+use crate::session::{self, Effects};
+
 /// Longest Parse message that is kept, bytes.
 pub(crate) const MAX_STATEMENT_BYTES: usize = 4 << 20;
 /// Most bytes that texts and names may take, over all pools.
@@ -26,6 +28,8 @@ pub(crate) struct Statement {
     body: Box<[u8]>,
     /// Where the store has it; `None`: one client's alone.
     hash: Option<u64>,
+    /// It changes what outlives its transaction.
+    matters: bool,
     /// Its result has changed since it was prepared.
     stale: AtomicBool,
     store: Arc<StatementStore>,
@@ -51,6 +55,18 @@ impl Statement {
     /// Query and parameter types as they follow the name in a Parse.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// The text alone.
+    pub(crate) fn query(&self) -> &[u8] {
+        let end = self.body.iter().position(|byte| *byte == 0);
+        &self.body[..end.unwrap_or(self.body.len())]
+    }
+
+    /// Whether it changes what outlives its transaction.
+    #[inline]
+    pub(crate) fn matters(&self) -> bool {
+        self.matters
     }
 
     /// Whether it can be prepared again.
@@ -162,10 +178,14 @@ impl StatementStore {
         body: &[u8],
         hash: Option<u64>,
     ) -> Statement {
+        let query = body.iter().position(|byte| *byte == 0).map_or(body, |end| &body[..end]);
+        let start = &query[..query.len().min(session::TELLING_BYTES)];
+        let matters = session::may_matter(start) && Effects::of(query).is_some();
         Statement {
             context: Arc::clone(context),
             body: body.into(),
             hash,
+            matters,
             stale: AtomicBool::new(false),
             store: Arc::clone(self),
         }

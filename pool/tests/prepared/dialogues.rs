@@ -319,6 +319,8 @@ fn pooler(mode: PoolMode, size: usize, limit: usize) -> Pooler {
     Pooler::start(|config| {
         let postgres = config.postgres.as_mut().unwrap();
         postgres.max_prepared_statements = limit;
+        // There are fewer servers than clients.
+        postgres.session_state.temporary_tables = bs9_config::Stateful::Ignore;
         let database = postgres.databases.get_mut("app").unwrap();
         (database.pool_mode, database.pool_size) = (mode, size);
     })

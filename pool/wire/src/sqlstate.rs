@@ -7,6 +7,8 @@ use std::fmt;
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
+    /// Nothing is wrong.
+    pub const SUCCESS: Self = Self(*b"00000");
     /// Cannot reach or log in to a server.
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
     /// The server connection broke.
@@ -43,6 +45,14 @@ impl SqlState {
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
     /// The connection was idle too long.
     pub const IDLE_SESSION_TIMEOUT: Self = Self(*b"57P05");
+    /// The object is not in the state for that.
+    pub const OBJECT_NOT_IN_STATE: Self = Self(*b"55000");
+    /// The transaction took too long.
+    pub const TRANSACTION_TIMEOUT: Self = Self(*b"25P04");
+    /// The statement cannot be understood.
+    pub const SYNTAX_ERROR: Self = Self(*b"42601");
+    /// The user may not do that.
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
     /// Something broke inside.
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
 

@@ -6,13 +6,18 @@ use bs9_api::{
     ApiError, DataPlaneApi,
     types::{
         AddEndpoint, ChangeOutcome, Clusters, DataPlaneState, DataPlaneStatus, DrainEndpoint,
-        DrainOutcome, GenerationInForce, Health, Listeners, MetricsText, OneCluster, Pools,
-        RemoveEndpoint, SCHEMA, SetWeight,
+        DrainOutcome, GenerationInForce, Health, Listeners, MetricsText, OneCluster,
+        OrderPools, PoolClients, PoolServers, Pools,
+        RemoveCluster, RemoveEndpoint, Routes, RoutesQuery, SCHEMA, SetCluster, SetWeight,
     },
 };
+use bs9_proxy::{ExplainError, explain_routes};
+use bs9_pool::OrderError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    change::Change,
+    cluster_set,
     command::{Command, Reply},
     endpoint_change::{self, EndpointChange},
     engines::Engines,
@@ -44,11 +49,7 @@ impl Api {
         answer.await.map_err(|_| ended())?
     }
 
-    async fn change(
-        &self,
-        change: EndpointChange,
-        persist: bool,
-    ) -> Result<ChangeOutcome, ApiError> {
+    async fn change(&self, change: Change, persist: bool) -> Result<ChangeOutcome, ApiError> {
         self.order(|reply| Command::Change { change, durability: persist.into(), reply }).await
     }
 }
@@ -73,8 +74,44 @@ impl DataPlaneApi for Api {
         Ok(OneCluster::new(found))
     }
 
+    async fn routes(&self, query: RoutesQuery) -> Result<Routes, ApiError> {
+        let view = self.view.load();
+        explain_routes(&view.generations.current, &query).map_err(|error| match error {
+            ExplainError::UnknownListener(_) => ApiError::not_found(error.to_string()),
+            _ => ApiError::invalid_request(error.to_string()),
+        })
+    }
+
     async fn pools(&self) -> Result<Pools, ApiError> {
         Ok(Pools::new(self.engines.pools()))
+    }
+
+    async fn pool_clients(&self) -> Result<PoolClients, ApiError> {
+        Ok(PoolClients::new(self.engines.pool().clients().await))
+    }
+
+    async fn pool_servers(&self) -> Result<PoolServers, ApiError> {
+        Ok(PoolServers::new(self.engines.pool().servers().await))
+    }
+
+    async fn order_pools(&self, order: OrderPools) -> Result<ChangeOutcome, ApiError> {
+        self.engines.pool().order(&order).await.map_err(|error| match error {
+            OrderError::UnknownDatabase(_) => ApiError::not_found(error.to_string()),
+            OrderError::HoldsForAll(_) | OrderError::StillBusy(_) => {
+                ApiError::conflict(error.to_string())
+            }
+        })?;
+        let done = order.order.done();
+        let change = match &order.database {
+            Some(database) => format!("database {database}: {done}"),
+            None => format!("every database: {done}"),
+        };
+        Ok(ChangeOutcome {
+            schema: SCHEMA,
+            generation: self.view.load().generations.number().0,
+            changes: vec![change],
+            warnings: Vec::new(),
+        })
     }
 
     async fn generation(&self) -> Result<GenerationInForce, ApiError> {
@@ -94,8 +131,8 @@ impl DataPlaneApi for Api {
         cluster: String,
         change: AddEndpoint,
     ) -> Result<ChangeOutcome, ApiError> {
-        self.change(EndpointChange::add(cluster, &change.address, change.weight)?, change.persist)
-            .await
+        let added = EndpointChange::add(cluster, &change.address, change.weight)?;
+        self.change(Change::Endpoint(added), change.persist).await
     }
 
     async fn remove_endpoint(
@@ -103,7 +140,8 @@ impl DataPlaneApi for Api {
         cluster: String,
         change: RemoveEndpoint,
     ) -> Result<ChangeOutcome, ApiError> {
-        self.change(EndpointChange::remove(cluster, &change.address)?, change.persist).await
+        let removed = EndpointChange::remove(cluster, &change.address)?;
+        self.change(Change::Endpoint(removed), change.persist).await
     }
 
     async fn set_weight(
@@ -111,11 +149,8 @@ impl DataPlaneApi for Api {
         cluster: String,
         change: SetWeight,
     ) -> Result<ChangeOutcome, ApiError> {
-        self.change(
-            EndpointChange::weight(cluster, &change.address, change.weight)?,
-            change.persist,
-        )
-        .await
+        let weighted = EndpointChange::weight(cluster, &change.address, change.weight)?;
+        self.change(Change::Endpoint(weighted), change.persist).await
     }
 
     async fn drain_endpoint(
@@ -134,6 +169,24 @@ impl DataPlaneApi for Api {
             changes: vec![format!("cluster {cluster}: endpoint {address} {done}")],
             warnings: Vec::new(),
         })
+    }
+
+    async fn set_cluster(
+        &self,
+        cluster: String,
+        change: SetCluster,
+    ) -> Result<ChangeOutcome, ApiError> {
+        let persist = change.persist;
+        let change = cluster_set::change(cluster, change)?;
+        self.change(Change::SetCluster(change), persist).await
+    }
+
+    async fn remove_cluster(
+        &self,
+        cluster: String,
+        change: RemoveCluster,
+    ) -> Result<ChangeOutcome, ApiError> {
+        self.change(Change::RemoveCluster(cluster), change.persist).await
     }
 
     async fn metrics(&self) -> Result<MetricsText, ApiError> {

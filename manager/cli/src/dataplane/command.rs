@@ -6,7 +6,7 @@ use bs9_api::{
 };
 use tokio::sync::oneshot;
 
-use super::endpoint_change::EndpointChange;
+use super::change::Change;
 
 /// Where an answer goes; nobody may be waiting for it any more.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
@@ -15,8 +15,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 pub(super) enum Command {
     /// Read the files again and put them in force.
     Reload(Reply<ChangeOutcome>),
-    /// Change the endpoints of a cluster.
-    Change { change: EndpointChange, durability: Durability, reply: Reply<ChangeOutcome> },
+    /// Change the clusters, or their endpoints.
+    Change { change: Change, durability: Durability, reply: Reply<ChangeOutcome> },
     /// Finish what is open, then end.
     Drain(Reply<DrainOutcome>),
 }

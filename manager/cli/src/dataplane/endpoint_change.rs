@@ -64,16 +64,6 @@ pub(super) fn parse(address: &str) -> Result<EndpointAddress, ApiError> {
         .map_err(|error: bs9_config::AddressError| ApiError::invalid_request(error.to_string()))
 }
 
-/// How an error of a change is answered.
-pub(super) fn refusal(error: &ChangeError) -> ApiError {
-    match error {
-        ChangeError::EndpointExists { .. } => ApiError::conflict(error.to_string()),
-        ChangeError::UnknownCluster { .. } | ChangeError::UnknownEndpoint { .. } => {
-            ApiError::not_found(error.to_string())
-        }
-    }
-}
-
 /// For [`unsaved_changes`](bs9_api::types::GenerationStatus::unsaved_changes).
 impl fmt::Display for EndpointChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -59,6 +59,11 @@ impl Engines {
         self.proxy.reopen_logs();
     }
 
+    /// The PostgreSQL engine.
+    pub(super) fn pool(&self) -> &Arc<PoolEngine> {
+        &self.pool
+    }
+
     /// Every PostgreSQL pool.
     pub(super) fn pools(&self) -> Vec<PoolStatus> {
         self.pool.statuses()

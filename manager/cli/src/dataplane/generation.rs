@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bs9_api::types::{ConfigError, GenerationStatus, ReloadFailure};
+use bs9_config::difference;
 use bs9_config::{Config, Generation};
 use jiff::Timestamp;
 
@@ -62,6 +63,10 @@ impl Generations {
         unsaved: Option<String>,
     ) {
         self.unsaved.extend(unsaved);
+        if difference(&config, &self.saved).is_empty() {
+            // Changes that undid each other, such as an endpoint that stood in for a while.
+            self.unsaved.clear();
+        }
         self.put_in_force(config, number);
     }
 

@@ -15,6 +15,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{engines::Engines, view::View};
 
+mod pool_times;
+
 mod times;
 
 /// Counters of seconds. The recorder counts whole numbers only, so these are
@@ -35,6 +37,7 @@ pub(super) fn render(view: &View, engines: &Engines) -> String {
         engines.pools().iter().for_each(pool);
     });
     let mut text = handle.render();
+    pool_times::append(&mut text, &engines.pools());
     for name in FRACTIONAL_COUNTERS {
         text = text.replace(&format!("# TYPE {name} gauge"), &format!("# TYPE {name} counter"));
     }
@@ -194,12 +197,26 @@ fn pool(status: &PoolStatus) {
     gauge!("bs9_pool_max_wait_seconds", by.clone()).set(status.max_wait_seconds);
     gauge!("bs9_pool_paused", by.clone()).set(flag(status.paused));
     gauge!("bs9_pool_wait_seconds_total", by.clone()).set(status.wait_seconds_total);
+    gauge!("bs9_pool_min_size", by.clone()).set(status.min_pool_size as f64);
+    gauge!("bs9_pool_reserve_size", by.clone()).set(status.reserve_pool_size as f64);
+    gauge!("bs9_pool_disabled", by.clone()).set(flag(status.disabled));
+    for error in &status.errors_total {
+        let class = Label::new("class", error.reason.clone());
+        counter!("bs9_pool_errors_total", [&by[..], &[class]].concat()).absolute(error.count);
+    }
+    for pin in &status.pins_total {
+        let reason = Label::new("reason", pin.reason.clone());
+        counter!("bs9_pool_pins_total", [&by[..], &[reason]].concat()).absolute(pin.count);
+    }
     let counts = [
         ("bs9_pool_queries_total", status.queries_total),
         ("bs9_pool_transactions_total", status.transactions_total),
         ("bs9_pool_received_bytes_total", status.received_bytes_total),
         ("bs9_pool_sent_bytes_total", status.sent_bytes_total),
         ("bs9_pool_wait_timeouts_total", status.wait_timeouts_total),
+        ("bs9_pool_query_timeouts_total", status.query_timeouts_total),
+        ("bs9_pool_slow_queries_total", status.slow_queries_total),
+        ("bs9_pool_server_synchronisations_total", status.server_synchronisations_total),
         ("bs9_pool_server_connects_total", status.server_connects_total),
         ("bs9_pool_server_connect_failures_total", status.server_connect_failures_total),
         ("bs9_pool_servers_closed_dirty_total", status.servers_closed_dirty_total),
@@ -312,6 +329,23 @@ fn describe() {
     describe_gauge!("bs9_pool_size", "Most server connections there may be.");
     describe_gauge!("bs9_pool_max_wait_seconds", "How long the oldest waiting client has waited.");
     describe_gauge!("bs9_pool_paused", "1 while it is paused.");
+    describe_gauge!("bs9_pool_disabled", "1 while new clients are refused.");
+    describe_gauge!("bs9_pool_min_size", "Server connections that are kept for nobody.");
+    describe_gauge!(
+        "bs9_pool_reserve_size",
+        "Server connections beyond its size, for clients that have waited long."
+    );
+    describe_counter!("bs9_pool_errors_total", "Errors of servers, by class of SQLSTATE.");
+    describe_counter!(
+        "bs9_pool_pins_total",
+        "Server connections that stayed with their client, by reason."
+    );
+    describe_counter!("bs9_pool_query_timeouts_total", "Queries cancelled for running too long.");
+    describe_counter!("bs9_pool_slow_queries_total", "Slow queries logged.");
+    describe_counter!(
+        "bs9_pool_server_synchronisations_total",
+        "Round trips that brought a server connection to a client's parameters."
+    );
     describe_gauge!(
         "bs9_pool_wait_seconds_total",
         "Time clients spent waiting for a server connection."

@@ -20,8 +20,8 @@ use tokio::{
 
 use super::{
     Origin,
+    change::{self, Change},
     command::{Command, Durability},
-    endpoint_change::{self, EndpointChange},
     fault,
     generation::Generations,
     summary,
@@ -195,10 +195,10 @@ impl Owner {
 
     async fn change(
         &mut self,
-        change: EndpointChange,
+        change: Change,
         durability: Durability,
     ) -> Result<ChangeOutcome, ApiError> {
-        let refusal = |error| endpoint_change::refusal(&error);
+        let refusal = |error| change::refusal(&error);
         let before = Arc::clone(&self.books.current);
         let next = Arc::new(change.apply(&before).map_err(refusal)?);
         // What the files will hold; also tells whether the change fits them at all.
@@ -342,7 +342,7 @@ async fn read(path: PathBuf) -> Result<Config, Vec<ConfigError>> {
 }
 
 /// Writes a change to the files, on a thread that may wait for a disk and a lock.
-async fn write(change: &EndpointChange, path: &Path) -> Result<(), ApiError> {
+async fn write(change: &Change, path: &Path) -> Result<(), ApiError> {
     let (change, path) = (change.clone(), path.to_owned());
     let written = task::spawn_blocking(move || change.write(&path)).await;
     let undone = "; nothing was changed";
@@ -367,7 +367,7 @@ async fn write(change: &EndpointChange, path: &Path) -> Result<(), ApiError> {
 
 /// The change fits what is in force, not what the files hold.
 fn unsaved_refusal(error: &bs9_config::ChangeError) -> ApiError {
-    let refusal = endpoint_change::refusal(error);
+    let refusal = change::refusal(error);
     ApiError { message: format!("in the files, {}", refusal.message), ..refusal }
 }
 

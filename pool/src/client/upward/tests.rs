@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use bs9_config::SessionState;
 use bs9_net::BufferPool;
 use bs9_wire::{
     encode::{
@@ -30,6 +31,7 @@ use crate::{
         statement::{MAX_TOTAL_BYTES, StatementStore},
     },
     settings::Settings,
+    watch::Watch,
 };
 
 /// What PostgreSQL does with prepared statements. A text that begins with `!` does not parse,
@@ -257,6 +259,7 @@ impl Server {
 struct Client {
     up: Upward,
     statements: Option<Box<Statements>>,
+    watch: Option<Box<Watch>>,
     to_say: VecDeque<u8>,
     heard: Vec<u8>,
     server: Option<Server>,
@@ -305,7 +308,7 @@ impl World {
         let Some(mut server) = self.servers.pop() else { return };
         client.up.begin(true);
         let mut answers = Vec::new();
-        let mut exchange = self.exchange(&mut client.statements, &mut server);
+        let mut exchange = self.exchange(&mut client.statements, &mut client.watch, &mut server);
         client.up.scan(&mut exchange, &mut answers).expect("legal messages");
         assert!(answers.is_empty(), "nothing is told before the server is known to live");
         assert!(client.up.can_start_over());
@@ -354,6 +357,7 @@ impl World {
     fn exchange<'a>(
         &'a self,
         statements: &'a mut Option<Box<Statements>>,
+        watch: &'a mut Option<Box<Watch>>,
         server: &'a mut Server,
     ) -> Exchange<'a> {
         Exchange {
@@ -364,6 +368,8 @@ impl World {
             store: &self.store,
             cell: &self.cell,
             limit: self.limit,
+            session: SessionState::default(),
+            watch,
             forgets: false,
             irrevocable: false,
         }
@@ -371,7 +377,7 @@ impl World {
 
     fn scan(&self, client: &mut Client, server: &mut Server) {
         loop {
-            let mut exchange = self.exchange(&mut client.statements, server);
+            let mut exchange = self.exchange(&mut client.statements, &mut client.watch, server);
             client.up.scan(&mut exchange, &mut client.heard).expect("legal messages");
             let bytes = client.up.passage.take_approved();
             client.up.note_sent();
@@ -393,7 +399,7 @@ impl World {
             };
             let observed = observed.expect("a reply that is owed");
             let mut answers = Vec::new();
-            let mut exchange = self.exchange(&mut client.statements, server);
+            let mut exchange = self.exchange(&mut client.statements, &mut client.watch, server);
             let stood_in = exchange.follow_up(frame.tag, frame.body, observed, &mut answers);
             if observed.verdict == Verdict::Forward && !stood_in {
                 client.heard.extend_from_slice(frame.bytes);
@@ -422,6 +428,7 @@ fn run(
         clients.push(Client {
             up: Upward::default(),
             statements: None,
+            watch: None,
             to_say: bytes.into(),
             heard: Vec::new(),
             server: None,

@@ -1,0 +1,67 @@
+//! Asking a server for parameters.
+
+use std::time::Duration;
+
+use bs9_wire::{
+    frame::Frame,
+    ledger::{Origin, Request},
+    tag::BackendTag,
+};
+
+use super::{Server, ServerError};
+use crate::{failure::LoginFailure, settings};
+
+/// A value, unless the parameter has none.
+type Value = Option<Box<[u8]>>;
+
+impl Server {
+    /// The values that parameters have in this session. An error of the server is returned
+    /// inside.
+    pub(crate) async fn current(
+        &mut self,
+        names: &[Box<str>],
+        limit: Duration,
+    ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
+        let mut requests = Vec::with_capacity(256);
+        settings::write_question(&mut requests, names);
+        self.state.prepared.drop_unnamed();
+        for request in [Request::Parse, Request::Bind, Request::Execute, Request::Sync] {
+            let _owed = self.state.ledger.expect(request, Origin::Pool, 0)?;
+        }
+        let conversation = self.ask(&requests);
+        let answer = bs9_net::time::timeout(limit, conversation).await;
+        let answer = answer.unwrap_or(Err(ServerError::TimedOut))?;
+        Ok(answer.map(|mut values| {
+            values.resize(names.len(), None);
+            values
+        }))
+    }
+
+    async fn ask(
+        &mut self,
+        requests: &[u8],
+    ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
+        let mut values = Vec::new();
+        let failure = self
+            .exchange(requests, |frame| {
+                if frame.tag == BackendTag::DataRow {
+                    values = read_row(frame);
+                }
+            })
+            .await?;
+        Ok(failure.map(|()| values))
+    }
+}
+
+fn read_row(frame: &Frame<'_, BackendTag>) -> Vec<Value> {
+    let mut rest = frame.body.get(2..).unwrap_or_default();
+    let mut values = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+        let taken = length.unwrap_or(0).min(after.len());
+        let (value, after) = after.split_at(taken);
+        values.push(length.map(|_| value.into()));
+        rest = after;
+    }
+    values
+}

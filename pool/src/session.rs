@@ -1,0 +1,186 @@
+//! What a text changes in a session that outlives its transaction.
+//!
+//! Parameters set with `SET`, `RESET` and `set_config` are to follow the client to its next
+//! server; what cannot follow it (a lock, a temporary table, a cursor, a subscription) ties the
+//! client to the server it has. Texts are looked into only when they begin with a word that may
+//! do such a thing; what the values are is asked of the server when the transaction is over, so
+//! that savepoints, rollbacks and the server's own spelling need not be known here.
+
+use std::array;
+
+use bs9_net::Counter;
+
+use crate::sql::{Kind, Lexer, Token};
+
+mod read;
+
+/// Bytes of a text that tell whether it is worth reading whole.
+pub(crate) const TELLING_BYTES: usize = 16;
+/// Longest text that is read.
+pub(crate) const MAX_TEXT: usize = 16 * 1024;
+/// Most parameters that one transaction may touch and be followed.
+const MAX_NAMES: usize = 64;
+
+/// Why a server connection stays with its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    AdvisoryLock,
+    TemporaryTable,
+    HoldCursor,
+    Listen,
+    /// `set_config` of a name that only the server sees, or more names than are followed.
+    Setting,
+}
+
+/// What a client's texts did since it got its server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// Parameters that were given a value.
+    pub(crate) set: Vec<Box<str>>,
+    /// Parameters that were reset.
+    pub(crate) reset: Vec<Box<str>>,
+    /// All parameters were reset.
+    pub(crate) reset_all: bool,
+    /// Why the server has to stay with the client.
+    pub(crate) pins: Vec<Reason>,
+}
+
+/// Pins, by reason. Written by its shard alone.
+#[derive(Debug)]
+pub(crate) struct PinCounts([Counter; Reason::ALL.len()]);
+
+impl Default for PinCounts {
+    fn default() -> Self {
+        Self(array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl PinCounts {
+    pub(crate) fn count(&self, reason: Reason) {
+        self.0[reason as usize].increment();
+    }
+
+    pub(crate) fn get(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].get()
+    }
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::AdvisoryLock, Self::TemporaryTable, Self::HoldCursor, Self::Listen, Self::Setting];
+
+    /// A stable word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AdvisoryLock => "advisory_lock",
+            Self::TemporaryTable => "temporary_table",
+            Self::HoldCursor => "hold_cursor",
+            Self::Listen => "listen",
+            Self::Setting => "setting",
+        }
+    }
+}
+
+impl Effects {
+    /// What `text` does; `None`: nothing of the kind.
+    pub(crate) fn of(text: &[u8]) -> Option<Self> {
+        let effects = read::read(&text[..text.len().min(MAX_TEXT)]);
+        (effects != Self::default()).then_some(effects)
+    }
+
+    /// As if the texts had been one.
+    pub(crate) fn add(&mut self, other: Self) {
+        if other.reset_all {
+            self.set.clear();
+            self.reset.clear();
+            self.reset_all = true;
+        }
+        for name in other.reset {
+            self.note_reset(name);
+        }
+        for name in other.set {
+            self.note_set(name);
+        }
+        for pin in other.pins {
+            self.note_pin(pin);
+        }
+    }
+
+    fn note_set(&mut self, name: Box<str>) {
+        self.reset.retain(|known| *known != name);
+        if self.set.len() + self.reset.len() >= MAX_NAMES {
+            self.note_pin(Reason::Setting);
+        } else if !self.set.contains(&name) {
+            self.set.push(name);
+        }
+    }
+
+    fn note_reset(&mut self, name: Box<str>) {
+        self.set.retain(|known| *known != name);
+        if self.set.len() + self.reset.len() >= MAX_NAMES {
+            self.note_pin(Reason::Setting);
+        } else if !self.reset.contains(&name) {
+            self.reset.push(name);
+        }
+    }
+
+    fn note_pin(&mut self, reason: Reason) {
+        if !self.pins.contains(&reason) {
+            self.pins.push(reason);
+        }
+    }
+}
+
+/// Whether a text that begins like this may do any of it.
+#[inline]
+pub(crate) fn may_matter(text: &[u8]) -> bool {
+    match text.first() {
+        Some(b's' | b'S') => set_or_telling_select(text),
+        Some(b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'r' | b'R') => begins_with_a_word(text),
+        Some(b' ' | b'\n' | b'\t' | b'\r') => may_matter_trimmed(text),
+        Some(b'/' | b'-') => true,
+        _ => false,
+    }
+}
+
+#[cold]
+fn may_matter_trimmed(text: &[u8]) -> bool {
+    let trimmed = text.trim_ascii_start();
+    // Nothing but white space so far: who knows.
+    trimmed.is_empty() && !text.is_empty() || may_matter(trimmed)
+}
+
+/// `SET`, or `SELECT` right before a function that matters.
+#[inline]
+fn set_or_telling_select(text: &[u8]) -> bool {
+    // What is not all here may be anything; no text worth much is that short.
+    if text.len() < 10 {
+        return begins(text, "SET") || begins(text, "SELECT");
+    }
+    let lower = |at: usize| text[at] | 0x20;
+    if lower(1) != b'e' {
+        return false;
+    }
+    if lower(2) == b't' {
+        return true;
+    }
+    match lower(7) {
+        b'p' => lower(8) == b'g' && text[9] == b'_',
+        b's' => lower(8) == b'e' && lower(9) == b't',
+        b' ' | b'\n' | b'\t' => true,
+        _ => false,
+    }
+}
+
+fn begins_with_a_word(text: &[u8]) -> bool {
+    ["CREATE", "DECLARE", "DISCARD", "LISTEN", "RESET"].iter().any(|word| begins(text, word))
+}
+
+/// Whether a text, as far as it goes, begins with this word.
+fn begins(text: &[u8], word: &str) -> bool {
+    let length = text.len().min(word.len());
+    text[..length].eq_ignore_ascii_case(&word.as_bytes()[..length])
+}
+
+#[cfg(test)]
+mod tests;

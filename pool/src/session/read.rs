@@ -1,0 +1,178 @@
+//! Reading statements.
+
+use super::{Effects, Kind, Lexer, Reason, Token};
+
+/// The words of a statement, white space and comments left out.
+type Statement<'a> = [Token<'a>];
+
+pub(super) fn read(text: &[u8]) -> Effects {
+    let mut effects = Effects::default();
+    let tokens: Vec<Token<'_>> =
+        Lexer::new(text).filter(|token| token.kind != Kind::Space).collect();
+    for statement in tokens.split(|token| token.is(b';')) {
+        read_statement(statement, &mut effects);
+    }
+    effects
+}
+
+fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
+    let Some((first, rest)) = statement.split_first() else { return };
+    if first.is_word("SET") {
+        read_set(rest, effects);
+    } else if first.is_word("RESET") {
+        read_reset(rest, effects);
+    } else if first.is_word("DISCARD") {
+        if rest.first().is_some_and(|token| token.is_word("ALL")) {
+            effects.add(Effects { reset_all: true, ..Effects::default() });
+        }
+    } else if first.is_word("SELECT") {
+        read_select(rest, effects);
+    } else if first.is_word("LISTEN") {
+        effects.note_pin(Reason::Listen);
+    } else if first.is_word("DECLARE") {
+        if holds(rest) {
+            effects.note_pin(Reason::HoldCursor);
+        }
+    } else if first.is_word("CREATE") && is_temporary(rest) {
+        effects.note_pin(Reason::TemporaryTable);
+    }
+}
+
+fn begins(statement: &Statement<'_>, words: &[&str]) -> bool {
+    statement.len() >= words.len()
+        && statement.iter().zip(words).all(|(token, word)| token.is_word(word))
+}
+
+// === SET and RESET ===
+
+fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
+    if begins(rest, &["LOCAL"]) || begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"])
+    {
+        return;
+    }
+    if begins(rest, &["SESSION", "CHARACTERISTICS"]) {
+        for name in ["isolation", "read_only", "deferrable"] {
+            effects.note_set(format!("default_transaction_{name}").into());
+        }
+        return;
+    }
+    let rest = if begins(rest, &["SESSION"]) { &rest[1..] } else { rest };
+    if begins(rest, &["AUTHORIZATION"]) {
+        // Reported, and undone by other means.
+        return;
+    }
+    let named = [
+        (&["TIME", "ZONE"][..], "timezone"),
+        (&["NAMES"], "client_encoding"),
+        (&["ROLE"], "role"),
+        (&["SCHEMA"], "search_path"),
+        (&["XML", "OPTION"], "xmloption"),
+    ];
+    if let Some((_, name)) = named.iter().find(|(words, _)| begins(rest, words)) {
+        effects.note_set((*name).into());
+        return;
+    }
+    let Some((name, rest)) = parameter(rest) else { return };
+    let to_default = rest.get(1).is_some_and(|token| token.is_word("DEFAULT"));
+    if to_default {
+        effects.note_reset(name);
+    } else {
+        effects.note_set(name);
+    }
+}
+
+fn read_reset(rest: &Statement<'_>, effects: &mut Effects) {
+    if begins(rest, &["ALL"]) {
+        effects.add(Effects { reset_all: true, ..Effects::default() });
+    } else if begins(rest, &["TIME", "ZONE"]) {
+        effects.note_reset("timezone".into());
+    } else if begins(rest, &["TRANSACTION"]) || begins(rest, &["SESSION"]) {
+        // Ends with the transaction; reported.
+    } else if let Some((name, _)) = parameter(rest) {
+        effects.note_reset(name);
+    }
+}
+
+/// The name of a parameter, dots and all, and what follows it.
+fn parameter<'a, 'b>(tokens: &'b Statement<'a>) -> Option<(Box<str>, &'b Statement<'a>)> {
+    let mut name = tokens.first()?.identifier()?;
+    let mut rest = &tokens[1..];
+    while rest.first().is_some_and(|token| token.is(b'.')) {
+        name.push('.');
+        name.push_str(&rest.get(1)?.identifier()?);
+        rest = &rest[2..];
+    }
+    Some((name.to_ascii_lowercase().into(), rest))
+}
+
+// === Functions ===
+
+/// Functions that lock for the session.
+const LOCKS: [&str; 4] = [
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+];
+
+fn read_select(rest: &Statement<'_>, effects: &mut Effects) {
+    for (at, token) in rest.iter().enumerate() {
+        let called = rest.get(at + 1).is_some_and(|token| token.is(b'('));
+        if !called || token.kind != Kind::Word {
+            continue;
+        }
+        if token.is_word("set_config") {
+            read_set_config(&rest[at + 2..], effects);
+        } else if LOCKS.iter().any(|lock| token.is_word(lock)) {
+            effects.note_pin(Reason::AdvisoryLock);
+        }
+    }
+}
+
+/// From behind the parenthesis on.
+fn read_set_config(arguments: &Statement<'_>, effects: &mut Effects) {
+    let mut depth = 0usize;
+    let mut last = 0;
+    let mut end = arguments.len();
+    for (at, token) in arguments.iter().enumerate() {
+        if token.is(b'(') || token.is(b'[') {
+            depth += 1;
+        } else if token.is(b')') && depth == 0 {
+            end = at;
+            break;
+        } else if token.is(b')') || token.is(b']') {
+            depth = depth.saturating_sub(1);
+        } else if token.is(b',') && depth == 0 {
+            last = at + 1;
+        }
+    }
+    let is_local = |token: &Token<'_>| {
+        token.is_word("true") || token.string().is_some_and(|text| text == "t" || text == "true")
+    };
+    if arguments.get(last).is_some_and(is_local) && last < end {
+        return;
+    }
+    match arguments.first().and_then(Token::string) {
+        Some(name) => effects.note_set(name.to_ascii_lowercase().into()),
+        None => effects.note_pin(Reason::Setting),
+    }
+}
+
+// === Cursors and tables ===
+
+/// Whether what follows `DECLARE` says `WITH HOLD` before its query.
+fn holds(rest: &Statement<'_>) -> bool {
+    let head = rest.iter().position(|token| token.is_word("FOR")).unwrap_or(rest.len());
+    rest[..head].windows(2).any(|pair| pair[0].is_word("WITH") && pair[1].is_word("HOLD"))
+}
+
+/// Whether what follows `CREATE` makes something temporary that stays.
+fn is_temporary(rest: &Statement<'_>) -> bool {
+    let begin = usize::from(begins(rest, &["LOCAL"]) || begins(rest, &["GLOBAL"]));
+    let rest = if begins(rest, &["OR", "REPLACE"]) { &rest[2..] } else { &rest[begin..] };
+    let temporary = begins(rest, &["TEMP"]) || begins(rest, &["TEMPORARY"]);
+    let dropped = rest.windows(3).any(|three| {
+        three[0].is_word("ON") && three[1].is_word("COMMIT") && three[2].is_word("DROP")
+    });
+    temporary && !dropped
+}

@@ -1,0 +1,111 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn told(text: &str) -> String {
+    let start = &text.as_bytes()[..text.len().min(TELLING_BYTES)];
+    let Some(effects) = may_matter(start).then(|| Effects::of(text.as_bytes())).flatten() else {
+        return String::new();
+    };
+    let mut told = Vec::new();
+    if effects.reset_all {
+        told.push("*".to_owned());
+    }
+    told.extend(effects.set.iter().map(|name| format!("+{name}")));
+    told.extend(effects.reset.iter().map(|name| format!("-{name}")));
+    told.extend(effects.pins.iter().map(|pin| pin.name().to_owned()));
+    told.join(" ")
+}
+
+#[test]
+fn what_texts_do_to_a_session() {
+    for (text, wanted) in [
+        ("SET search_path = a, \"B\"", "+search_path"),
+        ("set session work_mem to '17MB';", "+work_mem"),
+        ("SET LOCAL work_mem = '1MB'", ""),
+        ("SET TRANSACTION READ ONLY", ""),
+        ("SET CONSTRAINTS ALL DEFERRED", ""),
+        ("SET TIME ZONE 'UTC'", "+timezone"),
+        ("SET NAMES 'latin1'", "+client_encoding"),
+        ("SET SCHEMA 'x'", "+search_path"),
+        ("SET ROLE bob", "+role"),
+        ("SET SESSION ROLE NONE", "+role"),
+        ("SET SESSION AUTHORIZATION bob", ""),
+        ("SET work_mem TO DEFAULT", "-work_mem"),
+        ("SET work_mem = default", "-work_mem"),
+        ("SET my.tenant = '7'; SELECT 1", "+my.tenant"),
+        ("SET a = 1; SET b = 2; RESET a", "+b -a"),
+        ("/* why */ SET a = 1", "+a"),
+        ("-- why\nSET a = 1", "+a"),
+        ("  \n SET a = 1", "+a"),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            "+default_transaction_isolation +default_transaction_read_only +default_transaction_deferrable",
+        ),
+        ("RESET ALL", "*"),
+        ("RESET work_mem", "-work_mem"),
+        ("RESET ROLE", "-role"),
+        ("RESET TIME ZONE", "-timezone"),
+        ("DISCARD ALL", "*"),
+        ("DISCARD PLANS", ""),
+        ("SELECT set_config('a.b', 'x', false)", "+a.b"),
+        (
+            "select pg_catalog.set_config('search_path', $1, true), set_config('role', 'bob', false)",
+            "+role",
+        ),
+        ("SELECT set_config('a', (SELECT 'x', true), false)", "+a"),
+        ("SELECT set_config($1, $2, false)", "setting"),
+        ("SELECT set_config($1, $2, true)", ""),
+        ("SELECT pg_advisory_lock(1)", "advisory_lock"),
+        ("select pg_try_advisory_lock_shared(1, 2)", "advisory_lock"),
+        ("SELECT pg_advisory_xact_lock(1)", ""),
+        ("SELECT pg_advisory_unlock(1)", ""),
+        ("SELECT 'pg_advisory_lock(1)'", ""),
+        ("SELECT 1", ""),
+        ("SELECT sum(1)", ""),
+        ("LISTEN news", "listen"),
+        ("LIST", ""),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "hold_cursor"),
+        ("DECLARE c SCROLL CURSOR WITHOUT HOLD FOR SELECT 'WITH HOLD'", ""),
+        ("CREATE TEMP TABLE t ()", "temporary_table"),
+        ("CREATE TEMPORARY TABLE t () ON COMMIT DROP", ""),
+        ("create local temp table t as select 1", "temporary_table"),
+        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temporary_table"),
+        ("CREATE TABLE temp (a int)", ""),
+        ("INSERT INTO t VALUES ('SET a = 1')", ""),
+        ("", ""),
+        (";;", ""),
+        ("SET", ""),
+        ("SET a.", ""),
+    ] {
+        assert_eq!(told(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn more_names_than_are_followed_tie_the_client_to_its_server() {
+    let text: String = (0..MAX_NAMES + 1).map(|n| format!("SET a.n{n} = 1;")).collect();
+    let effects = Effects::of(text.as_bytes()).unwrap();
+    assert_eq!(effects.set.len(), MAX_NAMES);
+    assert_eq!(effects.pins, [Reason::Setting]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _effects = Effects::of(&text);
+        let _gate = may_matter(&text);
+    }
+
+    /// The gate lets through whatever the reader finds something in, leading space left out.
+    #[test]
+    fn the_gate_is_no_narrower_than_the_reader(
+        word in prop::sample::select(vec!["SET a=1", "reset a", "Discard all", "SELECT set_config('a','b',false)", "select  pg_advisory_lock(1)", "LISTEN x", "declare c cursor with hold for select 1", "create temp table t()"]),
+        space in "[ \n\t]{0,20}",
+    ) {
+        let text = format!("{space}{word}");
+        let start = &text.as_bytes()[..text.len().min(TELLING_BYTES)];
+        prop_assert!(may_matter(start), "{:?}", text);
+        prop_assert!(Effects::of(text.as_bytes()).is_some());
+    }
+}

@@ -1,0 +1,266 @@
+//! What clients change in their session: followed from server to server, kept where it is, or
+//! refused.
+
+use bs9_config::{Config, SessionState, Stateful};
+use bs9_wire::encode::frontend;
+
+use crate::postgres::{Cluster, Dialogue, Pooler};
+
+fn state(config: &mut Config) -> &mut SessionState {
+    &mut config.postgres.as_mut().unwrap().session_state
+}
+
+/// A pool with a single server connection, on a single shard.
+fn single(change: impl FnOnce(&mut Config)) -> Pooler {
+    Pooler::start(|config| {
+        let database = config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap();
+        database.pool_size = 1;
+        change(config);
+    })
+}
+
+fn run(client: &mut Dialogue, text: &str) {
+    client.query(text);
+    let replies = client.until_ready();
+    assert!(replies.iter().all(|reply| reply.tag != 'E'), "{text}: {replies:?}");
+}
+
+fn batch(client: &mut Dialogue, text: &str) -> String {
+    let mut out = Vec::new();
+    frontend::parse(&mut out, b"", text.as_bytes(), &[]);
+    out.extend(Dialogue::message(bs9_wire::tag::FrontendTag::Bind, &[0; 8]));
+    out.extend(Dialogue::message(bs9_wire::tag::FrontendTag::Execute, &[0; 5]));
+    frontend::sync(&mut out);
+    client.send(&out);
+    client.tags_until_ready()
+}
+
+#[test]
+fn what_a_client_sets_follows_it_and_nobody_else() {
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    for (set, name, value) in [
+        ("SET search_path = pg_catalog, \"Odd name\"", "search_path", "pg_catalog, \"Odd name\""),
+        ("set session work_mem to '17MB'", "work_mem", "17MB"),
+        ("SET statement_timeout = 12345", "statement_timeout", "12345ms"),
+        ("SELECT set_config('my.tenant', 'o''hara', false)", "my.tenant", "o'hara"),
+        ("SET my.other = 'x'; SET lock_timeout = '3s'", "my.other", "x"),
+        ("SET enable_seqscan TO off", "enable_seqscan", "off"),
+    ] {
+        let shown = format!("SELECT coalesce(current_setting('{name}', true), '')");
+        let default = other.value(&shown);
+        run(&mut one, set);
+        assert_eq!(other.value(&shown), default, "{set}");
+        assert_eq!(one.value(&shown), value, "{set}");
+        assert_eq!(other.value(&shown), default, "{set}");
+        assert_eq!(one.value(&shown), value, "{set}");
+    }
+    assert_eq!(one.value("SHOW lock_timeout"), "3s");
+    let status = pooler.status("alice");
+    assert_eq!((status.servers_closed_dirty_total, status.pins_total.len()), (0, 0));
+}
+
+#[test]
+fn in_the_extended_protocol_too() {
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(batch(&mut one, "SET work_mem = '23MB'"), "12CZ");
+    assert_eq!(other.value("SHOW work_mem"), "4MB");
+    assert_eq!(one.value("SHOW work_mem"), "23MB");
+    assert_eq!(batch(&mut one, "RESET work_mem"), "12CZ");
+    assert_eq!(one.value("SHOW work_mem"), "4MB");
+}
+
+#[test]
+fn transactions_that_fail_leave_things_as_they_were() {
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut one, "SET work_mem = '5MB'");
+    for (texts, wanted) in [
+        (&["BEGIN", "SET work_mem = '6MB'", "ROLLBACK"][..], "5MB"),
+        (&["BEGIN", "RESET work_mem", "ROLLBACK"], "5MB"),
+        (&["BEGIN", "SET LOCAL work_mem = '7MB'", "COMMIT"], "5MB"),
+        (
+            &[
+                "BEGIN",
+                "SET work_mem = '8MB'",
+                "SAVEPOINT s",
+                "SET work_mem = '9MB'",
+                "ROLLBACK TO s",
+                "COMMIT",
+            ],
+            "8MB",
+        ),
+        (&["RESET ALL"], "4MB"),
+        (&["SET work_mem = '11MB'"], "11MB"),
+        (&["SET work_mem TO DEFAULT"], "4MB"),
+        (&["RESET ALL; SET work_mem = '12MB'"], "12MB"),
+        (&["DISCARD ALL"], "4MB"),
+    ] {
+        for text in texts {
+            run(&mut one, text);
+        }
+        assert_eq!(other.value("SHOW work_mem"), "4MB", "{texts:?}");
+        assert_eq!(one.value("SHOW work_mem"), wanted, "{texts:?}");
+    }
+    one.query("SET work_mem = 'nonsense'");
+    assert_eq!(one.tags_until_ready(), "EZ");
+    assert_eq!(one.value("SHOW work_mem"), "4MB");
+}
+
+#[test]
+fn no_round_trip_is_spent_when_nothing_differs() {
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut one, "SET work_mem = '5MB'");
+    run(&mut other, "SET work_mem = '5MB'");
+    let before = pooler.status("alice").server_synchronisations_total;
+    for _ in 0..5 {
+        assert_eq!(one.value("SHOW work_mem"), "5MB");
+        assert_eq!(other.value("SHOW work_mem"), "5MB");
+    }
+    assert_eq!(pooler.status("alice").server_synchronisations_total, before);
+    let mut third = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(third.value("SHOW work_mem"), "4MB");
+    assert!(pooler.status("alice").server_synchronisations_total > before);
+}
+
+#[test]
+fn a_role_follows_its_client() {
+    let cluster = Cluster::shared();
+    let member = "SELECT pg_has_role('crowd', 'bob', 'member')";
+    if cluster.sql(member) == "f" {
+        cluster.sql("GRANT bob TO crowd");
+    }
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "crowd", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "crowd", &[]);
+    run(&mut one, "SET ROLE bob");
+    assert_eq!(other.value("SELECT current_user"), "crowd");
+    assert_eq!(one.value("SELECT current_user"), "bob");
+    run(&mut one, "RESET ROLE");
+    assert_eq!(one.value("SELECT current_user"), "crowd");
+}
+
+#[test]
+fn what_cannot_follow_ties_a_client_to_its_server() {
+    for (text, check, wanted, reason) in [
+        (
+            "SELECT pg_advisory_lock(71)",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 71 AND pid = pg_backend_pid()",
+            "1",
+            "advisory_lock",
+        ),
+        ("CREATE TEMP TABLE mine AS SELECT 7 AS a", "SELECT a FROM mine", "7", "temporary_table"),
+        ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 8; COMMIT", "FETCH c", "8", "hold_cursor"),
+        (
+            "SELECT set_config(lower('MY.X'), 'y', false)",
+            "SELECT current_setting('my.x')",
+            "y",
+            "setting",
+        ),
+    ] {
+        let pooler = Pooler::start(|_| {});
+        let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+        if text.starts_with("BEGIN") {
+            for text in text.split(';') {
+                run(&mut one, text.trim());
+            }
+        } else {
+            run(&mut one, text);
+        }
+        let mut others: Vec<_> =
+            (0..4).map(|_| Dialogue::log_in(pooler.address, "alice", &[])).collect();
+        for other in &mut others {
+            assert_eq!(other.value("SELECT 1"), "1");
+        }
+        let pid = one.value("SELECT pg_backend_pid()");
+        assert_eq!(one.value(check), wanted, "{text}");
+        assert!(others.iter_mut().all(|other| other.value("SELECT pg_backend_pid()") != pid));
+        assert_eq!(one.value("SELECT pg_backend_pid()"), pid);
+        let pins = pooler.status("alice").pins_total;
+        assert_eq!((pins.len(), pins[0].reason.as_str(), pins[0].count), (1, reason, 1));
+        drop(one);
+        drop(others);
+        // The server is reset, not closed.
+        pooler.wait_for("alice", "no server is in use", |pool| {
+            pool.servers_active + pool.servers_tested == 0 && pool.clients_active == 0
+        });
+        let alive = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+        assert_eq!(Cluster::shared().sql(&alive), "1", "{text}");
+        let locked =
+            format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = {pid}");
+        assert_eq!(Cluster::shared().sql(&locked), "0");
+        assert_eq!(pooler.status("alice").servers_closed_dirty_total, 0, "{text}");
+    }
+}
+
+#[test]
+fn a_listening_client_hears_what_is_told() {
+    let pooler = Pooler::start(|_| {});
+    let mut ear = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut ear, "LISTEN news_of_the_pool");
+    let mut mouth = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut mouth, "NOTIFY news_of_the_pool, 'hear hear'");
+    let heard = ear.receive();
+    assert_eq!(heard.tag, 'A');
+    assert!(String::from_utf8_lossy(&heard.body).contains("hear hear"));
+}
+
+#[test]
+fn what_is_refused_fails_in_its_turn() {
+    let pooler = single(|config| {
+        *state(config) = SessionState {
+            advisory_locks: Stateful::Refuse,
+            temporary_tables: Stateful::Refuse,
+            hold_cursors: Stateful::Refuse,
+            listen: Stateful::Refuse,
+            ..SessionState::default()
+        };
+    });
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    for text in [
+        "SELECT pg_advisory_lock(1)",
+        "CREATE TEMP TABLE t ()",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "LISTEN x",
+    ] {
+        client.query(text);
+        let replies = client.until_ready();
+        let tags: String = replies.iter().map(|reply| reply.tag).collect();
+        assert_eq!(tags, "EZ", "{text}: {replies:?}");
+        assert_eq!(replies[0].sqlstate(), "0A000", "{text}");
+        assert_eq!(batch(&mut client, text), "EZ", "{text}");
+        assert_eq!(client.value("SELECT 'goes on'"), "goes on");
+    }
+    // Its transaction fails, like with any error.
+    run(&mut client, "BEGIN");
+    client.query("LISTEN x");
+    assert_eq!(client.until_ready()[1].body, b"E");
+    client.query("ROLLBACK");
+    assert_eq!(client.tags_until_ready(), "CZ");
+    run(&mut client, "BEGIN; CREATE TEMP TABLE t () ON COMMIT DROP; COMMIT");
+    assert_eq!(pooler.status("alice").servers_closed_dirty_total, 0);
+}
+
+#[test]
+fn what_is_ignored_is_passed_on() {
+    let pooler = single(|config| {
+        *state(config) = SessionState {
+            track_settings: false,
+            temporary_tables: Stateful::Ignore,
+            ..SessionState::default()
+        };
+    });
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut one, "SET work_mem = '5MB'");
+    run(&mut one, "CREATE TEMP TABLE left_behind ()");
+    assert_eq!(other.value("SHOW work_mem"), "5MB");
+    assert_eq!(other.value("SELECT count(*) FROM left_behind"), "0");
+    assert_eq!(pooler.status("alice").pins_total, []);
+}
