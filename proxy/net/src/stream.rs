@@ -384,6 +384,12 @@ impl Stream {
         quiet
     }
 
+    /// Makes the next look at the socket a real one: what the kernel knows may not have been
+    /// reported yet.
+    pub fn suspect(&self) {
+        self.registered.suspect(Direction::Read);
+    }
+
     /// Whether the socket reported something to read, or its end, since a read last
     /// found it empty. Costs no system call and takes nothing.
     pub fn has_news(&self) -> bool {
@@ -417,4 +423,36 @@ impl AsFd for Stream {
 fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn a_suspect_stream_is_looked_at_before_anything_was_reported() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let stream = Stream::connect_tcp(address).await.unwrap();
+            let (other, _) = listener.accept().unwrap();
+            assert!(stream.is_quiet());
+            stream.suspect();
+            assert!(stream.is_quiet(), "there is nothing to be seen yet");
+            drop(other);
+            // Nothing is polled here, so nothing can be reported.
+            assert!(stream.is_quiet());
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while stream.is_quiet() {
+                assert!(Instant::now() < deadline, "the end is never seen");
+                stream.suspect();
+            }
+        });
+    }
 }

@@ -264,6 +264,15 @@ impl Transport {
         }
     }
 
+    /// Makes the next look at the socket a real one: what the kernel knows may not have been
+    /// reported yet.
+    pub fn suspect(&self) {
+        match self {
+            Self::Plain(stream) => stream.suspect(),
+            Self::Tls(stream) => stream.suspect(),
+        }
+    }
+
     /// Whether there is, or may be, something to read. Costs no system call and takes nothing.
     #[inline]
     pub fn has_news(&self) -> bool {

@@ -6,6 +6,10 @@ use bs9_net::{CoarseInstant, Transport, now};
 
 use super::Endpoint;
 
+/// A connection that was idle for so long may be about to be closed at the other end for that. A
+/// request that must not be sent twice would be lost with it, so the kernel is asked.
+const RESTED: Duration = Duration::from_millis(500);
+
 /// Last in, first out: what was used last is warmest, and the surplus ages at the
 /// other end.
 #[derive(Debug)]
@@ -31,7 +35,11 @@ impl IdleConnections {
         loop {
             let idle = self.kept.borrow_mut().pop_back()?;
             self.endpoint.cells[self.shard].idle.decrement();
-            if now().since(idle.since) < idle_timeout && idle.stream.is_quiet() {
+            let rested = now().since(idle.since);
+            if rested >= RESTED {
+                idle.stream.suspect();
+            }
+            if rested < idle_timeout && idle.stream.is_quiet() {
                 return Some(idle.stream);
             }
             idle.stream.finish();

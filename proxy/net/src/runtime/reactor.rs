@@ -236,6 +236,11 @@ impl Registered {
         self.source.half(direction).over.set(false);
     }
 
+    /// The direction may be ready, whatever was reported so far.
+    pub(crate) fn suspect(&self, direction: Direction) {
+        self.source.half(direction).ready.set(true);
+    }
+
     /// The direction was found exhausted.
     pub(crate) fn clear(&self, direction: Direction) {
         let half = self.source.half(direction);

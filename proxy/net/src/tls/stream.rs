@@ -299,6 +299,11 @@ impl TlsStream {
         }
     }
 
+    /// Makes the next look at the socket a real one.
+    pub fn suspect(&self) {
+        self.socket.suspect();
+    }
+
     /// Whether there is, or may be, something to read. Costs no system call.
     pub fn has_news(&self) -> bool {
         self.inner.borrow().reader.has_something() || self.socket.has_news()
