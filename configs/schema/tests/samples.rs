@@ -35,6 +35,10 @@ fn every_sample_is_valid() {
     assert!(samples.len() >= 6, "found only {samples:?}");
     let folder = tempfile::tempdir().expect("a folder");
     issue(&folder.path().join("certificates"));
+    for companion in ["postgres-tls.hba.conf", "postgres-tls.ident.conf"] {
+        let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(companion);
+        fs::copy(place, folder.path().join(companion)).expect("copied");
+    }
     for sample in samples {
         let path = folder.path().join(sample.file_name().expect("a name"));
         fs::copy(&sample, &path).expect("copied");

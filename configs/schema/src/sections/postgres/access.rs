@@ -219,7 +219,7 @@ impl ReadAccess {
             users.entry(Arc::clone(&name)).or_insert_with(|| PostgresUser {
                 name,
                 secret,
-                limits: limits.clone(),
+                limits: *limits,
             });
         }
         if let PostgresAuth::Hba(rules) = &self.auth {
