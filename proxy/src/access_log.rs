@@ -19,8 +19,8 @@ mod writer;
 pub(crate) use captured::Captured;
 pub(crate) use desk::Desk;
 pub(crate) use entry::Entry;
-pub(crate) use registry::Writers;
 pub use registry::LogReport;
+pub(crate) use registry::Writers;
 
 use std::sync::Arc;
 

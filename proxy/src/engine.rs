@@ -15,11 +15,11 @@ use thiserror::Error;
 
 use crate::{
     access_log::{LogReport, Writers},
+    cluster::{Cluster, Endpoint, Member, Prober},
     http::RouteReport,
+    part::ProxyPart,
     response_times::TimesReport,
     udp::UdpReport,
-    cluster::{Cluster, Endpoint, Member, Prober},
-    part::ProxyPart,
     worker::{ProxyShard, Worker},
 };
 

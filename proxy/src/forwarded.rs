@@ -76,8 +76,10 @@ fn element_of(element: &[u8]) -> Option<Source<'_>> {
                 source.proto = Some(value).filter(|proto| matches!(*proto, "http" | "https"));
             }
             _ if name.eq_ignore_ascii_case(b"host") => {
-                let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';');
-                source.host = Some(value).filter(|host| !host.is_empty() && host.bytes().all(plain));
+                let plain =
+                    |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';');
+                source.host =
+                    Some(value).filter(|host| !host.is_empty() && host.bytes().all(plain));
             }
             _ => {}
         }
@@ -212,7 +214,8 @@ mod tests {
         ] {
             assert_eq!(forwarded(values).address, ip(client), "{values:?}");
         }
-        let source = forwarded(&["for=6.6.6.6;proto=http, for=192.0.2.1;proto=https;host=\"a.test\""]);
+        let source =
+            forwarded(&["for=6.6.6.6;proto=http, for=192.0.2.1;proto=https;host=\"a.test\""]);
         assert_eq!((source.proto, source.host), (Some("https"), Some("a.test")));
     }
 

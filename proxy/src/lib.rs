@@ -11,8 +11,8 @@ pub mod route;
 mod access_log;
 mod duplex;
 mod engine;
-mod forwarded;
 mod explain;
+mod forwarded;
 mod http;
 mod http2;
 mod introduction;
@@ -28,7 +28,7 @@ mod worker;
 
 pub use access_log::LogReport;
 pub use engine::{ClusterTimes, ProxyEngine, UnknownEndpoint};
+pub use explain::{ExplainError, explain_routes};
 pub use http::RouteReport;
 pub use response_times::{BOUNDS_SECONDS, TimesReport};
 pub use udp::UdpReport;
-pub use explain::{ExplainError, explain_routes};

@@ -167,7 +167,8 @@ async fn connect(
     let config = &cluster.cluster.config;
     let name = &*config.name;
     let affinity = cluster.cluster.affinity_of_client(connection.peer.ip());
-    let introduction = introduction(config.proxy_protocol, connection.peer, || destination(connection));
+    let introduction =
+        introduction(config.proxy_protocol, connection.peer, || destination(connection));
     let mut tried = Tried::default();
     for _ in 0..=site.connect_attempts {
         let Ok(lease) = cluster.lease_for(&tried, affinity) else { break };

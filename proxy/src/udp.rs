@@ -7,16 +7,10 @@
 mod session;
 mod stats;
 
-pub(crate) use stats::UdpStats;
 pub use stats::UdpReport;
+pub(crate) use stats::UdpStats;
 
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    net::SocketAddr,
-    rc::Rc,
-    task::Poll,
-};
+use std::{cell::RefCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
 use bs9_net::{DatagramListener, DatagramSocket, MAX_DATAGRAM_BYTES};
 use rustc_hash::FxHashMap;

@@ -9,7 +9,8 @@ use std::{
 };
 
 use bs9_net::{
-    CoarseInstant, Connection, DatagramListener, ListenerId, Shard, ShardEngine, Snapshot, SnapshotReader, now,
+    CoarseInstant, Connection, DatagramListener, ListenerId, Shard, ShardEngine, Snapshot,
+    SnapshotReader, now,
 };
 
 use crate::{

@@ -165,7 +165,8 @@ fn a_request_in_steady_state_allocates_nothing_on_its_shard() {
 fn with_access_log(origin: &Origin) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let listener = format!("request_id = true\naccess_log = {{ output = \"file:{}\" }}", path.display());
+    let listener =
+        format!("request_id = true\naccess_log = {{ output = \"file:{}\" }}", path.display());
     let site = Site { listener: listener.leak(), ..Site::of([origin.address()]) };
     let proxy = Proxy::start_as(&site.toml(), |engine| Arc::new(Marked(engine)));
     let mut client = proxy.web();

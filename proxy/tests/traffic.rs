@@ -44,12 +44,12 @@ mod mayhem;
 mod mixture;
 #[path = "traffic/old_clients.rs"]
 mod old_clients;
-#[path = "traffic/policies.rs"]
-mod policies;
 #[path = "traffic/outliers.rs"]
 mod outliers;
 #[path = "traffic/picking.rs"]
 mod picking;
+#[path = "traffic/policies.rs"]
+mod policies;
 #[path = "traffic/probes.rs"]
 mod probes;
 #[path = "traffic/queue.rs"]

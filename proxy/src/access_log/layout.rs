@@ -4,12 +4,7 @@ use std::{fmt::Display, io::Write as _, sync::Arc, time::Duration};
 
 use bs9_config::{LogField, LogFormat, TemplatePiece};
 
-use super::{
-    calendar::Calendar,
-    captured::Shown,
-    entry::Entry,
-    escape,
-};
+use super::{calendar::Calendar, captured::Shown, entry::Entry, escape};
 
 /// A format, ready to be filled in.
 #[derive(Debug, Clone)]
@@ -165,9 +160,9 @@ impl Line<'_> {
                 Value::Shown(shown) => {
                     let start = out.len();
                     push_shown(shown, out);
-                    let plain = out[start..].iter().all(|byte| {
-                        matches!(byte, 0x20..0x7F) && !matches!(byte, b'"' | b'\\')
-                    });
+                    let plain = out[start..]
+                        .iter()
+                        .all(|byte| matches!(byte, 0x20..0x7F) && !matches!(byte, b'"' | b'\\'));
                     if plain {
                         out.insert(start, b'"');
                         out.push(b'"');

@@ -36,10 +36,10 @@ pub(crate) struct Made {
 impl Identities {
     /// `None`: what clients send passes.
     pub(crate) fn new(http: &HttpListener) -> Option<Self> {
-        let request_id = http.request_id.as_ref().map(|wanted| RequestId {
-            header: Arc::clone(&wanted.header),
-            keep: wanted.keep,
-        });
+        let request_id = http
+            .request_id
+            .as_ref()
+            .map(|wanted| RequestId { header: Arc::clone(&wanted.header), keep: wanted.keep });
         let trace = http.trace_context;
         (request_id.is_some() || trace.is_some()).then_some(Self { request_id, trace })
     }
@@ -75,8 +75,9 @@ impl Identities {
 
 /// The value of the only field of this name.
 fn only<'h>(head: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
-    let mut values =
-        raw_fields(head).filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let mut values = raw_fields(head)
+        .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value);
     values.next().filter(|_| values.next().is_none())
 }
 
@@ -141,7 +142,8 @@ impl Ids {
     pub(crate) fn next(&self) -> u128 {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
-        let (high, low) = (mix(count ^ self.key), mix(count.wrapping_add(self.key.rotate_left(32))));
+        let (high, low) =
+            (mix(count ^ self.key), mix(count.wrapping_add(self.key.rotate_left(32))));
         (u128::from(high) << 64 | u128::from(low)).max(1)
     }
 
@@ -187,7 +189,10 @@ mod tests {
         assert!(out.contains(&format!("traceparent: 00-{trace:032x}-")), "{out}");
         assert!(out.ends_with("-00\r\n\r\n"), "{out}");
         let parent = out.split("traceparent: ").nth(1).unwrap().trim();
-        assert_eq!(parse_traceparent(parent.as_bytes()).unwrap(), format!("{trace:032x}").as_bytes());
+        assert_eq!(
+            parse_traceparent(parent.as_bytes()).unwrap(),
+            format!("{trace:032x}").as_bytes()
+        );
     }
 
     #[test]
@@ -199,12 +204,20 @@ mod tests {
         assert!(out.contains(&sent), "{out}");
         let (made, out) = stamped(false, &sent);
         assert!(made.request_id.is_some() && made.trace_id.is_some());
-        assert!(!out.contains("abc") && !out.contains("tracestate") && !out.contains(parent), "{out}");
+        assert!(
+            !out.contains("abc") && !out.contains("tracestate") && !out.contains(parent),
+            "{out}"
+        );
     }
 
     #[test]
     fn what_cannot_be_an_id_is_replaced() {
-        for sent in ["x-request-id: a\r\nx-request-id: b\r\n", "x-request-id: a b\r\n", "x-request-id:\r\n", "traceparent: 00-00\r\ntracestate: a\r\n"] {
+        for sent in [
+            "x-request-id: a\r\nx-request-id: b\r\n",
+            "x-request-id: a b\r\n",
+            "x-request-id:\r\n",
+            "traceparent: 00-00\r\ntracestate: a\r\n",
+        ] {
             let (made, out) = stamped(true, sent);
             assert!(made.request_id.is_some() && made.trace_id.is_some());
             assert_eq!(out.to_ascii_lowercase().matches("x-request-id").count(), 1, "{out}");
@@ -221,7 +234,16 @@ mod tests {
             bytes[at] = byte;
             bytes
         };
-        for wrong in [with(2, b'_'), with(5, b'A'), with(5, b'g'), PARENT[..54].to_vec(), [PARENT, b"-x"].concat(), b"ff".iter().chain(&PARENT[2..]).copied().collect(), b"00-00000000000000000000000000000000-b7ad6b7169203331-01".to_vec(), b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01".to_vec()] {
+        for wrong in [
+            with(2, b'_'),
+            with(5, b'A'),
+            with(5, b'g'),
+            PARENT[..54].to_vec(),
+            [PARENT, b"-x"].concat(),
+            b"ff".iter().chain(&PARENT[2..]).copied().collect(),
+            b"00-00000000000000000000000000000000-b7ad6b7169203331-01".to_vec(),
+            b"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01".to_vec(),
+        ] {
             assert_eq!(parse_traceparent(&wrong), None, "{}", String::from_utf8_lossy(&wrong));
         }
         let later: Vec<u8> = b"01".iter().chain(&PARENT[2..]).chain(b"-more").copied().collect();

@@ -135,7 +135,8 @@ impl<'a> Record<'a> {
         }
         let mut made = Made::default();
         if let (Some(identities), Plan::Forward { .. }) = (&self.site.identities, plan) {
-            made = identities.stamp(&buffer.filled()[..facts.head_len], &worker.ids, &mut out.bytes);
+            made =
+                identities.stamp(&buffer.filled()[..facts.head_len], &worker.ids, &mut out.bytes);
         }
         if let Some(notes) = &self.notes {
             notes.head.borrow_mut().bytes.truncate(facts.head_len);

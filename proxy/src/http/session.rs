@@ -135,7 +135,8 @@ impl<D: Duplex + 'static> Session<D> {
         };
         let Self { worker, stream, timer, origin, .. } = self;
         let record = Record::new(worker, site, "HTTP/1.1");
-        let handling = Handling::new(worker, site, Client { stream, timer, origin, record: &record });
+        let handling =
+            Handling::new(worker, site, Client { stream, timer, origin, record: &record });
         let mut out = worker.scratch();
         let planned = self.head(&view, site, buffer, &mut out).await;
         record.head(buffer.filled());

@@ -45,7 +45,8 @@ impl Visit {
         let agreed = connection.stream.agreed();
         let asked = agreed.and_then(|agreed| agreed.server_name.as_deref());
         let client = connection.peer.ip().map(|ip| ip.to_canonical().to_string());
-        let connected_by = connection.proxied.as_ref().map_or(connection.peer, |proxied| proxied.by);
+        let connected_by =
+            connection.proxied.as_ref().map_or(connection.peer, |proxied| proxied.by);
         worker.desk.write(
             log,
             &Entry {

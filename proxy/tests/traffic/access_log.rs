@@ -125,7 +125,10 @@ fn retries_are_counted_and_the_last_endpoint_is_named() {
 fn clients_of_trusted_proxies_are_logged_by_their_own_address() {
     let logged = Logged::new();
     let origin = Origin::named("ok");
-    let listener = format!("trusted_proxies = [\"127.0.0.1\"]\n{}", logged.to_file(", template = \"{client} {peer}\""));
+    let listener = format!(
+        "trusted_proxies = [\"127.0.0.1\"]\n{}",
+        logged.to_file(", template = \"{client} {peer}\"")
+    );
     let proxy = Site { listener: listener.leak(), ..Site::of([origin.address()]) }.start();
     let mut client = proxy.web();
     let peer = client.socket().local_addr().unwrap().as_socket().unwrap();
@@ -137,7 +140,10 @@ fn clients_of_trusted_proxies_are_logged_by_their_own_address() {
 #[test]
 fn a_share_is_logged_and_every_failure() {
     let logged = Logged::new();
-    let site = Site { listener: logged.to_file(", sample = 0.0, format = \"common\""), ..Site::of::<String>([]) };
+    let site = Site {
+        listener: logged.to_file(", sample = 0.0, format = \"common\""),
+        ..Site::of::<String>([])
+    };
     let more = "[[listeners.web.routes]]\npath = \"/fine\"\nrespond = { body = \"fine\" }\n";
     let proxy = Site { rest: more.to_owned(), ..site }.start();
     let mut client = proxy.web();
@@ -159,7 +165,12 @@ fn every_line_is_there_after_a_drain_whoever_shares_the_file() {
          [[listeners.second.routes]]\ncluster = \"app\"\n",
         logged.to_file("")
     );
-    let site = Site { shards: 2, listener: logged.to_file(""), rest: second, ..Site::of([origin.address()]) };
+    let site = Site {
+        shards: 2,
+        listener: logged.to_file(""),
+        rest: second,
+        ..Site::of([origin.address()])
+    };
     let proxy = site.start();
     for listener in ["web", "second"] {
         let mut clients: Vec<_> = (0..4).map(|_| proxy.client(listener)).collect();
@@ -185,7 +196,11 @@ fn every_line_is_there_after_a_drain_whoever_shares_the_file() {
 fn files_are_opened_anew_and_put_aside_when_they_are_full() {
     let logged = Logged::new();
     let origin = Origin::named("ok");
-    let proxy = Site { listener: logged.to_file(", template = \"{path}\""), ..Site::of([origin.address()]) }.start();
+    let proxy = Site {
+        listener: logged.to_file(", template = \"{path}\""),
+        ..Site::of([origin.address()])
+    }
+    .start();
     let mut client = proxy.web();
     client.get("/before");
     wait_for(&logged.path(), 1);
@@ -260,7 +275,10 @@ fn requests_by_http_2_and_over_tls_are_logged_with_what_was_agreed() {
         assert!(asked.status.success(), "{asked:?}");
     }
     let lines = wait_for(&logged.path(), 2);
-    assert_eq!(lines, ["HTTP/1.1 TLSv1.3 localhost 200 /path", "HTTP/2.0 TLSv1.3 localhost 200 /path"]);
+    assert_eq!(
+        lines,
+        ["HTTP/1.1 TLSv1.3 localhost 200 /path", "HTTP/2.0 TLSv1.3 localhost 200 /path"]
+    );
 }
 
 #[test]
@@ -297,7 +315,11 @@ fn what_is_too_much_is_dropped_and_counted() {
     assert!(made.success());
     let reader = fs::OpenOptions::new().read(true).write(true).open(logged.path()).unwrap();
     let origin = Origin::named("ok");
-    let proxy = Site { listener: logged.to_file(", queue_size = \"64KiB\""), ..Site::of([origin.address()]) }.start();
+    let proxy = Site {
+        listener: logged.to_file(", queue_size = \"64KiB\""),
+        ..Site::of([origin.address()])
+    }
+    .start();
     let mut client = proxy.web();
     let long = format!("/{}", "x".repeat(4000));
     let dropped = || proxy.engine.log_reports()[0].dropped;
@@ -359,10 +381,20 @@ fn routes_and_clusters_are_counted_with_the_time_they_took() {
     });
     let more = "[[listeners.web.routes]]\nhost = \"a.test\"\npath = \"/api/\"\ncluster = \"app\"\nretries = { attempts = 0 }\n\
                 [[listeners.web.routes]]\npath = \"=/third\"\nrespond = { body = \"three\" }\n";
-    let site = Site { listener: "max_route_metrics = 2", rest: more.to_owned(), ..Site::of([origin.address()]) };
+    let site = Site {
+        listener: "max_route_metrics = 2",
+        rest: more.to_owned(),
+        ..Site::of([origin.address()])
+    };
     let proxy = site.start();
     let mut client = proxy.web();
-    for (host, target) in [("a.test", "/api/good"), ("a.test", "/api/bad"), ("b.test", "/"), ("b.test", "/third"), ("b.test", "/")] {
+    for (host, target) in [
+        ("a.test", "/api/good"),
+        ("a.test", "/api/bad"),
+        ("b.test", "/"),
+        ("b.test", "/third"),
+        ("b.test", "/"),
+    ] {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         client.response();
     }
@@ -395,7 +427,8 @@ fn the_journal_gets_what_it_can_read() {
     // The socket of the journal is systemd's own: here it is enough that one can be told apart.
     let socket = UnixDatagram::unbound().unwrap();
     let journal = socket.connect("/run/systemd/journal/socket").is_ok();
-    let site = Site { listener: "access_log = { output = \"journald\" }", ..Site::of::<String>([]) };
+    let site =
+        Site { listener: "access_log = { output = \"journald\" }", ..Site::of::<String>([]) };
     let config = bs9_config::parse_str("test.toml", &site.toml()).unwrap();
     let log = config.listeners["web"].access_log.as_ref().unwrap();
     assert_eq!(log.output, bs9_config::LogOutput::Journald);

@@ -53,7 +53,8 @@ fn lists_follow_a_reload() {
 #[test]
 fn a_client_behind_a_trusted_proxy_is_judged_by_its_own_address() {
     let origin = Origin::named("ok");
-    let listener = "trusted_proxies = [\"127.0.0.1\"]\nallow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.6\"]";
+    let listener =
+        "trusted_proxies = [\"127.0.0.1\"]\nallow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.6\"]";
     let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
     for (client, status) in [
         ("192.0.2.1", 200),
@@ -186,7 +187,12 @@ fn a_connection_without_the_header_it_should_have_is_closed() {
     let origin = Origin::named("ok");
     let listener = "trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = { timeout = \"50ms\" }";
     let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
-    for sent in [get("/").as_bytes(), b"PROXY TCP4 1 2 3 4\r\n", b"\r\n\r\n\0\r\nQUIT\n\xff\0\0\0", b"PROXY TC"] {
+    for sent in [
+        get("/").as_bytes(),
+        b"PROXY TCP4 1 2 3 4\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\xff\0\0\0",
+        b"PROXY TC",
+    ] {
         let mut wire = proxy.web();
         wire.send(sent);
         wire.expect_closed();
@@ -210,7 +216,8 @@ fn only_trusted_peers_speak_the_header_and_lists_hold_for_whom_they_name() {
     spoofing.send([header(write_v1, "6.6.6.6:1"), get("/").into_bytes()].concat());
     assert_eq!(spoofing.response().status(), 400);
 
-    let listener = "trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\ndeny = [\"192.0.2.6\"]";
+    let listener =
+        "trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\ndeny = [\"192.0.2.6\"]";
     let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
     let mut denied = proxy.web();
     denied.send(header(write_v2, "192.0.2.6:1"));

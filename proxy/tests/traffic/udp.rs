@@ -153,9 +153,8 @@ fn sessions_are_limited_and_clients_may_be_denied() {
     assert_eq!(clients[0].ask("a"), "a");
     assert_eq!(clients[1].ask("b"), "b");
     clients[2].send(b"c");
-    let refused = |proxy: &Proxy| {
-        proxy.engine.udp_report(proxy.report("dns").listener.id).unwrap().refused
-    };
+    let refused =
+        |proxy: &Proxy| proxy.engine.udp_report(proxy.report("dns").listener.id).unwrap().refused;
     eventually("it is refused", || refused(&proxy) == 1);
     assert_eq!(clients[0].ask("still"), "still");
 
@@ -220,10 +219,8 @@ fn an_address_can_be_given_to_another_protocol_and_back() {
 #[test]
 fn names_are_looked_up_and_what_came_before_is_sent_after() {
     let echo = Echo::new("");
-    let text = toml(1, "", &[]).replace(
-        "endpoints = []",
-        &format!("endpoints = [\"localhost:{}\"]", echo.address.port()),
-    );
+    let text = toml(1, "", &[])
+        .replace("endpoints = []", &format!("endpoints = [\"localhost:{}\"]", echo.address.port()));
     let proxy = Proxy::start(&text);
     let client = Client::of(&proxy);
     assert_eq!(client.ask("by name"), "by name");

@@ -170,8 +170,7 @@ fn clients_that_are_not_trusted_cannot_say_who_they_are() {
 
 #[test]
 fn trusted_clients_are_believed_and_extended() {
-    let edits =
-        RequestEdits { trust_incoming_forwarded: true, keep_forwarded: true, ..FORWARDED };
+    let edits = RequestEdits { trust_incoming_forwarded: true, keep_forwarded: true, ..FORWARDED };
     let text = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-For: 3.3.3.3\r\n\
         X-Forwarded-For:\r\nForwarded: for=x\r\nX-Forwarded-Proto: http\r\n\r\n";
     assert_eq!(
