@@ -17,6 +17,7 @@ Examples:
   bs9 check bs9.toml                    0 when valid, else every error and exit code 5
   bs9 check /etc/bs9/bs9.d              a folder: its *.toml merged in name order
   bs9 check manager.toml --manager      a manager's configuration
+  bs9 check services/api.toml --service a service's description
   bs9 check bs9.toml --json             for programs
   bs9 check --schema > bs9.schema.json  JSON Schema, so that editors complete and check";
 
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// It is the manager's configuration, not the data plane's.
     #[arg(long)]
     manager: bool,
+    /// It is the description of a service.
+    #[arg(long, conflicts_with = "manager")]
+    service: bool,
     /// Print the JSON Schema of the configuration instead.
     #[arg(long, conflicts_with = "file")]
     schema: bool,
@@ -38,13 +42,20 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let process = if arguments.manager { Process::Manager } else { Process::DataPlane };
     if arguments.schema {
+        if arguments.service {
+            return terminal::json(&bs9_config::service_json_schema());
+        }
         return terminal::json(&match process {
             Process::DataPlane => bs9_config::json_schema(),
             Process::Manager => bs9_config::manager_json_schema(),
         });
     }
-    let path = configuration_path::required(arguments.file, process)?;
+    let path = match (arguments.service, arguments.file) {
+        (true, None) => return Err(Failure::new(Exit::Usage, "name the file of the service")),
+        (_, file) => configuration_path::required(file, process)?,
+    };
     let verdict = match process {
+        _ if arguments.service => Verdict::of(bs9_config::check_service(&path)),
         Process::DataPlane => Verdict::of(bs9_config::check(&path)),
         Process::Manager => Verdict::of(bs9_config::check_manager(&path)),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bs9_api::{
     ClientError, DataPlaneClient, ManagerClient, Process,
     socket::find,
-    types::{DataPlaneStatus, DataPlaneView, HistoryStatus, ManagerStatus, SCHEMA},
+    types::{DataPlaneStatus, DataPlaneView, HistoryStatus, ManagerStatus, SCHEMA, Services},
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::{
     exit::{Exit, Failure},
     interval::Interval,
     runtime::{self, Stop},
-    terminal,
+    service, terminal,
 };
 
 pub(crate) use show::{clusters as clusters_table, pools as pools_table};
@@ -27,6 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   bs9 status                            asks the manager, else the data plane
   bs9 status --watch                    anew every 2 s; --watch=500ms
+  bs9 status api                        one service, with all of its instances
   bs9 status --json                     for programs
   bs9 status --socket ./dataplane.sock  one in particular, whichever of the two it is";
 
@@ -34,6 +35,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
+    /// Show these services closely: names, patterns with `*`, or `all`.
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
     /// Show it anew every so often.
     #[arg(long, short, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
     watch: Option<Interval>,
@@ -42,19 +46,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     runtime::block_on(async {
         let Some(interval) = arguments.watch else {
-            return print(&ask(global.socket.as_deref()).await?, global);
+            return once(&arguments.services, global).await;
         };
         let mut stop = Stop::new()?;
         loop {
-            let answer = ask(global.socket.as_deref()).await;
             if terminal::is_interactive() && !global.json {
                 // Home, then clear to the end: less flicker than clearing first.
                 terminal::say("\x1b[H\x1b[J")?;
             }
-            match answer {
-                Ok(status) => print(&status, global)?,
+            if let Err(failure) = once(&arguments.services, global).await {
                 // It may come back; that is what one watches for.
-                Err(failure) => terminal::remark(failure.render().unwrap_or_default()),
+                terminal::remark(failure.render().unwrap_or_default());
             }
             tokio::select! {
                 _ = stop.wait() => return Ok(()),
@@ -62,6 +64,13 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
             }
         }
     })
+}
+
+async fn once(services: &[String], global: &Global) -> Result<(), Failure> {
+    match services {
+        [] => print(&ask(global.socket.as_deref()).await?, global),
+        services => service::list::closely(services, global).await,
+    }
 }
 
 fn print(status: &Status, global: &Global) -> Result<(), Failure> {
@@ -81,6 +90,8 @@ pub(crate) struct Status {
     manager: Option<ManagerSummary>,
     /// The data plane, as the one who answered sees it.
     data_plane: DataPlaneView,
+    /// What systemd keeps running for the manager; absent when the data plane answered.
+    services: Option<Services>,
 }
 
 /// The manager itself.
@@ -93,10 +104,10 @@ struct ManagerSummary {
 }
 
 impl Status {
-    fn of_manager(socket: PathBuf, status: ManagerStatus) -> Self {
-        let ManagerStatus { schema: _, version, pid, started_at, data_plane, history } = status;
+    fn of_manager(socket: PathBuf, status: ManagerStatus, services: Option<Services>) -> Self {
+        let ManagerStatus { version, pid, started_at, data_plane, history, .. } = status;
         let manager = Some(ManagerSummary { version, pid, started_at, history });
-        Self { schema: SCHEMA, answered_by: "manager", socket, manager, data_plane }
+        Self { schema: SCHEMA, answered_by: "manager", socket, manager, data_plane, services }
     }
 
     fn of_data_plane(socket: PathBuf, status: DataPlaneStatus) -> Self {
@@ -108,7 +119,14 @@ impl Status {
             status: Some(status),
             rates: None,
         };
-        Self { schema: SCHEMA, answered_by: "data_plane", socket, manager: None, data_plane }
+        Self {
+            schema: SCHEMA,
+            answered_by: "data_plane",
+            socket,
+            manager: None,
+            data_plane,
+            services: None,
+        }
     }
 }
 
@@ -118,8 +136,8 @@ async fn ask(socket: Option<&Path>) -> Result<Status, Failure> {
         return ask_either(path).await.map_err(Failure::from);
     }
     let manager = find(Process::Manager, None);
-    let first = match ManagerClient::unix(&manager).status().await {
-        Ok(status) => return Ok(Status::of_manager(manager, status)),
+    let first = match ask_manager(&manager).await {
+        Ok(status) => return Ok(status),
         Err(error) => error,
     };
     let data_plane = find(Process::DataPlane, None);
@@ -129,10 +147,19 @@ async fn ask(socket: Option<&Path>) -> Result<Status, Failure> {
     }
 }
 
+/// Asks a manager. One that cannot tell of services, because of its version or of
+/// systemd, still tells the rest.
+async fn ask_manager(path: &Path) -> Result<Status, ClientError> {
+    let client = ManagerClient::unix(path);
+    let status = client.status().await?;
+    let services = client.services().await.ok();
+    Ok(Status::of_manager(path.to_owned(), status, services))
+}
+
 /// Asks the one behind `path`, a manager or a data plane.
 async fn ask_either(path: &Path) -> Result<Status, ClientError> {
-    match ManagerClient::unix(path).status().await {
-        Ok(status) => Ok(Status::of_manager(path.to_owned(), status)),
+    match ask_manager(path).await {
+        Ok(status) => Ok(status),
         // The other kind: its answer has other fields.
         Err(ClientError::Protocol { .. }) => {
             let status = DataPlaneClient::unix(path).status().await?;

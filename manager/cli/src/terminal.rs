@@ -58,6 +58,26 @@ fn unread(error: io::Error) -> Failure {
     Failure::io("cannot write to standard output", error)
 }
 
+/// Asks a person; nobody there is a no.
+///
+/// # Errors
+/// When the question cannot be written.
+pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !is_interactive() {
+        return Ok(false);
+    }
+    let mut out = anstream::stdout().lock();
+    write!(out, "{STRONG}{question}{STRONG:#} [y/N] ")
+        .and_then(|()| out.flush())
+        .map_err(unread)?;
+    drop(out);
+    let mut answer = String::new();
+    match io::stdin().read_line(&mut answer) {
+        Ok(_) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+        Err(error) => Err(Failure::io("cannot read the answer", error)),
+    }
+}
+
 /// Whether a person sits in front of standard output.
 pub(crate) fn is_interactive() -> bool {
     io::stdout().is_terminal()

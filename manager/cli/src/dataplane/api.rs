@@ -6,13 +6,13 @@ use bs9_api::{
     ApiError, DataPlaneApi,
     types::{
         AddEndpoint, ChangeOutcome, Clusters, DataPlaneState, DataPlaneStatus, DrainEndpoint,
-        DrainOutcome, GenerationInForce, Health, Listeners, MetricsText, OneCluster,
-        OrderPools, PoolClients, PoolServers, Pools,
-        RemoveCluster, RemoveEndpoint, Routes, RoutesQuery, SCHEMA, SetCluster, SetWeight,
+        DrainOutcome, GenerationInForce, Health, Listeners, MetricsText, OneCluster, OrderPools,
+        PoolClients, PoolServers, Pools, RemoveCluster, RemoveEndpoint, Routes, RoutesQuery,
+        SCHEMA, SetCluster, SetWeight,
     },
 };
-use bs9_proxy::{ExplainError, explain_routes};
 use bs9_pool::OrderError;
+use bs9_proxy::{ExplainError, explain_routes};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{

@@ -9,6 +9,7 @@ use comfy_table::{Cell, Table};
 use super::Status;
 use crate::{
     exit::Failure,
+    service::services_table,
     terminal::{self, BAD, FAINT, GOOD, NOTE, STRONG, Verdict, number, say, verdict},
 };
 
@@ -24,8 +25,20 @@ pub(super) fn status(status: &Status) -> Result<(), Failure> {
         ))?;
     }
     match &status.data_plane.status {
-        Some(found) if status.data_plane.reachable => data_plane(found, &status.data_plane),
-        _ => unreachable_since(&status.data_plane),
+        Some(found) if status.data_plane.reachable => data_plane(found, &status.data_plane)?,
+        _ => unreachable_since(&status.data_plane)?,
+    }
+    services(status)
+}
+
+fn services(status: &Status) -> Result<(), Failure> {
+    let Some(answer) = &status.services else { return Ok(()) };
+    if let Some(reason) = answer.unavailable.as_ref().filter(|_| !answer.services.is_empty()) {
+        say(format_args!("{STRONG}services{STRONG:#}    {BAD}unknown{BAD:#}: {reason}"))?;
+    }
+    match answer.services.is_empty() {
+        true => Ok(()),
+        false => terminal::show("services", &services_table(&answer.services)),
     }
 }
 

@@ -1,0 +1,77 @@
+//! More or fewer instances.
+
+use bs9_api::types::{ScaleService, ServiceOutcome};
+
+use super::{ServiceError, Services, change::Report, port, ready, recover};
+use crate::systemd::Verb;
+
+/// Instances of one service at most; what the description allows too.
+const MAX_INSTANCES: u32 = 512;
+
+impl Services {
+    /// Runs so many instances, and says so in the description.
+    pub(crate) async fn scale(
+        &self,
+        service: &str,
+        wanted: ScaleService,
+    ) -> Result<ServiceOutcome, ServiceError> {
+        let _claim = self.claim(service)?;
+        if !(1..=MAX_INSTANCES).contains(&wanted.instances) {
+            return Err(ServiceError::Refused(format!(
+                "a service has 1 to {MAX_INSTANCES} instances; to have none, `bs9 stop {service}`"
+            )));
+        }
+        let before = self.book.text(service)?.ok_or_else(|| self.book.unknown(service))?;
+        self.book.set_instances(service, wanted.instances)?;
+        let mut report = Report::default();
+        let result = self.scale_now(service, wanted.instances, &mut report).await;
+        if result.is_err() {
+            self.book.write(service, &before)?;
+        }
+        result?;
+        self.outcome(service, report).await
+    }
+
+    async fn scale_now(
+        &self,
+        service: &str,
+        count: u32,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        let described = self.book.get(service)?;
+        let present = self.deployed(service)?;
+        if present.is_empty() || !self.any_running(service).await? {
+            report.step(format!("{count} instances will run when `{service}` is started"));
+            let surplus = self.surplus(service, count)?;
+            return self.retire_units(&described, &surplus, report).await;
+        }
+        let _note = recover::Note::leave(&self.state_folder, service)?;
+        let former = self.former_route(service)?;
+        let missing: Vec<u32> = (1..=count)
+            .filter(|instance| !present.iter().any(|unit| unit.marker.instance == *instance))
+            .collect();
+        for instance in missing {
+            if let Some(port) = described.port_of(instance) {
+                port::check_free(described.host, port)?;
+            }
+            let around = self.around(described.scope).await?;
+            let unit = crate::unit::render(&described, instance, &around)?;
+            self.write_units(described.scope, std::slice::from_ref(&unit)).await?;
+            let systemd = self.systemd(described.scope);
+            systemd.enable(&[&unit.name]).await?;
+            if let Err(error) = ready::start(systemd, &described, instance, Verb::Start).await {
+                let failed = self.surplus(service, instance - 1)?;
+                self.retire_units(&described, &failed, report).await?;
+                return Err(error);
+            }
+            report.step(format!("started {}", unit.name));
+        }
+        let surplus = self.surplus(service, count)?;
+        self.retire_units(&described, &surplus, report).await?;
+        self.wire(&described, former, report).await;
+        if report.steps.is_empty() {
+            report.step(format!("`{service}` has {count} instances already"));
+        }
+        Ok(())
+    }
+}
