@@ -20,8 +20,9 @@ Examples:
 
 While it runs:
   SIGHUP, a changed file, or `bs9 loadbalancer reload` put the files in force; a file with an
-  error is refused whole and changes nothing. SIGTERM or SIGINT finish what is open within
-  runtime.drain_timeout and end; a second one ends at once.";
+  error is refused whole and changes nothing. SIGUSR1 opens the files of access logs anew.
+  SIGTERM or SIGINT finish what is open within runtime.drain_timeout and end; a second one ends
+  at once.";
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
