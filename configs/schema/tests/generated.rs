@@ -33,6 +33,11 @@ fn the_json_schema_is_current() {
 }
 
 #[test]
+fn the_services_json_schema_is_current() {
+    assert_current("configs/service.schema.json", &pretty(&bs9_config::service_json_schema()));
+}
+
+#[test]
 fn the_managers_json_schema_is_current() {
     assert_current("configs/manager.schema.json", &pretty(&bs9_config::manager_json_schema()));
 }

@@ -68,3 +68,15 @@ fn the_annotated_sample_shows_the_defaults() {
     };
     assert_eq!(without_names(postgres), without_names(bare));
 }
+
+#[test]
+fn every_sample_of_a_service_is_valid() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../services");
+    let entries = fs::read_dir(folder).expect("the folder of services");
+    let files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(files.len() >= 2, "found only {files:?}");
+    for file in files {
+        let report = bs9_config::check_service(&file).report;
+        assert!(report.is_empty(), "{}", report.render(false));
+    }
+}
