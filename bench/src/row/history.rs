@@ -61,8 +61,12 @@ impl Month {
             },
         };
         let series = (0..SERIES).map(|number| SeriesName {
-            name: if number % 2 == 0 { "bs9_service_cpu_ratio" } else { "bs9_service_memory_bytes" }
-                .to_owned(),
+            name: if number % 2 == 0 {
+                "bs9_service_cpu_ratio"
+            } else {
+                "bs9_service_memory_bytes"
+            }
+            .to_owned(),
             subject: format!("unit-{:03}.service", number / 2),
         });
         let mut archive = Archive::create(&state, &settings, series.collect())?;

@@ -132,7 +132,11 @@ impl Tree {
             vec![self.root.clone()]
         } else {
             let names = ["systemd", "unified", "cpuacct", "cpu,cpuacct", "memory", "pids", "blkio"];
-            names.map(|name| self.root.join(name)).into_iter().filter(|path| path.is_dir()).collect()
+            names
+                .map(|name| self.root.join(name))
+                .into_iter()
+                .filter(|path| path.is_dir())
+                .collect()
         };
         ensure!(!trees.is_empty(), "no control groups are mounted");
         for tree in &trees {
@@ -192,7 +196,12 @@ impl Tree {
             }
         }
         fs::write(root.join("cgroup.controllers"), "cpu io memory pids\n")?;
-        Ok(Self { root, kind: "files that look like them", groups: Vec::new(), processes: Vec::new() })
+        Ok(Self {
+            root,
+            kind: "files that look like them",
+            groups: Vec::new(),
+            processes: Vec::new(),
+        })
     }
 }
 

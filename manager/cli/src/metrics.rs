@@ -29,7 +29,7 @@ A number that is not known is shown as -; --json says why.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// A service or unit, a cluster, a pool's database, a device, or `host`.
+    /// A service or unit, a cluster, a pool's database, a device, `host` or `dataplane`.
     name: Option<String>,
     /// Only metrics with this name; `*` at either end stands for anything.
     #[arg(long, value_name = "METRIC")]
@@ -122,13 +122,17 @@ fn bytes(value: f64) -> String {
 async fn drawn(name: &str, arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let client = history::manager(global);
     let catalog = client.catalog().await?;
-    let of_host = |series: &SeriesName| {
-        name == "host" && (series.subject.is_empty() || series.label() == Some("device"))
+    // The machine, its disks and its network; the data plane as a whole.
+    let areas: &[&str] = match name {
+        "host" => &["bs9_host_", "bs9_disk_", "bs9_network_"],
+        "dataplane" => &["bs9_dataplane_"],
+        _ => &[],
     };
+    let of_area = |series: &SeriesName| areas.iter().any(|area| series.name.starts_with(area));
     let wanted: Vec<SeriesName> = catalog
         .series
         .into_iter()
-        .filter(|series| is_called(&series.subject, name) || of_host(series))
+        .filter(|series| is_called(&series.subject, name) || of_area(series))
         .filter(|series| fits(arguments.metric.as_deref(), &series.name))
         .collect();
     if wanted.is_empty() {
