@@ -55,6 +55,8 @@ pub(crate) struct Client {
     waiter: Rc<Waiter<Box<Server>>>,
     /// The parameters that follow it.
     settings: Arc<Settings>,
+    /// Those it began with: what a reset leads back to.
+    initial: Arc<Settings>,
     /// What it asked for at login, until a server has confirmed it.
     asked: Option<Box<Asked>>,
     up: Upward,

@@ -26,9 +26,13 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts one duration.
-    #[inline]
     pub(crate) fn record(&self, duration: Duration) {
-        let nanoseconds = duration.as_secs() * 1_000_000_000 + u64::from(duration.subsec_nanos());
+        self.record_nanoseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Likewise.
+    #[inline]
+    pub(crate) fn record_nanoseconds(&self, nanoseconds: u64) {
         self.buckets[bucket(nanoseconds)].increment();
         self.nanoseconds.add(nanoseconds);
     }

@@ -240,3 +240,15 @@ async fn a_server_that_dies_at_work_takes_its_client_along_and_says_why() {
     let next = pooler.connect("alice").await;
     next.simple_query("SELECT 1").await.unwrap();
 }
+
+#[test]
+fn a_timeout_of_the_servers_own_reaches_its_client_alone() {
+    let pooler = Pooler::start(with_mode(PoolMode::Transaction, 1));
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    client.query("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '100ms'");
+    client.until_ready();
+    assert_eq!(client.receive().sqlstate(), "25P03");
+    assert_eq!(client.next(), None);
+    assert_eq!(other.value("SELECT 'served'"), "served");
+}

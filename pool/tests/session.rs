@@ -112,6 +112,21 @@ fn transactions_that_fail_leave_things_as_they_were() {
 }
 
 #[test]
+fn a_reset_leads_back_to_what_was_asked_for_at_login() {
+    let pooler = single(|_| {});
+    let startup = [("extra_float_digits", "2"), ("options", "-c work_mem=6MB")];
+    let mut one = Dialogue::log_in(pooler.address, "alice", &startup);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    for text in ["SET work_mem = '7MB'", "DISCARD ALL", "RESET work_mem", "RESET ALL"] {
+        run(&mut one, text);
+        assert_eq!(other.value("SHOW work_mem"), "4MB", "{text}");
+        let wanted = if text.starts_with("SET") { "7MB" } else { "6MB" };
+        assert_eq!(one.value("SHOW work_mem"), wanted, "{text}");
+        assert_eq!(one.value("SHOW extra_float_digits"), "2", "{text}");
+    }
+}
+
+#[test]
 fn no_round_trip_is_spent_when_nothing_differs() {
     let pooler = single(|_| {});
     let mut one = Dialogue::log_in(pooler.address, "alice", &[]);

@@ -169,6 +169,7 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         registered: home.directory.register(version.has_long_secrets(), card, &waiter),
         waiter,
         settings: Arc::default(),
+        initial: Arc::default(),
         asked: None,
         up: Upward::new(Passage::of(buffer)),
         down: Downward::default(),
@@ -198,6 +199,7 @@ impl Client {
                 self.asked = Some(Box::new(asked));
             }
         }
+        self.initial = Arc::clone(&self.settings);
         backend::authentication_ok(out);
         for (name, value) in parameters.iter() {
             let value = self.settings.reported(name).unwrap_or(value);

@@ -278,7 +278,7 @@ impl Client {
                 if observed.verdict == Verdict::Forward {
                     let took = self.times.ready(self.local.cell(), idle);
                     if let Some(watch) = &mut self.watch {
-                        log_slow(watch, &self.local, took);
+                        log_slow(watch, &self.local, Duration::from_nanos(took));
                     }
                 }
                 observed

@@ -1,7 +1,5 @@
 //! What a client leaves in its session: carried over to its next server, or kept where it is.
 
-use std::sync::Arc;
-
 use bs9_config::PoolMode;
 
 use super::{Client, End, checkout, relay::Outcome};
@@ -52,20 +50,26 @@ impl Client {
             Ok(Err(failure)) => return Err(End::Setting(failure)),
             Err(error) => return Err(End::ServerLost(error.to_string())),
         };
-        let mut settings = Settings::clone(&self.settings);
+        let (mut has, mut wants) = (Settings::clone(&self.settings), None);
         for (name, value) in names.iter().zip(values) {
             let was_reset =
                 effects.reset.contains(name) || effects.reset_all && !effects.set.contains(name);
             // A reset that was rolled back has left things as they were.
-            let is_reset = was_reset && value.as_deref() != settings.asked(name);
+            let is_reset = was_reset && value.as_deref() != self.settings.asked(name);
             match value.filter(|_| !is_reset) {
-                Some(value) => settings.follow(name, &value),
-                None => settings.unfollow(name),
+                Some(value) => has.follow(name, &value),
+                None => has.unfollow(name),
+            }
+            if is_reset && let Some(initial) = self.initial.asked(name) {
+                wants.get_or_insert_with(Vec::new).push((name, initial));
             }
         }
-        let settings = self.local.share_settings(settings);
-        server.state.settings = Arc::clone(&settings);
-        self.settings = settings;
+        let mut settings = has.clone();
+        for (name, value) in wants.into_iter().flatten() {
+            settings.follow(name, value);
+        }
+        server.state.settings = self.local.share_settings(has);
+        self.settings = self.local.share_settings(settings);
         Ok(())
     }
 

@@ -40,15 +40,16 @@ impl Times {
     }
 
     /// A ReadyForQuery for the client has arrived; `ended`: with no transaction open. Returns how
-    /// long the query took.
+    /// long the query took, nanoseconds.
     #[inline]
-    pub(super) fn ready(&mut self, cell: &Cell, ended: bool) -> Duration {
+    pub(super) fn ready(&mut self, cell: &Cell, ended: bool) -> u64 {
         let now = bs9_net::now();
-        let took = now.since(self.asked);
-        cell.query_times.record(took);
+        let took = now.nanoseconds().saturating_sub(self.asked.nanoseconds());
+        cell.query_times.record_nanoseconds(took);
         self.asked = now;
         if ended {
-            cell.transaction_times.record(now.since(self.began));
+            let transaction = now.nanoseconds().saturating_sub(self.began.nanoseconds());
+            cell.transaction_times.record_nanoseconds(transaction);
             cell.transactions.increment();
             self.began = now;
         }
