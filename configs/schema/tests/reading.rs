@@ -390,3 +390,31 @@ fn addresses_of_both_kinds() {
     let error = "127.0.0.1".parse::<EndpointAddress>().expect_err("no port");
     assert!(error.to_string().contains("no port"));
 }
+
+#[test]
+fn limits_of_databases_and_users_override_the_defaults() {
+    let config = parse_str(
+        "bs9.toml",
+        "[listeners.db]\nbind = [\"127.0.0.1:6432\"]\nprotocol = \"postgres\"\n\
+         [postgres]\nauth = \"trust\"\nmin_pool_size = 1\nmax_database_connections = 30\n\
+         max_user_connections = 20\nwait_notice = \"0s\"\nlisten = \"refuse\"\n\
+         slow_query_time = \"1s\"\nadmin_users = [\"root\"]\n\
+         [postgres.databases.a]\nmin_pool_size = 4\nmax_client_connections = 9\n\
+         [postgres.databases.b]\nmax_connections = 5\n\
+         [postgres.users.u]\nmax_connections = 3\n[postgres.users.v]\n",
+    )
+    .unwrap();
+    let postgres = config.postgres.unwrap();
+    let (a, b) = (&postgres.databases["a"].limits, &postgres.databases["b"].limits);
+    assert_eq!(
+        (a.min_pool_size, a.max_connections, a.max_client_connections),
+        (4, Some(30), Some(9))
+    );
+    assert_eq!((b.min_pool_size, b.max_connections, b.max_client_connections), (1, Some(5), None));
+    assert_eq!(postgres.users["u"].limits.max_connections, Some(3));
+    assert_eq!(postgres.users["v"].limits.max_connections, Some(20));
+    assert_eq!(postgres.limits.wait_notice, None);
+    assert_eq!(postgres.session_state.listen, bs9_config::Stateful::Refuse);
+    assert_eq!(postgres.log.slow_query, Some(std::time::Duration::from_secs(1)));
+    assert_eq!(&*postgres.console.admin_users[0], "root");
+}

@@ -112,8 +112,38 @@ fn start_serves_and_stats_shows_it() {
     let psql = fixture::run("psql", &[&url, "-tAc", "select 40 + 2"]).ok();
     assert_eq!(psql, "42\n");
     assert!(before.elapsed() < fixture::DEADLINE);
+    operate(&running, &url);
     let table = running.ask(&["dbpool", "stats"]).ok();
     assert!(table.contains("DATABASE") && table.contains("transaction"), "{table}");
     running.signal(Signal::TERM);
     assert_eq!(running.ended().code(), Some(0));
+}
+
+/// Orders, and who is there.
+fn operate(running: &Running, url: &str) {
+    let servers = running.ask(&["dbpool", "servers", "--json"]).json();
+    let servers = servers["servers"].as_array().unwrap();
+    assert!(servers.len() >= 3 && servers.iter().all(|one| one["state"] == "idle"), "{servers:?}");
+    let paused = running.ask(&["dbpool", "pause", "app"]).ok();
+    assert_eq!(paused, "database app: paused\n");
+    let stats = running.ask(&["dbpool", "stats", "--json"]).json();
+    assert_eq!(
+        (&stats["pools"][0]["paused"], &stats["pools"][0]["servers_idle"]),
+        (&true.into(), &0.into())
+    );
+    running.ask(&["dbpool", "resume"]).ok();
+    running.ask(&["dbpool", "reconnect", "app", "--json"]).ok();
+    running.ask(&["dbpool", "disable", "app"]).ok();
+    let refused = fixture::run("psql", &[url, "-tAc", "select 1"]).fails(2);
+    assert!(refused.contains("disabled"), "{refused}");
+    running.ask(&["dbpool", "enable", "app"]).ok();
+    assert_eq!(fixture::run("psql", &[url, "-tAc", "select 1"]).ok(), "1\n");
+    let unknown = running.ask(&["dbpool", "pause", "nowhere"]).fails(3);
+    assert!(unknown.contains("nowhere"), "{unknown}");
+    let top =
+        running.ask(&["dbpool", "top", "--interval", "100ms", "--count", "1", "--json"]).json();
+    assert_eq!(top[0]["database"], "app", "{top}");
+    assert_eq!(running.ask(&["dbpool", "clients"]).ok(), "no client\n");
+    running.ask(&["dbpool", "kill", "app"]).ok();
+    running.ask(&["dbpool", "resume", "app"]).ok();
 }

@@ -21,7 +21,7 @@ const STATEFUL: &[Word<Stateful>] = &[
 pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
     SessionState {
         track_settings: t.or(
-            Key::new("track_settings", "In transaction and statement mode, parameters that a client sets with `SET`, `RESET` or `set_config` follow it from server to server. Those that servers report do so in any case."),
+            Key::new("track_settings", "In transaction and statement mode, parameters that a client sets with `SET`, `RESET` or `set_config` follow it from server to server. Those that servers report do so in any case. This and the four below need `max_prepared_statements` above 0."),
             boolean(),
             true,
         ),
