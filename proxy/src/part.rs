@@ -7,18 +7,15 @@ use std::{
 };
 
 use bs9_config::{
-    Config, ForwardedField, HeaderEdits, Hsts, Http2, HttpListener, HttpsRedirect, ListenerProtocol, ListenerTls,
-    PathNormalization, RouteAction,
+    Config, ForwardedField, HeaderEdits, Hsts, Http2, HttpListener, HttpsRedirect,
+    ListenerProtocol, ListenerTls, PathNormalization, RouteAction,
 };
-use bs9_net::{
-    CompileContext, CompileError, Gate, ListenerId,
-    tls::ClientTls,
-};
+use bs9_net::{CompileContext, CompileError, Gate, ListenerId, tls::ClientTls};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    cluster::Cluster,
     access_log::{AccessLog, Writers},
+    cluster::Cluster,
     http::{HttpStats, Identities, Reply, RouteCounts},
     http1::{HeadLimits, HeaderLine},
     policy::{FieldEdits, PathParts, Policy, Redirect, Split},
@@ -52,6 +49,8 @@ pub(crate) struct HttpSite {
     pub(crate) idle_timeout: Duration,
     pub(crate) tunnel_timeout: Duration,
     pub(crate) trust_forwarded: bool,
+    /// Clients are told why they are not answered by an endpoint.
+    pub(crate) reason_header: bool,
     /// What no route takes is sent there.
     pub(crate) https_redirect: Option<HttpsRedirect>,
     /// Fields of every response.
@@ -174,8 +173,9 @@ impl ProxyPart {
         tls: Option<&ListenerTls>,
         stats: Arc<HttpStats>,
     ) -> Result<HttpSite, CompileError> {
-        let table = RouteTable::compile(http.routes.iter().map(|route| RouteSpec::from(&route.matches)))
-            .map_err(|errors| route_error(listener, &errors))?;
+        let table =
+            RouteTable::compile(http.routes.iter().map(|route| RouteSpec::from(&route.matches)))
+                .map_err(|errors| route_error(listener, &errors))?;
         let hsts = tls.and_then(|tls| tls.hsts).map(hsts);
         let response_fields = FieldEdits::of(hsts);
         let routes = http
@@ -210,6 +210,7 @@ impl ProxyPart {
             idle_timeout: http.idle_timeout,
             tunnel_timeout: http.tunnel_timeout,
             trust_forwarded: http.trust_forwarded,
+            reason_header: http.reason_header,
             https_redirect: http.https_redirect,
             response_fields,
             http2: http.http2,

@@ -152,7 +152,8 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let keep_alive = usable && facts.is_some_and(|facts| self.may_keep_alive(facts));
         let head_request = facts.is_some_and(|facts| facts.response_to.head);
         out.bytes.clear();
-        write_failure(&mut out.bytes, failure, keep_alive, head_request);
+        let tells = self.site.reason_header;
+        write_failure(&mut out.bytes, failure, keep_alive, head_request, tells);
         fields.apply(&mut out.bytes);
         self.send(keep_alive, out).await
     }

@@ -69,12 +69,14 @@ pub(crate) fn write_redirect(
     write_simple_response(out, status, phrase(status), &fields, b"", keep_alive, head_request);
 }
 
-/// Appends the answer to a request that failed: its status, and one line that says why.
+/// Appends the answer to a request that failed: its status, and one line that says why; in a
+/// field as well, when `reason_header` says so.
 pub(crate) fn write_failure(
     out: &mut Vec<u8>,
     failure: Failure,
     keep_alive: bool,
     head_request: bool,
+    reason_header: bool,
 ) {
     let status = failure.status();
     let mut fields = vec![("Content-Type", "text/plain; charset=utf-8")];
@@ -82,6 +84,9 @@ pub(crate) fn write_failure(
         503 => fields.push(("Retry-After", RETRY_AFTER_SECONDS)),
         405 => fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")),
         _ => {}
+    }
+    if reason_header {
+        fields.push(("X-Bs9-Reason", failure.reason()));
     }
     let phrase = phrase(status);
     let body = format!("{status} {phrase}: {failure}\n");

@@ -262,6 +262,20 @@ fn expect_unavailable(proxy: &Proxy, reason: &str) {
 }
 
 #[test]
+fn clients_are_told_the_reason_where_that_is_wanted() {
+    let none = Site::of([] as [&str; 0]);
+    assert_eq!(none.start().web().get("/").header("x-bs9-reason"), None);
+    let proxy = Site { listener: "reason_header = true", ..none }.start();
+    assert_eq!(proxy.web().get("/").header("x-bs9-reason"), Some("no_endpoints"));
+    let refusing = Refusing::new();
+    let site = Site { listener: "reason_header = true", ..Site::of([refusing.address()]) };
+    assert_eq!(site.start().web().get("/").header("x-bs9-reason"), Some("connect_failed"));
+    let mut client = proxy.web();
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.response().header("x-bs9-reason"), Some("bad_request"));
+}
+
+#[test]
 fn a_cluster_without_endpoints_is_unavailable() {
     expect_unavailable(&Site::of([] as [&str; 0]).start(), "no_endpoints");
 }

@@ -28,6 +28,8 @@ pub struct HttpListener {
     /// Keep the `X-Forwarded-*` fields a client sent and append to them, instead
     /// of replacing them. Default false: a client cannot spoof them.
     pub trust_forwarded: bool,
+    /// Tell in `X-Bs9-Reason` why a request was not answered by an endpoint. Default false.
+    pub reason_header: bool,
     /// Which field of trusted proxies says who the client is.
     pub forwarded_field: ForwardedField,
     /// Passed on or made for each request; `None`: what clients send passes.

@@ -360,6 +360,11 @@ fn http(
         duration(SECOND..=7 * DAY),
         "1h",
     );
+    let reason_header = t.or(
+        Key::new("reason_header", "Tell clients in `X-Bs9-Reason` why bs9 itself answered a request that an endpoint should have: a word such as `queue_timeout`, the same as in metrics and logs.").only(&["http"]),
+        boolean(),
+        false,
+    );
     let trust_forwarded = t.or(
         Key::new("trust_forwarded", "Keep the `X-Forwarded-*` fields a client sent and append to them, instead of replacing them. Only behind a proxy of your own: otherwise clients can spoof them.").only(&["http"]),
         boolean(),
@@ -427,6 +432,7 @@ fn http(
         idle_timeout: idle_timeout.unwrap_or(MINUTE),
         tunnel_timeout,
         trust_forwarded,
+        reason_header,
         forwarded_field,
         request_id: request_id.flatten(),
         trace_context: trace_context.flatten(),

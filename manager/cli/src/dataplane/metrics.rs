@@ -152,6 +152,11 @@ fn http2(by: &[Label], status: &Http2Status) {
 }
 
 fn cluster(status: &ClusterStatus) {
+    let by = labels([("cluster", &status.name)]);
+    gauge!("bs9_cluster_panicking", by.clone()).set(flag(status.panicking));
+    gauge!("bs9_cluster_waiting", by.clone()).set(status.waiting as f64);
+    counter!("bs9_cluster_retries_total", by.clone()).absolute(status.retries_total);
+    counter!("bs9_cluster_retries_refused_total", by).absolute(status.retries_refused_total);
     for one in &status.endpoints {
         endpoint(&status.name, one);
     }
@@ -164,6 +169,8 @@ fn endpoint(cluster: &str, status: &EndpointStatus) {
         .set(flag(status.health != EndpointHealth::Unhealthy));
     gauge!("bs9_endpoint_weight", by.clone()).set(f64::from(status.weight));
     gauge!("bs9_endpoint_draining", by.clone()).set(flag(status.draining));
+    gauge!("bs9_endpoint_ejected", by.clone()).set(flag(status.ejected));
+    counter!("bs9_endpoint_ejections_total", by.clone()).absolute(status.ejections_total);
     gauge!("bs9_endpoint_active", by.clone()).set(status.active as f64);
     gauge!("bs9_endpoint_idle_connections", by.clone()).set(status.idle_connections as f64);
     counter!("bs9_endpoint_requests_total", by.clone()).absolute(status.requests_total);
@@ -309,8 +316,20 @@ fn describe() {
         "bs9_endpoint_healthy",
         "1 while it may take traffic as far as its health goes."
     );
+    describe_gauge!(
+        "bs9_cluster_panicking",
+        "1 while too few endpoints are available and health is disregarded."
+    );
+    describe_gauge!("bs9_cluster_waiting", "Requests that wait for an endpoint below its limit.");
+    describe_counter!("bs9_cluster_retries_total", "Requests that were tried again.");
+    describe_counter!(
+        "bs9_cluster_retries_refused_total",
+        "Requests that the budget did not allow to be tried again."
+    );
     describe_gauge!("bs9_endpoint_weight", "Its weight; 0 takes no new traffic.");
     describe_gauge!("bs9_endpoint_draining", "1 while it takes nothing new.");
+    describe_gauge!("bs9_endpoint_ejected", "1 while it is out because live traffic failed.");
+    describe_counter!("bs9_endpoint_ejections_total", "How often it was taken out for that.");
     describe_gauge!("bs9_endpoint_active", "Requests (HTTP) or connections (TCP) in flight.");
     describe_gauge!("bs9_endpoint_idle_connections", "Idle connections kept for reuse.");
     describe_counter!(
