@@ -154,7 +154,9 @@ impl Server {
     /// Puts it on this shard.
     pub(crate) fn receive(sent: SentServer, local: &Rc<LocalPool>) -> io::Result<Self> {
         let stream = Transport::attach(sent.connection)?;
-        Ok(Self { stream, state: sent.state, seat: Seat::new(local, Place::Active) })
+        let seat = Seat::new(local, Place::Active);
+        seat.card().note_process(sent.state.target.process_id);
+        Ok(Self { stream, state: sent.state, seat })
     }
 
     /// Reads what an idle server sent of its own accord. False when it cannot be used any more:

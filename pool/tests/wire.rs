@@ -25,8 +25,11 @@ fn single(pooler: &Pooler) -> Dialogue {
 
 fn small_pool() -> Pooler {
     Pooler::start(|config| {
-        let database = config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap();
-        database.pool_size = 1;
+        let postgres = config.postgres.as_mut().unwrap();
+        postgres.databases.get_mut("app").unwrap().pool_size = 1;
+        // What is looked at here is what servers and clients say, not who keeps which server.
+        postgres.session_state.listen = bs9_config::Stateful::Ignore;
+        postgres.session_state.temporary_tables = bs9_config::Stateful::Ignore;
     })
 }
 

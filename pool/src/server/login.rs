@@ -56,6 +56,7 @@ pub(crate) async fn log_in(
     });
     let session = outcome?;
     seat.move_to(Place::Active);
+    seat.card().note_process(session.target.process_id);
     let settings = local.share_settings(session.parameters.settings());
     if plan.epoch == local.pool.plan.load().epoch {
         local.note_parameters(session.parameters);
