@@ -202,7 +202,10 @@ impl Rollup {
 mod tests {
     use super::*;
 
-    fn steps(batch: &Batch) -> Vec<(Level, i64, Vec<(u32, f64, u64)>)> {
+    /// A level, a time, and the series' numbers, sums and counts.
+    type Plain = (Level, i64, Vec<(u32, f64, u64)>);
+
+    fn steps(batch: &Batch) -> Vec<Plain> {
         let points =
             |step: &Step| step.points.iter().map(|(id, p)| (*id, p.sum, p.count)).collect();
         batch.steps.iter().map(|step| (step.level, step.at, points(step))).collect()
