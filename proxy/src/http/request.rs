@@ -92,7 +92,7 @@ pub(crate) fn plan(
     let sent = head.target.path();
     let normal = normal_form(site, sent)?;
     let parts = RequestParts {
-        encrypted: origin.encrypted,
+        encrypted: is_encrypted(site, origin, source.proto, &head),
         host: head.host,
         path: normal.as_ref().map_or(sent, |normal| &normal.decided),
         query: head.target.query(),
@@ -135,6 +135,24 @@ pub(crate) fn plan(
         }
     };
     Ok(Some((facts, plan)))
+}
+
+/// Whether the client speaks TLS: with the proxy, or with a trusted one before it.
+#[inline]
+fn is_encrypted(
+    site: &HttpSite,
+    origin: &Origin,
+    proto: Option<&str>,
+    head: &RequestHead<'_>,
+) -> bool {
+    if !(origin.trusted || site.trust_forwarded) {
+        return origin.encrypted;
+    }
+    let told = match site.forwarded_field {
+        ForwardedField::Forwarded => proto.map(str::as_bytes),
+        ForwardedField::XForwardedFor => head.header("x-forwarded-proto"),
+    };
+    told.map_or(origin.encrypted, |proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// Another form of the path, if routes are to look at that.

@@ -154,6 +154,21 @@ fn redirects_keep_and_replace_parts_of_the_request() {
 }
 
 #[test]
+fn the_scheme_is_that_of_the_client_of_a_proxy_that_is_trusted() {
+    for (listener, scheme) in [("", "http"), ("trust_forwarded = true", "https")] {
+        let proxy = Proxy::start(&format!(
+            "[runtime]\nshards = 1\npin = false\n[listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
+             protocol = \"http\"\n{listener}\n[[listeners.web.routes]]\n\
+             redirect = \"{{scheme}}://b.test/\"\n"
+        ));
+        let mut client = proxy.web();
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: https\r\n\r\n");
+        let location = format!("{scheme}://b.test/");
+        assert_eq!(client.response().header("location"), Some(&*location));
+    }
+}
+
+#[test]
 fn routes_decide_on_the_normal_form_of_a_path() {
     let public = Origin::named("public");
     let admin = Origin::named("admin");
