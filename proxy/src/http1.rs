@@ -36,6 +36,7 @@ pub use error::{RequestError, ResponseError};
 pub use fault::HeadFault;
 pub use field::is_for_one_hop;
 pub use framing::FramingFault;
+pub(crate) use generated::push_decimal;
 pub use generated::write_simple_response;
 pub use head::{HeadLimits, HeaderStorage, MAX_HEADERS, Parsed, Version};
 pub use header_line::{HeaderLine, HeaderLineError};

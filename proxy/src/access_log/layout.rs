@@ -5,6 +5,7 @@ use std::{fmt::Display, io::Write as _, sync::Arc, time::Duration};
 use bs9_config::{LogField, LogFormat, TemplatePiece};
 
 use super::{calendar::Calendar, captured::Shown, entry::Entry, escape};
+use crate::http1::push_decimal;
 
 /// A format, ready to be filled in.
 #[derive(Debug, Clone)]
@@ -147,7 +148,7 @@ impl Line<'_> {
             match value {
                 Value::Unknown => {}
                 Value::Text(text) => escape::json(text, out),
-                Value::Number(number) => push_number(number, out),
+                Value::Number(number) => push_decimal(out, number),
                 Value::Seconds(duration) => push_seconds(duration, out),
                 Value::Id(id) => {
                     let _infallible = write!(out, "\"{id:032x}\"");
@@ -181,7 +182,7 @@ impl Line<'_> {
         match self.value(field) {
             Value::Unknown => out.push(b'-'),
             Value::Text(text) => escape::text(text, out),
-            Value::Number(number) => push_number(number, out),
+            Value::Number(number) => push_decimal(out, number),
             Value::Seconds(duration) => push_seconds(duration, out),
             Value::Id(id) => {
                 let _infallible = write!(out, "{id:032x}");
@@ -213,7 +214,7 @@ impl Line<'_> {
         out.extend_from_slice(b"\" ");
         self.text(LogField::Status, out);
         out.push(b' ');
-        push_number(self.entry.sent_bytes, out);
+        push_decimal(out, self.entry.sent_bytes);
     }
 }
 
@@ -222,23 +223,9 @@ fn push_shown(shown: &dyn Display, out: &mut Vec<u8>) {
     let _infallible = write!(out, "{shown}");
 }
 
-fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 /// With six decimals.
 fn push_seconds(duration: Duration, out: &mut Vec<u8>) {
-    push_number(duration.as_secs(), out);
+    push_decimal(out, duration.as_secs());
     let mut micros = duration.subsec_micros();
     let mut digits = *b".000000";
     for place in (1..digits.len()).rev() {

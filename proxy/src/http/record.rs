@@ -109,7 +109,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Keeps the head of the request, as far as it has come.
+    /// Keeps the head of a request, as far as it has come.
     pub(crate) fn head(&self, head: &[u8]) {
         if let Some(notes) = &self.notes {
             let kept = &mut notes.head.borrow_mut().bytes;
@@ -133,13 +133,13 @@ impl<'a> Record<'a> {
             | Plan::Redirect { route: Some(route), .. } => self.route.set(*route),
             Plan::Redirect { route: None, .. } => {}
         }
+        let head = &buffer.filled()[..facts.head_len];
+        self.head(head);
         let mut made = Made::default();
         if let (Some(identities), Plan::Forward { .. }) = (&self.site.identities, plan) {
-            made =
-                identities.stamp(&buffer.filled()[..facts.head_len], &worker.ids, &mut out.bytes);
+            made = identities.stamp(head, &worker.ids, &mut out.bytes);
         }
         if let Some(notes) = &self.notes {
-            notes.head.borrow_mut().bytes.truncate(facts.head_len);
             notes.client.set(facts.client);
             notes.made.set(made);
             if facts.version == Version::Http10 {
@@ -194,7 +194,6 @@ impl<'a> Record<'a> {
     }
 
     /// Apart from what every request costs.
-    #[cold]
     #[inline(never)]
     fn write(&self, notes: &Notes<'_>, worker: &Worker, origin: &Origin, duration: Duration) {
         let head = notes.head.borrow();
@@ -238,7 +237,7 @@ fn reason_of(status: u16, fate: Option<Fate>) -> &'static str {
     match (fate, status) {
         (None, _) | (Some(Fate::Abort), 0) => "client_gone",
         // A tunnel ends like this, and said so with its response.
-        (Some(Fate::Abort), status) if !matches!(status, 101 | 200..300) => "cut_off",
+        (Some(Fate::Abort), status) if status != 101 => "cut_off",
         _ => "",
     }
 }

@@ -139,14 +139,19 @@ impl<D: Duplex + 'static> Session<D> {
             Handling::new(worker, site, Client { stream, timer, origin, record: &record });
         let mut out = worker.scratch();
         let planned = self.head(&view, site, buffer, &mut out).await;
-        record.head(buffer.filled());
         let fate = match planned {
             Ok(Some(planned)) => {
                 record.plan(worker, &planned, buffer, &mut out);
                 handling.carry(planned, buffer, &mut out).await
             }
-            Ok(None) => Fate::Abort,
-            Err(failure) => handling.refuse_head(failure, buffer, &mut out).await,
+            Ok(None) => {
+                record.head(buffer.filled());
+                Fate::Abort
+            }
+            Err(failure) => {
+                record.head(buffer.filled());
+                handling.refuse_head(failure, buffer, &mut out).await
+            }
         };
         record.finish(worker, origin, Some(fate));
         fate

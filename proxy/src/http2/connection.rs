@@ -282,14 +282,16 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
             let whole = planned.filter(|(facts, _)| facts.head_len == buffer.len());
             whole.ok_or(Failure::Request(RequestError::InvalidTarget))
         });
-    record.head(buffer.filled());
     let mut handled = pin!(async {
         match planned {
             Ok(planned) => {
                 record.plan(worker, &planned, &buffer, &mut out);
                 handling.carry(planned, &mut buffer, &mut out).await
             }
-            Err(failure) => handling.refuse_head(failure, &buffer, &mut out).await,
+            Err(failure) => {
+                record.head(buffer.filled());
+                handling.refuse_head(failure, &buffer, &mut out).await
+            }
         }
     });
     let fate = poll_fn(|cx| match handled.as_mut().poll(cx) {

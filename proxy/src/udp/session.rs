@@ -13,9 +13,7 @@ use std::{
 };
 
 use bs9_config::EndpointAddress;
-use bs9_net::{
-    CoarseInstant, ConnectionSlot, DatagramSocket, Interrupted, OpenGuard, PeerAddress, Timer, now,
-};
+use bs9_net::{CoarseInstant, ConnectionSlot, DatagramSocket, OpenGuard, PeerAddress, Timer, now};
 
 use super::{Station, UdpStats};
 use crate::{
@@ -229,11 +227,8 @@ pub(super) async fn carry(station: Rc<Station>, session: Rc<Session>) {
     let reason = match session.timer.guard(session.connect()).await {
         Ok(Ok(())) => {
             let answers = poll_fn(|cx| session.poll_answers(cx, &station));
-            match session.timer.guard(answers).await {
-                Ok(reason) => reason,
-                // Idle: that is how most of them end.
-                Err(Interrupted::Elapsed | Interrupted::Draining | Interrupted::Aborted) => "",
-            }
+            // Idle, without a reason: that is how most of them end.
+            session.timer.guard(answers).await.unwrap_or_default()
         }
         Ok(Err(error)) => {
             session.lease.cell().connect_failures.increment();

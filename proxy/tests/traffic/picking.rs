@@ -31,7 +31,7 @@ fn start(shards: usize, cluster: &str, endpoints: &[(&Origin, &str)]) -> Proxy {
     Proxy::start(&toml.replace("endpoints = []", &endpoints))
 }
 
-fn plain<'a>(origins: &'a [Origin]) -> Vec<(&'a Origin, &'static str)> {
+fn plain(origins: &[Origin]) -> Vec<(&Origin, &'static str)> {
     origins.iter().map(|origin| (origin, "")).collect()
 }
 
