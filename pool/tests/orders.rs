@@ -26,8 +26,9 @@ fn a_pause_waits_for_transactions_and_holds_back_new_ones() {
     busy.query("COMMIT");
     assert_eq!(busy.tags_until_ready(), "CZ");
     pooler.operate(&order(PoolOrder::Pause)).unwrap();
-    let status = pooler.status("alice");
-    assert_eq!((status.servers_active, status.servers_idle, status.clients_waiting), (0, 0, 1));
+    pooler.wait_for("alice", "no server is left", |pool| {
+        (pool.servers_active, pool.servers_idle, pool.clients_waiting) == (0, 0, 1)
+    });
     let all = OrderPools { database: None, ..order(PoolOrder::Resume) };
     pooler.operate(&all).unwrap();
     assert_eq!(late.tags_until_ready(), "TDCZ");
