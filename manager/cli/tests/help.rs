@@ -7,7 +7,7 @@ use fixture::bs9;
 
 #[test]
 fn help_teaches() {
-    let verbs: [&[&str]; 23] = [
+    let verbs: [&[&str]; 47] = [
         &[],
         &["serve"],
         &["manager"],
@@ -30,6 +30,30 @@ fn help_teaches() {
         &["completions"],
         &["loadtest"],
         &["lb", "add"],
+        &["start"],
+        &["stop"],
+        &["restart"],
+        &["reload"],
+        &["scale"],
+        &["delete"],
+        &["list"],
+        &["logs"],
+        &["inspect"],
+        &["apply"],
+        &["save"],
+        &["resurrect"],
+        &["doctor"],
+        &["metrics"],
+        &["export"],
+        &["events"],
+        &["audit"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["audit", "export"],
+        &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
         &["help"],
     ];
     for verb in verbs {
@@ -57,6 +81,11 @@ fn familiar_flags_of_the_load_balancer() {
 #[test]
 fn familiar_flags_of_the_pool() {
     insta::assert_snapshot!(bs9(["dbpool", "test", "-h"]).ok());
+}
+
+#[test]
+fn familiar_flags_of_services() {
+    insta::assert_snapshot!(bs9(["start", "-h"]).ok());
 }
 
 #[test]
