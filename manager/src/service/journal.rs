@@ -22,6 +22,10 @@ const DEFAULT_LINES: u32 = 50;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// When a line came, others that are on their way are waited for this long.
 const GATHER: Duration = Duration::from_millis(100);
+/// What journalctl says of a pattern when no unit like it has written anything.
+const NO_UNIT_YET: &str = "No data available";
+/// How often the last words of a service are looked for.
+const LAST_WORDS_LOOKS: u32 = 5;
 /// Reading what is there already.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
@@ -65,8 +69,15 @@ pub(super) async fn last_words(
 ) -> Vec<String> {
     let since = Some(format!("@{}", begun.as_second()));
     let query = LogQuery { lines: Some(lines), since, ..LogQuery::default() };
-    let found = read(scope, unit, &query).await;
-    found.map(|logs| logs.lines.into_iter().map(|line| line.message).collect()).unwrap_or_default()
+    // What was written last may still be on its way to the journal.
+    for _ in 0..LAST_WORDS_LOOKS {
+        match read(scope, unit, &query).await {
+            Ok(logs) if logs.lines.is_empty() => time::sleep(GATHER).await,
+            Ok(logs) => return logs.lines.into_iter().map(|line| line.message).collect(),
+            Err(_) => break,
+        }
+    }
+    Vec::new()
 }
 
 fn journalctl(scope: ServiceScope, unit: &str, query: &LogQuery) -> Command {
@@ -115,6 +126,9 @@ async fn read(
         .map_err(|error| missing(&error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if said.ends_with(NO_UNIT_YET) {
+            return Ok(empty());
+        }
         return Err(ServiceError::Refused(format!("journalctl: {said}")));
     }
     let mut logs = empty();
