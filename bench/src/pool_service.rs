@@ -10,7 +10,7 @@ use crate::bench::Bench;
 use crate::contender::{Contender, Installed};
 use crate::load::Generator;
 use crate::load::pgbench::{Pgbench, Queries};
-use crate::postgres::{self, Cluster, DATABASE, USER};
+use crate::postgres::{self, Cluster, DATABASE, Place, USER};
 use crate::process::Launch;
 use crate::row::Running;
 use crate::run_dir::free_address;
@@ -31,9 +31,14 @@ pub(crate) struct PoolService {
 }
 
 impl PoolService {
-    /// Makes a cluster for this load.
+    /// Makes a cluster for this load, beside it.
     pub(crate) fn start(bench: &Bench, queries: Queries) -> anyhow::Result<Self> {
-        let cluster = Cluster::create(bench)?;
+        Self::start_at(Place::BesideLoad, bench, queries)
+    }
+
+    /// Makes a cluster for this load.
+    pub(crate) fn start_at(place: Place, bench: &Bench, queries: Queries) -> anyhow::Result<Self> {
+        let cluster = Cluster::create(bench, place)?;
         let generator = Pgbench { tools: cluster.tools.clone(), queries };
         Ok(Self { cluster, generator, shards: 1 })
     }

@@ -33,6 +33,24 @@ const SETTINGS: [&str; 6] = [
     "unix_socket_directories=",
 ];
 
+/// Where PostgreSQL runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the cores of the load: the contender has its own to itself.
+    BesideLoad,
+    /// Wherever there is room, the contender's core included.
+    Anywhere,
+}
+
+impl Place {
+    fn launch(self, bench: &Bench, name: &str, program: &Path) -> Launch {
+        match self {
+            Self::BesideLoad => Launch::load(bench, name, program),
+            Self::Anywhere => Launch::anywhere(bench, name, program),
+        }
+    }
+}
+
 /// A running cluster filled by `pgbench -i`.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -56,7 +74,7 @@ impl Cluster {
     /// The server may use every core. Squeezed onto the load's core, which it
     /// shares with pgbench, it answers so slowly that the pool sleeps and wakes
     /// for each message, and the figure shows the price of a wake-up instead.
-    pub(crate) fn create(bench: &Bench) -> anyhow::Result<Self> {
+    pub(crate) fn create(bench: &Bench, place: Place) -> anyhow::Result<Self> {
         let tools = Tools { bin: newest_bin(Path::new("/usr/lib/postgresql"))? };
         let version = version_of(&tools.program("postgres"), "--version")?;
         let account = account()?;
@@ -78,7 +96,8 @@ impl Cluster {
             .finish(SET_UP_LIMIT)?;
 
         let address = free_address()?;
-        let mut server = Launch::anywhere(bench, "postgres", &tools.program("postgres"))
+        let mut server = place
+            .launch(bench, "postgres", &tools.program("postgres"))
             .argument("-D")
             .argument(folder)
             .argument(format!("--listen_addresses={}", address.ip()))

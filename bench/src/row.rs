@@ -128,6 +128,7 @@ pub(crate) fn all() -> Vec<&'static Row> {
         &tls::KEEPALIVE,
         &tls::IDLE,
         &pool::SIMPLE,
+        &pool::SHARED,
         &pool::EXTENDED,
         &pool::PREPARED,
         &pool::SHARDS,

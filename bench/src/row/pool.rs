@@ -9,6 +9,7 @@ use crate::idle::{Idle, Idler};
 use crate::load::pgbench::Queries;
 use crate::measure::{Measure, Unit};
 use crate::pool_service::PoolService;
+use crate::postgres::Place;
 use crate::postgres_client::PostgresClient;
 use crate::under_load::UnderLoad;
 
@@ -23,6 +24,22 @@ pub(super) static SIMPLE: Row = Row {
     peers: &[PGBOUNCER.with_milestone(0.95)],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries { protocol: "simple", clients: 32 }),
+};
+
+/// As where the pool and PostgreSQL share a small machine: its processes take turns with the
+/// pool on the same core, and evict its caches.
+pub(super) static SHARED: Row = Row {
+    name: "pool-shared",
+    about: "pool-simple with PostgreSQL on all cores, the pool's included",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER.with_milestone(0.95)],
+    limit: None,
+    stage: |bench, row| {
+        let queries = Queries { protocol: "simple", clients: 32 };
+        let service = PoolService::start_at(Place::Anywhere, bench, queries)?;
+        Ok(Box::new(UnderLoad::new(row, service)))
+    },
 };
 
 /// The goal of simple queries: an extended one is five messages each way, and the
@@ -58,7 +75,7 @@ pub(super) static SHARDS: Row = Row {
     limit: None,
     stage: |bench, row| {
         let queries = Queries { protocol: "simple", clients: 64 };
-        let service = PoolService::start(bench, queries)?.with_shards(2);
+        let service = PoolService::start_at(Place::Anywhere, bench, queries)?.with_shards(2);
         Ok(Box::new(UnderLoad::new(row, service)))
     },
 };

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use crate::bench::Bench;
 use crate::http_client::HttpClient;
 use crate::origin;
-use crate::postgres::{Cluster, DATABASE, USER};
+use crate::postgres::{Cluster, DATABASE, Place, USER};
 use crate::process::{Launch, Process};
 use crate::run_dir::free_address;
 use crate::template::fill;
@@ -34,7 +34,7 @@ enum Endpoint {
 
 impl House {
     pub(super) fn open(bench: &Bench) -> anyhow::Result<Self> {
-        let cluster = Cluster::create(bench)?;
+        let cluster = Cluster::create(bench, Place::Anywhere)?;
         let steady = origin::start(bench, origin::SMALL_BODY_BYTES)?;
         let (address, process) = origin::start(bench, origin::SMALL_BODY_BYTES)?;
         let (web, db) = (free_address()?, free_address()?);

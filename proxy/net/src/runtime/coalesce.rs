@@ -6,19 +6,35 @@
 //! sockets it sleeps a moment, so that one turn serves what several would have. The moment
 //! is a small share of what exchanges with the servers behind take anyway, and it is left
 //! out unless several of them would end in it, so a few connections or a slow trickle of
-//! requests are answered as fast as ever. The figures are in
-//! `docs/adr/0006-coalesced-wake-ups.md`.
+//! requests are answered as fast as ever. Whether it pays is not assumed: now and then a
+//! shard does the other of the two for a while, and keeps to what costs it less CPU time for
+//! an exchange. The figures are in `docs/adr/0006-coalesced-wake-ups.md`.
 
-use std::{cell::Cell, num::NonZeroU64, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fs::File,
+    io,
+    num::NonZeroU64,
+    os::unix::fs::FileExt,
+    time::Duration,
+};
 
 use crate::clock::{self, CoarseInstant};
 
 /// Nanoseconds over which exchanges are counted before the moment is chosen anew.
-const WINDOW: u64 = 4_000_000;
+const SLOT: u64 = 25_000_000;
+/// Slots in a run, through which the shard either coalesces or does not. In the first half
+/// what went before still has its effect: where the scheduler put the others, and who waits
+/// for whom.
+const RUN: u32 = 8;
+/// In one of so many runs the shard does what it thinks is the dearer.
+const TRIAL: u32 = 16;
 /// The moment is at most this share of the mean exchange: a fifth.
 const SHARE: u64 = 5;
 /// Nanoseconds below which sleeping saves little: servers that answer so fast are waited for.
 const SHORTEST: u64 = 40_000;
+/// What coalescing has to bring, and what it may take from the rate of exchanges.
+const WORTH: f64 = 0.95;
 /// Nanoseconds by which the kernel may be late; its default of 50 µs (prctl(2)) is as long
 /// as the moment itself.
 const SLACK: NonZeroU64 = NonZeroU64::new(1_000).expect("it is not zero");
@@ -31,14 +47,106 @@ thread_local! {
 struct Coalesce {
     /// Nanoseconds; 0: never sleep.
     longest: Cell<u64>,
-    /// Nanoseconds, chosen when the last window ended; 0: do not sleep.
+    /// Nanoseconds to sleep in this slot; 0: do not.
     moment: Cell<u64>,
     /// Nanoseconds of the clock.
-    window_began: Cell<u64>,
-    /// Exchanges that ended in this window.
+    slot_began: Cell<u64>,
+    /// Exchanges that ended in this slot.
     ended: Cell<u64>,
     /// Nanoseconds they took in all.
     took: Cell<u64>,
+    trials: RefCell<Trials>,
+    /// Tells the thread's CPU time.
+    usage: RefCell<Option<File>>,
+}
+
+/// What came of sleeping and of not sleeping, while the load allowed for both.
+struct Trials {
+    run: u32,
+    /// Slots of this run that are over.
+    slots: u32,
+    /// Whether this run sleeps.
+    coalesces: bool,
+    /// Nanoseconds of CPU time the thread had used when the slot began.
+    used: u64,
+    /// Of the second half of this run.
+    sums: Sums,
+    awake: Option<Yield>,
+    coalesced: Option<Yield>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    ended: u64,
+    used: u64,
+    elapsed: u64,
+}
+
+/// What a run gave.
+#[derive(Debug, Clone, Copy)]
+struct Yield {
+    /// CPU nanoseconds per exchange.
+    cost: f64,
+    /// Exchanges per nanosecond.
+    rate: f64,
+}
+
+impl Yield {
+    /// The mean of this and what was known before.
+    fn after(self, before: Option<Self>) -> Self {
+        before.map_or(self, |before| Self {
+            cost: f64::midpoint(self.cost, before.cost),
+            rate: f64::midpoint(self.rate, before.rate),
+        })
+    }
+}
+
+impl Sums {
+    const ZERO: Self = Self { ended: 0, used: 0, elapsed: 0 };
+
+    fn given(&self) -> Yield {
+        let ended = self.ended as f64;
+        Yield { cost: self.used as f64 / ended, rate: ended / self.elapsed as f64 }
+    }
+}
+
+impl Trials {
+    const fn new(used: u64) -> Self {
+        Self {
+            run: 0,
+            slots: 0,
+            coalesces: false,
+            used,
+            sums: Sums::ZERO,
+            awake: None,
+            coalesced: None,
+        }
+    }
+
+    /// A slot is over. Decides by what it gave whether to coalesce in the next.
+    fn end_slot(&mut self, ended: u64, elapsed: u64, used: u64) {
+        let spent = used.saturating_sub(self.used);
+        self.used = used;
+        if self.slots >= RUN / 2 {
+            self.sums.ended += ended;
+            self.sums.used += spent;
+            self.sums.elapsed += elapsed;
+        }
+        self.slots += 1;
+        if self.slots == RUN {
+            let of = if self.coalesces { &mut self.coalesced } else { &mut self.awake };
+            *of = Some(self.sums.given().after(*of));
+            self.run = (self.run + 1) % TRIAL;
+            self.coalesces = self.pays() != (self.run == 1);
+            self.slots = 0;
+            self.sums = Sums::ZERO;
+        }
+    }
+
+    fn pays(&self) -> bool {
+        let (Some(awake), Some(coalesced)) = (self.awake, self.coalesced) else { return false };
+        coalesced.cost < awake.cost * WORTH && coalesced.rate > awake.rate * WORTH
+    }
 }
 
 impl Coalesce {
@@ -46,9 +154,11 @@ impl Coalesce {
         Self {
             longest: Cell::new(0),
             moment: Cell::new(0),
-            window_began: Cell::new(0),
+            slot_began: Cell::new(0),
             ended: Cell::new(0),
             took: Cell::new(0),
+            trials: RefCell::new(Trials::new(0)),
+            usage: RefCell::new(None),
         }
     }
 
@@ -59,19 +169,32 @@ impl Coalesce {
         self.took.set(self.took.get() + took.min(self.longest.get() * SHARE));
     }
 
-    /// Nanoseconds to sleep now, at the time `now`.
-    fn moment(&self, now: u64) -> u64 {
-        let elapsed = now.saturating_sub(self.window_began.get());
-        if elapsed >= WINDOW {
-            self.moment.set(self.choose(elapsed));
-            self.window_began.set(now);
+    /// Nanoseconds to sleep now, at the time `now`; `used` tells the thread's CPU time.
+    fn moment(&self, now: u64, used: impl FnOnce() -> u64) -> u64 {
+        let elapsed = now.saturating_sub(self.slot_began.get());
+        if elapsed >= SLOT {
+            let moment = self.begin_slot(elapsed, used());
+            self.moment.set(moment);
+            self.slot_began.set(now);
             self.ended.set(0);
             self.took.set(0);
         }
         self.moment.get()
     }
 
-    fn choose(&self, elapsed: u64) -> u64 {
+    fn begin_slot(&self, elapsed: u64, used: u64) -> u64 {
+        let mut trials = self.trials.borrow_mut();
+        let allowed = self.allowed(elapsed);
+        if allowed == 0 {
+            *trials = Trials::new(used);
+            return 0;
+        }
+        trials.end_slot(self.ended.get(), elapsed, used);
+        if trials.coalesces { allowed } else { 0 }
+    }
+
+    /// The moment that the load allows for.
+    fn allowed(&self, elapsed: u64) -> u64 {
         let ended = self.ended.get();
         if ended == 0 {
             return 0;
@@ -85,13 +208,33 @@ impl Coalesce {
 
 /// Sets the longest moment of this thread's shard; zero: its wake-ups are not coalesced.
 pub(crate) fn set_longest(longest: Duration) {
-    let nanoseconds = longest.as_nanos().try_into().unwrap_or(u64::MAX / SHARE);
-    COALESCE.with(|coalesce| coalesce.longest.set(nanoseconds));
-    if nanoseconds > 0
-        && let Err(error) = rustix::thread::set_current_timer_slack(Some(SLACK))
-    {
+    if longest.is_zero() {
+        return;
+    }
+    let usage = match File::open("/proc/thread-self/schedstat") {
+        Ok(usage) => usage,
+        Err(error) => {
+            tracing::warn!(%error, "wake-ups are not coalesced: what they cost cannot be told");
+            return;
+        }
+    };
+    if let Err(error) = rustix::thread::set_current_timer_slack(Some(SLACK)) {
         tracing::warn!(%error, "a shard's sleeps may be longer than asked for");
     }
+    COALESCE.with(|coalesce| {
+        coalesce.longest.set(longest.as_nanos().try_into().unwrap_or(u64::MAX / SHARE));
+        *coalesce.usage.borrow_mut() = Some(usage);
+    });
+}
+
+/// Nanoseconds of CPU time the thread has used: the first field of
+/// `/proc/[pid]/task/[tid]/schedstat` (Documentation/scheduler/sched-stats.rst).
+fn used(usage: &File) -> io::Result<u64> {
+    let mut line = [0; 80];
+    let length = usage.read_at(&mut line, 0)?;
+    let field = line[..length].split(|byte| *byte == b' ').next().unwrap_or_default();
+    let number = std::str::from_utf8(field).ok().and_then(|field| field.parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// A server answered what was sent to it at `sent`: tells the shard how long its exchanges
@@ -109,7 +252,10 @@ pub fn answered(sent: CoarseInstant) {
 pub(super) fn rest() {
     let moment = COALESCE.with(|coalesce| match coalesce.longest.get() {
         0 => 0,
-        _ => coalesce.moment(clock::now().nanoseconds()),
+        _ => coalesce.moment(clock::now().nanoseconds(), || {
+            // What is not known is no reason to coalesce: equal costs.
+            coalesce.usage.borrow().as_ref().and_then(|usage| used(usage).ok()).unwrap_or(0)
+        }),
     });
     if moment > 0 {
         std::thread::sleep(Duration::from_nanos(moment));
@@ -120,15 +266,41 @@ pub(super) fn rest() {
 mod tests {
     use super::*;
 
-    /// The moment after one window of `per_second` exchanges of `took` microseconds each.
-    fn moment(longest: u64, per_second: u64, took: u64) -> u64 {
-        let coalesce = Coalesce::new();
-        coalesce.longest.set(longest * 1_000);
-        let window = 10_000_000;
-        for _ in 0..per_second / 100 {
-            coalesce.note(took * 1_000);
+    /// A shard under a load: so many exchanges a second, of so many microseconds each.
+    struct Shard {
+        coalesce: Coalesce,
+        now: u64,
+        used: u64,
+    }
+
+    impl Shard {
+        fn new(longest: u64) -> Self {
+            let coalesce = Coalesce::new();
+            coalesce.longest.set(longest * 1_000);
+            Self { coalesce, now: 0, used: 0 }
         }
-        coalesce.moment(window) / 1_000
+
+        /// The moment, in microseconds, after a slot in which an exchange cost `cost` CPU
+        /// nanoseconds.
+        fn slot(&mut self, per_second: u64, took: u64, cost: u64) -> u64 {
+            let ended = per_second / 40;
+            (0..ended).for_each(|_| self.coalesce.note(took * 1_000));
+            self.now += SLOT;
+            self.used += ended * cost;
+            self.coalesce.moment(self.now, || self.used) / 1_000
+        }
+
+        /// The share of slots with a moment, when sleeping or not makes such a difference.
+        fn share(&mut self, slots: u32, awake: (u64, u64), coalesced: (u64, u64)) -> f64 {
+            let mut slept = 0;
+            for _ in 0..slots {
+                let sleeps = self.coalesce.moment.get() > 0;
+                slept += u32::from(sleeps);
+                let (cost, per_second) = if sleeps { coalesced } else { awake };
+                self.slot(per_second, 1_000, cost);
+            }
+            f64::from(slept) / f64::from(slots)
+        }
     }
 
     #[test]
@@ -150,28 +322,56 @@ mod tests {
             (30, 100_000, 5_000, 0),
             (0, 50_000, 5_000, 0),
         ] {
-            assert_eq!(moment(longest, per_second, took), expected, "{per_second}/s of {took} µs");
+            let mut shard = Shard::new(longest);
+            let moments: Vec<u64> =
+                (0..2 * RUN).map(|_| shard.slot(per_second, took, 20_000)).collect();
+            // The first run is awake, the second one a trial.
+            let (awake, trial) = moments.split_at(RUN as usize - 1);
+            assert!(awake.iter().all(|moment| *moment == 0), "{moments:?}");
+            assert!(
+                trial[..RUN as usize].iter().all(|moment| *moment == expected),
+                "{per_second}/s of {took} µs: {moments:?}"
+            );
         }
     }
 
     #[test]
     fn a_few_that_take_long_do_not_delay_the_others() {
-        let coalesce = Coalesce::new();
-        coalesce.longest.set(150_000);
+        let mut shard = Shard::new(150);
         for number in 0..1_000 {
-            coalesce.note(if number % 100 == 0 { 30_000_000_000 } else { 100_000 });
+            shard.coalesce.note(if number % 100 == 0 { 30_000_000_000 } else { 100_000 });
         }
-        assert_eq!(coalesce.moment(10_000_000), 0);
+        assert_eq!(shard.slot(0, 0, 0), 0);
     }
 
     #[test]
-    fn it_is_chosen_anew_when_the_load_changes() {
-        let coalesce = Coalesce::new();
-        coalesce.longest.set(150_000);
-        (0..200).for_each(|_| coalesce.note(2_000_000));
-        assert_eq!(coalesce.moment(WINDOW), 150_000);
-        assert_eq!(coalesce.moment(WINDOW + 1), 150_000, "the window goes on");
-        coalesce.note(2_000_000);
-        assert_eq!(coalesce.moment(3 * WINDOW), 0, "there was next to nothing");
+    fn a_shard_keeps_to_what_costs_less() {
+        let cheap = (20_000, 15_000);
+        let dear = (25_000, 15_000);
+        assert!(Shard::new(150).share(320, dear, cheap) > 0.9, "coalescing pays");
+        assert!(Shard::new(150).share(320, cheap, dear) < 0.1, "it does not");
+        assert!(Shard::new(150).share(320, cheap, cheap) < 0.1, "it makes no difference");
+        let slow = (20_000, 13_000);
+        assert!(Shard::new(150).share(320, dear, slow) < 0.1, "it costs throughput");
+        let mut changing = Shard::new(150);
+        assert!(changing.share(320, dear, cheap) > 0.9);
+        assert!(changing.share(320, cheap, dear) < 0.3, "the load has changed");
+    }
+
+    #[test]
+    fn the_time_a_thread_has_used_grows() {
+        let usage = File::open("/proc/thread-self/schedstat").unwrap();
+        let before = used(&usage).unwrap();
+        while used(&usage).unwrap() == before {
+            std::hint::spin_loop();
+        }
+        assert!(used(&usage).unwrap() > before);
+    }
+
+    #[test]
+    fn it_ends_with_the_load() {
+        let mut shard = Shard::new(150);
+        assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
+        assert_eq!(shard.slot(400, 1_000, 20_000), 0, "there was next to nothing");
     }
 }
