@@ -102,7 +102,9 @@ fn start_serves_and_stats_shows_it() {
     let pool = eventually("three server connections are made", || {
         let answer = running.ask(&["dbpool", "stats", "--json"]);
         let pools = (answer.code == Some(0)).then(|| answer.json())?;
-        (pools["pools"][0]["servers_idle"] == 3).then(|| pools["pools"][0].clone())
+        // One more may have been begun for a client that came meanwhile.
+        let idle = pools["pools"][0]["servers_idle"].as_u64()?;
+        (idle >= 3).then(|| pools["pools"][0].clone())
     });
     assert_eq!((&pool["database"], &pool["user"]), (&"app".into(), &"app".into()));
     assert_eq!(pool["pool_size"], 10);
