@@ -203,10 +203,11 @@ fn an_address_can_be_given_to_another_protocol_and_back() {
     let BindAddress::Tcp(address) = proxy.address("dns") else { panic!("an IP address") };
     let fixed = toml(1, "", &[echo.address]).replace("127.0.0.1:0", &address.to_string());
     let tcp = fixed.replace("protocol = \"udp\"", "protocol = \"tcp\"");
-    proxy.reload(&tcp).unwrap();
+    // While it is nobody's, somebody else on this machine may be given the port for a moment.
+    eventually("the port is free for TCP", || proxy.reload(&tcp).is_ok());
     eventually("its sessions have ended", || proxy.open_connections() == 0);
     eventually("it accepts", || std::net::TcpStream::connect(address).is_ok());
-    proxy.reload(&fixed).unwrap();
+    eventually("the port is free for UDP", || proxy.reload(&fixed).is_ok());
     let client = Client::of(&proxy);
     client.0.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut room = [0; 16];
