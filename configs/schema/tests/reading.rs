@@ -415,6 +415,6 @@ fn limits_of_databases_and_users_override_the_defaults() {
     assert_eq!(postgres.users["v"].limits.max_connections, Some(20));
     assert_eq!(postgres.limits.wait_notice, None);
     assert_eq!(postgres.session_state.listen, bs9_config::Stateful::Refuse);
-    assert_eq!(postgres.log.slow_query, Some(std::time::Duration::from_secs(1)));
+    assert_eq!(postgres.log.slow_query, Some(Duration::from_secs(1)));
     assert_eq!(&*postgres.console.admin_users[0], "root");
 }

@@ -64,6 +64,7 @@ fn the_annotated_sample_shows_the_defaults() {
     let without_names = |mut postgres: bs9_config::Postgres| {
         postgres.databases.clear();
         postgres.users.clear();
+        postgres.console.admin_users.clear();
         postgres
     };
     assert_eq!(without_names(postgres), without_names(bare));
