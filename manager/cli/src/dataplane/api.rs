@@ -178,7 +178,7 @@ impl DataPlaneApi for Api {
     ) -> Result<ChangeOutcome, ApiError> {
         let persist = change.persist;
         let change = cluster_set::change(cluster, change)?;
-        self.change(Change::SetCluster(change), persist).await
+        self.change(Change::SetCluster(Box::new(change)), persist).await
     }
 
     async fn remove_cluster(

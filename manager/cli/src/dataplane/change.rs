@@ -13,7 +13,7 @@ pub(super) enum Change {
     /// An endpoint of a cluster that is there.
     Endpoint(EndpointChange),
     /// A whole cluster, and the route to it.
-    SetCluster(ClusterChange),
+    SetCluster(Box<ClusterChange>),
     /// A cluster goes, and the routes to it alone.
     RemoveCluster(String),
 }
@@ -57,7 +57,8 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint(change) => change.fmt(f),
-            Self::SetCluster(ClusterChange { cluster, endpoints, route, .. }) => {
+            Self::SetCluster(change) => {
+                let ClusterChange { cluster, endpoints, route, .. } = change.as_ref();
                 write!(f, "cluster {cluster}: set, {} endpoints", endpoints.len())?;
                 match route {
                     Some(route) => write!(
