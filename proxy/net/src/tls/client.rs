@@ -162,7 +162,7 @@ fn webpki(
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .with_crls(crls.iter().cloned())
             .build();
-    Ok(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)
+    verifier.map_err(|error| rustls::Error::General(error.to_string()))
 }
 
 fn system_roots() -> Result<RootCertStore, ClientTlsError> {
