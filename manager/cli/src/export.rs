@@ -61,7 +61,8 @@ pub(crate) struct Arguments {
     /// Until this moment [default: now].
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// Between two points [default: the finest that is kept and fits].
+    /// Between two points [default: 1s for the last 2 hours, 10s for 2 days, 1m for 30
+    /// days, else 1h].
     #[arg(long, value_enum, value_name = "RESOLUTION")]
     resolution: Option<Resolution>,
     /// Write to this file instead of standard output.
@@ -96,6 +97,17 @@ enum Resolution {
 }
 
 impl Resolution {
+    /// The finest that is kept so long, unless manager.toml says otherwise.
+    fn kept_since(from: Timestamp) -> Self {
+        let age = Timestamp::now().duration_since(from).as_hours();
+        match age {
+            ..2 => Self::Second,
+            2..48 => Self::TenSeconds,
+            48..720 => Self::Minute,
+            _ => Self::Hour,
+        }
+    }
+
     fn seconds(self) -> u32 {
         match self {
             Self::Second => 1,
@@ -199,6 +211,6 @@ fn range(arguments: &Arguments) -> Result<Range, Failure> {
     if from >= to {
         return Err(usage("the range is empty: it begins after it ends"));
     }
-    let resolution_seconds = arguments.resolution.map(Resolution::seconds);
-    Ok(Range { from, to, resolution_seconds })
+    let resolution = arguments.resolution.unwrap_or_else(|| Resolution::kept_since(from));
+    Ok(Range { from, to, resolution_seconds: Some(resolution.seconds()) })
 }

@@ -64,7 +64,8 @@ fn services_are_shown_drawn_and_exported() {
     assert_eq!(unit["memory_bytes"]["value"], 12_288.0);
     assert!(unit["tasks"]["reason"].as_str().unwrap().contains("pids.current"), "{unit}");
 
-    let wanted = ["-f", "csv", "-s", "web", "--metric", "bs9_service_memory_bytes"];
+    let wanted =
+        ["-f", "csv", "-s", "web", "--metric", "bs9_service_memory_bytes", "--since", "1h"];
     // A series is known a moment before its first second is over.
     let csv = eventually("a second is over", || {
         let csv = exported(&manager, &wanted).ok();
@@ -78,17 +79,20 @@ fn services_are_shown_drawn_and_exported() {
     let json: Value = exported(&manager, &["-s", "web", "--resolution", "1s"]).json();
     assert_eq!(json[0]["resolution_seconds"], 1);
     assert_eq!(json[0]["subject"], "web.service");
-    let text = exported(&manager, &["-f", "prometheus", "--metric", "bs9_service_*"]).ok();
+    let text =
+        exported(&manager, &["-f", "prometheus", "--metric", "bs9_service_*", "--since", "1h"])
+            .ok();
     assert!(text.contains("bs9_service_memory_bytes{service=\"web.service\"} 12288 "), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     let request = folder.path().join("history.rw");
-    exported(&manager, &["-f", "remote-write", "-o", request.to_str().unwrap()]).ok();
+    exported(&manager, &["-f", "remote-write", "--since", "1h", "-o", request.to_str().unwrap()])
+        .ok();
     assert!(fs::read(request).unwrap().windows(8).any(|bytes| bytes == b"__name__"));
 
-    let drawn = manager.ask(&["metrics", "web"]).ok();
+    let drawn = manager.ask(&["metrics", "web", "--since", "5m"]).ok();
     assert!(drawn.contains("service_memory_bytes web.service"), "{drawn}");
     assert!(drawn.contains("now 12.0 KiB") && drawn.contains('█'), "{drawn}");
-    assert!(manager.ask(&["metrics", "host"]).ok().contains("host_load_1m"));
+    assert!(manager.ask(&["metrics", "host", "--since", "5m"]).ok().contains("host_load_1m"));
 }
 
 #[test]
