@@ -58,6 +58,9 @@ impl Balancer {
     pub(super) fn pick(&self, roster: &Roster, fits: impl Fn(&Seat) -> bool) -> Option<usize> {
         let seats = &*roster.seats;
         match self.algorithm {
+            Balance::RoundRobin | Balance::WeightedRoundRobin if roster.even => {
+                self.turns.next_in_line(seats, fits)
+            }
             Balance::RoundRobin | Balance::WeightedRoundRobin => self.turns.next(seats, fits),
             Balance::LeastConnections => load::least(seats, self.turns.cursor(), fits),
             Balance::P2c => load::better_of_two(seats, &self.random, fits, load::is_less_loaded),

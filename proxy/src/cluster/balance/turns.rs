@@ -71,15 +71,22 @@ impl Turns {
         *self.order.borrow_mut() = Order::Sums(sums.collect());
     }
 
-    /// Whose turn it is, among those that fit.
+    /// Whose turn it is, among those that fit, when all weights are the same.
     #[inline]
+    pub(super) fn next_in_line(
+        &self,
+        seats: &[Seat],
+        fits: impl Fn(&Seat) -> bool,
+    ) -> Option<usize> {
+        let found = first_from(seats, self.cursor.get(), fits)?;
+        self.cursor.set(if found + 1 == seats.len() { 0 } else { found + 1 });
+        Some(found)
+    }
+
+    /// Whose turn it is, among those that fit.
     pub(super) fn next(&self, seats: &[Seat], fits: impl Fn(&Seat) -> bool) -> Option<usize> {
         match &mut *self.order.borrow_mut() {
-            Order::Even | Order::Sums(_) => {
-                let found = first_from(seats, self.cursor.get(), fits)?;
-                self.cursor.set(if found + 1 == seats.len() { 0 } else { found + 1 });
-                Some(found)
-            }
+            Order::Even | Order::Sums(_) => self.next_in_line(seats, fits),
             Order::Cycle(cycle) => {
                 let start = self.cursor.get();
                 for step in 0..cycle.len() {
