@@ -3,7 +3,9 @@
 use bs9_api::types::{OrderPools, PoolOrder};
 use clap::Args;
 
-use crate::{cli::Global, exit::Failure, interval::Interval, loadbalancer::client, runtime, terminal};
+use crate::{
+    cli::Global, exit::Failure, interval::Interval, loadbalancer::client, runtime, terminal,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,11 +37,7 @@ pub(crate) struct PauseArguments {
     timeout: Interval,
 }
 
-pub(super) fn run(
-    order: PoolOrder,
-    arguments: Arguments,
-    global: &Global,
-) -> Result<(), Failure> {
+pub(super) fn run(order: PoolOrder, arguments: Arguments, global: &Global) -> Result<(), Failure> {
     give(&OrderPools { order, database: arguments.database, timeout_seconds: None }, global)
 }
 

@@ -72,7 +72,14 @@ pub(super) fn servers(arguments: &Arguments, global: &Global) -> Result<(), Fail
 
 fn clients_table(clients: &[PoolClient]) -> comfy_table::Table {
     let mut table = terminal::table([
-        "DATABASE", "USER", "STATE", "FOR", "ADDRESS", "CONNECTED", "SERVER PID", "SHARD",
+        "DATABASE",
+        "USER",
+        "STATE",
+        "FOR",
+        "ADDRESS",
+        "CONNECTED",
+        "SERVER PID",
+        "SHARD",
     ]);
     for client in clients {
         let since = client.state_seconds.map_or_else(String::new, terminal::seconds);
@@ -93,7 +100,14 @@ fn clients_table(clients: &[PoolClient]) -> comfy_table::Table {
 
 fn servers_table(servers: &[PoolServer]) -> comfy_table::Table {
     let mut table = terminal::table([
-        "DATABASE", "USER", "STATE", "PID", "SERVER", "CONNECTED", "LAST USED", "SHARD",
+        "DATABASE",
+        "USER",
+        "STATE",
+        "PID",
+        "SERVER",
+        "CONNECTED",
+        "LAST USED",
+        "SHARD",
     ]);
     for server in servers {
         table.add_row([

@@ -134,8 +134,19 @@ fn activity_of(before: &PoolStatus, now: &PoolStatus, elapsed: Duration) -> Acti
 
 fn table(activity: &[Activity]) -> Table {
     let mut table = terminal::table([
-        "DATABASE", "USER", "CLIENTS", "WAITING", "SERVERS", "IDLE", "TX/S", "QUERIES/S", "TX P50",
-        "TX P99", "WAIT P99", "ERRORS", "",
+        "DATABASE",
+        "USER",
+        "CLIENTS",
+        "WAITING",
+        "SERVERS",
+        "IDLE",
+        "TX/S",
+        "QUERIES/S",
+        "TX P50",
+        "TX P99",
+        "WAIT P99",
+        "ERRORS",
+        "",
     ]);
     let time = |seconds: Option<f64>| seconds.map_or_else(String::new, terminal::seconds);
     for one in activity {
