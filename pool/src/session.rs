@@ -153,9 +153,10 @@ fn may_matter_trimmed(text: &[u8]) -> bool {
 /// `SET`, or `SELECT` right before a function that matters.
 #[inline]
 fn set_or_telling_select(text: &[u8]) -> bool {
-    // What is not all here may be anything; no text worth much is that short.
     if text.len() < 10 {
-        return begins(text, "SET") || begins(text, "SELECT");
+        // What is not all here may be anything; no call that matters is that short.
+        let whole = text.last() == Some(&0);
+        return begins(text, "SET") || !whole && begins(text, "SELECT");
     }
     let lower = |at: usize| text[at] | 0x20;
     if lower(1) != b'e' {

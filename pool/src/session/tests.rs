@@ -90,6 +90,14 @@ fn more_names_than_are_followed_tie_the_client_to_its_server() {
     assert_eq!(effects.pins, [Reason::Setting]);
 }
 
+#[test]
+fn a_whole_short_select_is_not_read_but_the_start_of_a_longer_one_is() {
+    assert!(!may_matter(b"SELECT 1\0"));
+    assert!(may_matter(b"SELECT 1"));
+    assert!(may_matter(b"SELECT "));
+    assert!(may_matter(b"set a=1\0"));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read(text in prop::collection::vec(any::<u8>(), 0..200)) {
