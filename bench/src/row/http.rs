@@ -21,6 +21,10 @@ use crate::under_load::{UnderLoad, ready};
 
 const KEPT: Wrk = Wrk::keep_alive(64);
 
+/// A new connection for each request, as many as leave wrk and the origin room on their core.
+const CLOSED: Wrk =
+    Wrk { reuse: Reuse::Close, think: Duration::from_millis(2), ..Wrk::keep_alive(32) };
+
 /// Bodies of 1 MiB: about as many a second as a core carries in a third of its time,
 /// where wrk and the origin share another one.
 const LARGE: Wrk = Wrk { think: Duration::from_millis(24), ..Wrk::keep_alive(16) };
@@ -43,15 +47,12 @@ pub(super) static KEEPALIVE: Row = Row {
 
 pub(super) static CONNECTIONS: Row = Row {
     name: "http-connections",
-    about: "HTTP/1.1, a new connection for each request, 32 at once, 130-byte body",
+    about: "HTTP/1.1, a new connection for each request, 32 clients that pause 2 ms, 130-byte body",
     unit: Unit::CONNECTION,
     measure: Measure::Cpu,
     peers: &[Peer::at_most(Contender::Nginx, 0.90), Peer::at_most(Contender::Haproxy, 0.90)],
     limit: None,
-    stage: |bench, row| {
-        let load = Wrk { reuse: Reuse::Close, ..Wrk::keep_alive(32) };
-        under_load(bench, row, Carry::SmallHttp, load)
-    },
+    stage: |bench, row| under_load(bench, row, Carry::SmallHttp, CLOSED),
 };
 
 pub(super) static BULK: Row = Row {

@@ -25,7 +25,7 @@ const GATHER: Duration = Duration::from_millis(100);
 /// What journalctl says of a pattern when no unit like it has written anything.
 const NO_UNIT_YET: &str = "No data available";
 /// How often the last words of a service are looked for.
-const LAST_WORDS_LOOKS: u32 = 5;
+const LAST_WORDS_LOOKS: u32 = 20;
 /// Reading what is there already.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
@@ -69,7 +69,11 @@ pub(super) async fn last_words(
 ) -> Vec<String> {
     let since = Some(format!("@{}", begun.as_second()));
     let query = LogQuery { lines: Some(lines), since, ..LogQuery::default() };
-    // What was written last may still be on its way to the journal.
+    // What was written last may still be on its way to the journal. Only root may have it
+    // hurried; others wait for it.
+    let mut hurry = Command::new("journalctl");
+    hurry.arg("--sync").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _hurried = time::timeout(READ_LIMIT, hurry.kill_on_drop(true).status()).await;
     for _ in 0..LAST_WORDS_LOOKS {
         match read(scope, unit, &query).await {
             Ok(logs) if logs.lines.is_empty() => time::sleep(GATHER).await,

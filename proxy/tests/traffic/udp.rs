@@ -197,14 +197,16 @@ fn a_drain_takes_no_new_clients_and_lets_known_ones_finish() {
 #[test]
 fn an_address_can_be_given_to_another_protocol_and_back() {
     let echo = Echo::new("");
-    let proxy = Proxy::start(&toml(1, "", &[echo.address]));
-    let client = Client::of(&proxy);
-    assert_eq!(client.ask("1"), "1");
-    let BindAddress::Tcp(address) = proxy.address("dns") else { panic!("an IP address") };
-    let fixed = toml(1, "", &[echo.address]).replace("127.0.0.1:0", &address.to_string());
-    let tcp = fixed.replace("protocol = \"udp\"", "protocol = \"tcp\"");
-    // While it is nobody's, somebody else on this machine may be given the port for a moment.
-    eventually("the port is free for TCP", || proxy.reload(&tcp).is_ok());
+    // A port that is free for UDP may be somebody else's for TCP: then another one will do.
+    let begun = (0..20).find_map(|_| {
+        let proxy = Proxy::start(&toml(1, "", &[echo.address]));
+        assert_eq!(Client::of(&proxy).ask("1"), "1");
+        let BindAddress::Tcp(address) = proxy.address("dns") else { panic!("an IP address") };
+        let fixed = toml(1, "", &[echo.address]).replace("127.0.0.1:0", &address.to_string());
+        let tcp = fixed.replace("protocol = \"udp\"", "protocol = \"tcp\"");
+        proxy.reload(&tcp).is_ok().then_some((proxy, address, fixed))
+    });
+    let (proxy, address, fixed) = begun.expect("one of twenty ports is free for TCP");
     eventually("its sessions have ended", || proxy.open_connections() == 0);
     eventually("it accepts", || std::net::TcpStream::connect(address).is_ok());
     eventually("the port is free for UDP", || proxy.reload(&fixed).is_ok());
