@@ -34,6 +34,13 @@ pub(crate) trait Generator: fmt::Debug {
         length: Duration,
     ) -> anyhow::Result<Launch>;
 
+    /// Whether the backend on the load's cores is what limits a run in the nature of things, as a
+    /// database does behind a pool: then those cores are busy, and only the generator itself may
+    /// not be.
+    fn backend_may_limit(&self) -> bool {
+        false
+    }
+
     /// Reads its report.
     fn read(&self, bench: &Bench, printed: &str) -> anyhow::Result<Load>;
 }
@@ -102,7 +109,9 @@ impl Started<'_> {
         })?;
         // Its core may be one of several; by itself it uses one at most.
         let own = ended_children_time()?.saturating_sub(children).as_secs_f64() / load.seconds;
-        Ok((load, Busy { load: busy.load.max(own.min(1.0)), ..busy }))
+        let own = own.min(1.0);
+        let load_busy = if generator.backend_may_limit() { own } else { busy.load.max(own) };
+        Ok((load, Busy { load: load_busy, ..busy }))
     }
 }
 

@@ -41,6 +41,10 @@ impl Generator for Pgbench {
         Ok(("pgbench", version_of(&self.tools.program("pgbench"), "--version")?))
     }
 
+    fn backend_may_limit(&self) -> bool {
+        true
+    }
+
     fn launch(
         &self,
         bench: &Bench,
