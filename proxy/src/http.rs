@@ -22,7 +22,7 @@ pub(crate) use client::{Client, Origin, linger};
 pub(crate) use failure::Failure;
 pub(crate) use handling::{Fate, Handling};
 pub(crate) use identity::{Identities, Ids, parse_traceparent};
-pub(crate) use record::Record;
+pub(crate) use record::{Notes, Record};
 pub(crate) use reply::Reply;
 pub(crate) use request::plan;
 pub(crate) use route_counts::RouteCounts;

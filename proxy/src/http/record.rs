@@ -39,14 +39,14 @@ pub(crate) struct Record<'a> {
     started: CoarseInstant,
     status: Cell<u16>,
     route: Cell<usize>,
-    reason: Cell<&'static str>,
     /// With an access log only.
-    notes: Option<Notes<'a>>,
+    notes: Option<&'a Notes<'a>>,
 }
 
-/// What nobody but an access log wants to know.
-struct Notes<'a> {
+/// What nobody but an access log wants to know: there is none without.
+pub(crate) struct Notes<'a> {
     log: &'a AccessLog,
+    reason: Cell<&'static str>,
     /// The request's head, as it came in.
     head: RefCell<Scratch>,
     made: Cell<Made>,
@@ -81,12 +81,18 @@ impl Deref for Record<'_> {
     }
 }
 
-impl<'a> Record<'a> {
-    /// Of a request whose first bytes are there. `protocol` is what its connection speaks.
-    pub(crate) fn new(worker: &Rc<Worker>, site: &'a HttpSite, protocol: &'static str) -> Self {
-        let cell = site.stats.cell(worker.shard.index());
-        let notes = site.access_log.as_ref().map(|log| Notes {
+impl<'a> Notes<'a> {
+    /// For a request of a listener with an access log; `protocol` is what its connection speaks.
+    #[inline]
+    pub(crate) fn wanted(
+        worker: &Rc<Worker>,
+        site: &'a HttpSite,
+        protocol: &'static str,
+    ) -> Option<Self> {
+        let log = site.access_log.as_deref()?;
+        Some(Self {
             log,
+            reason: Cell::new(""),
             head: RefCell::new(worker.scratch()),
             made: Cell::default(),
             client: Cell::new(None),
@@ -95,7 +101,15 @@ impl<'a> Record<'a> {
             member: Cell::new(0),
             tries: Cell::new(0),
             upstream: Cell::new(None),
-        });
+        })
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Of a request whose first bytes are there.
+    #[inline]
+    pub(crate) fn new(worker: &Worker, site: &'a HttpSite, notes: Option<&'a Notes<'a>>) -> Self {
+        let cell = site.stats.cell(worker.shard.index());
         Self {
             site,
             cell,
@@ -104,14 +118,13 @@ impl<'a> Record<'a> {
             started: now(),
             status: Cell::new(0),
             route: Cell::new(NO_ROUTE),
-            reason: Cell::new(""),
             notes,
         }
     }
 
     /// Keeps the head of a request, as far as it has come.
     pub(crate) fn head(&self, head: &[u8]) {
-        if let Some(notes) = &self.notes {
+        if let Some(notes) = self.notes {
             let kept = &mut notes.head.borrow_mut().bytes;
             kept.clear();
             kept.extend_from_slice(head);
@@ -139,7 +152,7 @@ impl<'a> Record<'a> {
         if let (Some(identities), Plan::Forward { .. }) = (&self.site.identities, plan) {
             made = identities.stamp(head, &worker.ids, &mut out.bytes);
         }
-        if let Some(notes) = &self.notes {
+        if let Some(notes) = self.notes {
             notes.client.set(facts.client);
             notes.made.set(made);
             if facts.version == Version::Http10 {
@@ -150,7 +163,7 @@ impl<'a> Record<'a> {
 
     /// An endpoint is tried.
     pub(crate) fn tries(&self, lease: &Lease) {
-        if let Some(notes) = &self.notes {
+        if let Some(notes) = self.notes {
             notes.tries.set(notes.tries.get() + 1);
             notes.member.set(lease.member());
             *notes.cluster.borrow_mut() = Some(Rc::clone(lease.cluster()));
@@ -159,7 +172,7 @@ impl<'a> Record<'a> {
 
     /// The endpoint answered, so long after the request was sent to it.
     pub(crate) fn answered_after(&self, took: Duration) {
-        if let Some(notes) = &self.notes {
+        if let Some(notes) = self.notes {
             notes.upstream.set(Some(took));
         }
     }
@@ -172,7 +185,9 @@ impl<'a> Record<'a> {
 
     /// Counts a failure.
     pub(crate) fn count_failure(&self, failure: Failure) {
-        self.reason.set(failure.reason());
+        if let Some(notes) = self.notes {
+            notes.reason.set(failure.reason());
+        }
         self.cell.failures[failure.index()].increment();
     }
 
@@ -182,11 +197,11 @@ impl<'a> Record<'a> {
         let status = self.status.get();
         let red = self.site.route_counts.of(self.route.get());
         red.count(worker.shard.index(), status, duration);
-        if let Some(notes) = &self.notes {
-            if self.reason.get().is_empty() {
-                self.reason.set(reason_of(status, fate));
+        if let Some(notes) = self.notes {
+            if notes.reason.get().is_empty() {
+                notes.reason.set(reason_of(status, fate));
             }
-            let failed = status >= 500 || !self.reason.get().is_empty();
+            let failed = status >= 500 || !notes.reason.get().is_empty();
             if notes.log.wants(failed, worker.ids.next() as u32) {
                 self.write(notes, worker, origin, duration);
             }
@@ -224,7 +239,7 @@ impl<'a> Record<'a> {
                 retries: notes.tries.get().saturating_sub(1),
                 route: self.site.route_counts.name(self.route.get()),
                 cluster: cluster.map_or("", |cluster| &cluster.config.name),
-                reason: self.reason.get(),
+                reason: notes.reason.get(),
                 tls_version,
                 server_name,
             },

@@ -8,7 +8,7 @@ use super::{
     client::{Client, Origin, linger},
     failure::Failure,
     handling::{Fate, Handling},
-    record::Record,
+    record::{Notes, Record},
     request::{self, Facts, Plan},
 };
 use crate::{
@@ -134,7 +134,8 @@ impl<D: Duplex + 'static> Session<D> {
             return Fate::Close;
         };
         let Self { worker, stream, timer, origin, .. } = self;
-        let record = Record::new(worker, site, "HTTP/1.1");
+        let notes = Notes::wanted(worker, site, "HTTP/1.1");
+        let record = Record::new(worker, site, notes.as_ref());
         let handling =
             Handling::new(worker, site, Client { stream, timer, origin, record: &record });
         let mut out = worker.scratch();

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     duplex::Duplex,
-    http::{Client, DRAIN_GRACE, Failure, Handling, Origin, Record, linger, plan},
+    http::{Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, linger, plan},
     http1::{RequestError, ResponseTo},
     part::HttpSite,
     worker::{View, Worker},
@@ -271,7 +271,8 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     };
     let lane = Lane::new(body, shape, respond, response_to);
     let timer = worker.shard.timer();
-    let record = Record::new(worker, site, "HTTP/2.0");
+    let notes = Notes::wanted(worker, site, "HTTP/2.0");
+    let record = Record::new(worker, site, notes.as_ref());
     let client = Client { stream: &lane, timer: &timer, origin, record: &record };
     let handling = Handling::new(worker, site, client);
     let planned = written

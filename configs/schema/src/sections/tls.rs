@@ -111,17 +111,7 @@ pub(super) fn listener_tls(t: &mut Scope<'_>) -> Option<ListenerTls> {
 }
 
 fn server_certificate(t: &mut Scope<'_>) -> Option<ServerCertificate> {
-    let chain = t.required(
-        Key::new(
-            "certificate",
-            "The certificate chain, in PEM: the own certificate first, then those that issued it.",
-        ),
-        text(PEM, None, certificate::chain),
-    );
-    let key = t.required(
-        Key::new("key", "The private key of the own certificate, in PEM, not encrypted."),
-        text(PEM, None, certificate::key),
-    );
+    let own = own_identity(t);
     let names = t.optional(
         Key::new("names", "Names that choose this certificate, such as `\"example.com\"` or `\"*.example.com\"`. Absent: the names it was issued for."),
         list(text("a name such as \"example.com\" or \"*.example.com\"", Some(r"^(\*\.)?[A-Za-z0-9_.-]+$"), certificate::server_name)).not_empty(),
@@ -130,12 +120,19 @@ fn server_certificate(t: &mut Scope<'_>) -> Option<ServerCertificate> {
         Key::new("ocsp", "A response of the authority's OCSP responder, in DER, handed to clients with the certificate (stapling)."),
         text("the path of a file in DER", None, certificate::ocsp_response),
     );
-    let (identity, own_names) = identity(t, chain?, "certificate", &key?)?;
+    let (identity, own_names) = own?;
     Some(ServerCertificate { identity, names: names.unwrap_or(own_names), ocsp })
 }
 
 /// `[admin.tls]`: one certificate, for whoever asks.
 pub(super) fn admin_tls(t: &mut Scope<'_>) -> Option<Identity> {
+    Some(own_identity(t)?.0)
+}
+
+const KEY: Key = Key::new("key", "The private key of the own certificate, in PEM, not encrypted.");
+
+/// The certificate that is always shown, and the names it was issued for.
+fn own_identity(t: &mut Scope<'_>) -> Option<(Identity, Vec<ServerName>)> {
     let chain = t.required(
         Key::new(
             "certificate",
@@ -143,15 +140,27 @@ pub(super) fn admin_tls(t: &mut Scope<'_>) -> Option<Identity> {
         ),
         text(PEM, None, certificate::chain),
     );
-    let key = t.required(
-        Key::new("key", "The private key of the own certificate, in PEM, not encrypted."),
-        text(PEM, None, certificate::key),
+    let key = t.required(KEY, text(PEM, None, certificate::key));
+    identity(t, chain?, "certificate", &key?)
+}
+
+/// A certificate that is shown to who asks for one; `None`: it was misread.
+pub(super) fn shown_identity(t: &mut Scope<'_>) -> Option<Option<Identity>> {
+    let chain = t.optional(
+        Key::new("certificate", "A certificate chain to show to who asks for one, in PEM: the own certificate first, then those that issued it. Goes with `key`."),
+        text(PEM, None, certificate::chain),
     );
-    Some(identity(t, chain?, "certificate", &key?)?.0)
+    let key = t.optional(KEY, text(PEM, None, certificate::key));
+    pairing(t);
+    match (chain, key) {
+        (Some(chain), Some(key)) => Some(Some(identity(t, chain, "certificate", &key)?.0)),
+        _ if t.has("certificate") || t.has("key") => None,
+        _ => Some(None),
+    }
 }
 
 /// Puts both together; reports what does not fit, and dates that have passed.
-pub(super) fn identity(
+fn identity(
     t: &Scope<'_>,
     chain: Chain,
     chain_key: &str,
@@ -305,17 +314,7 @@ fn cluster_table(t: &mut Scope<'_>) -> Option<ClusterTls> {
         Key::new("server_name", "The name asked for (SNI) and verified. Absent: the endpoint's host name; for an IP address, that address (without SNI)."),
         text("a host name", None, |name: &str, _: &Path| host_name(name).map(|()| Arc::from(name.to_ascii_lowercase()))),
     );
-    let chain = t.optional(
-        Key::new(
-            "certificate",
-            "A certificate chain to show to endpoints that ask for one, in PEM. Goes with `key`.",
-        ),
-        text(PEM, None, certificate::chain),
-    );
-    let key = t.optional(
-        Key::new("key", "The private key of that certificate, in PEM, not encrypted."),
-        text(PEM, None, certificate::key),
-    );
+    let identity = shown_identity(t);
     let alpn = t.optional(
         Key::new(
             "alpn",
@@ -324,19 +323,14 @@ fn cluster_table(t: &mut Scope<'_>) -> Option<ClusterTls> {
         list(alpn()),
     );
     let versions = versions(t);
-    let misread = ["ca", "server_name", "certificate", "key"]
+    let misread = ["ca", "server_name"]
         .iter()
-        .zip([ca.is_none(), server_name.is_none(), chain.is_none(), key.is_none()])
+        .zip([ca.is_none(), server_name.is_none()])
         .any(|(name, missing)| t.has(name) && missing);
-    pairing(t);
     if !verify {
         unverified(t);
     }
-    let identity = match (chain, key) {
-        (Some(chain), Some(key)) => Some(identity(t, chain, "certificate", &key)?.0),
-        _ => None,
-    };
-    let crls = crls?;
+    let (identity, crls) = (identity?, crls?);
     let verify = match (verify, ca) {
         (false, _) => Verify::Nothing,
         (true, Some(roots)) => Verify::Authorities(Trust { roots, crls }),
@@ -347,7 +341,7 @@ fn cluster_table(t: &mut Scope<'_>) -> Option<ClusterTls> {
 }
 
 /// A certificate without its key, or the other way round.
-pub(super) fn pairing(t: &Scope<'_>) {
+fn pairing(t: &Scope<'_>) {
     for (here, there) in [("certificate", "key"), ("key", "certificate")] {
         if let (Some(spot), false) = (t.key_spot(here), t.has(there)) {
             let finding = Finding::error(format!("`{here}` is without its `{there}`"));

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use bs9_config::{ClusterTls, Verify};
+use bs9_config::{ClusterTls, Trust, Verify};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -145,10 +145,12 @@ fn verifier(
     verify: &Verify,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, ClientTlsError> {
+    let lenient = |authorities| Lenient { authorities, provider: Arc::clone(provider) };
+    let of = |trust: &Trust| webpki(roots(trust)?, &trust.crls, provider);
     Ok(match verify {
-        Verify::Nothing => Arc::new(BelievesAnybody(Arc::clone(provider))),
-        Verify::Authorities(trust) => webpki(roots(trust)?, &trust.crls, provider)?,
-        Verify::AnyName(trust) => Arc::new(AnyName(webpki(roots(trust)?, &trust.crls, provider)?)),
+        Verify::Nothing => Arc::new(lenient(None)),
+        Verify::Authorities(trust) => of(trust)?,
+        Verify::AnyName(trust) => Arc::new(lenient(Some(of(trust)?))),
         Verify::System { crls } => webpki(system_roots()?, crls, provider)?,
     })
 }
@@ -172,11 +174,17 @@ fn system_roots() -> Result<RootCertStore, ClientTlsError> {
     if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
 }
 
-/// `verify-ca`: whoever the authorities vouch for, under any name.
+/// Asks less of an endpoint than [`WebPkiServerVerifier`] does. It has to prove all the same that
+/// it has the key of the certificate it shows.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Lenient {
+    /// Who has to vouch for it, under whatever name (`verify-ca`); `None`: nobody
+    /// (`verify = false`).
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -186,8 +194,16 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         use rustls::{CertificateError as Bad, Error::InvalidCertificate};
-        let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Some(authorities) = &self.authorities else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified = authorities.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
         match verified {
             // The name is looked at last: all else was found good.
             Err(InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. })) => {
@@ -203,46 +219,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// `verify = false`: whoever answers has a key, and that is all.
-#[derive(Debug)]
-struct BelievesAnybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for BelievesAnybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -252,11 +229,11 @@ impl ServerCertVerifier for BelievesAnybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     model::{ChannelBinding, ClusterTls, DatabaseTls, SslMode, Trust, Verify},
     read::{Key, Scope, Word, text, words},
     report::Finding,
-    sections::tls::{PEM, crls, identity, pairing, versions},
+    sections::tls::{PEM, crls, shown_identity, versions},
 };
 
 /// The protocol's name in a handshake (PostgreSQL 17).
@@ -69,17 +69,7 @@ pub(super) fn server_tls(t: &mut Scope<'_>) -> Option<Option<Arc<DatabaseTls>>> 
         Key::new("server_name", "The name asked for (SNI) and verified. Absent: `host`; for an IP address, that address (without SNI)."),
         text("a host name", None, |name: &str, _: &Path| host_name(name).map(|()| Arc::from(name.to_ascii_lowercase()))),
     );
-    let chain = t.optional(
-        Key::new(
-            "certificate",
-            "A certificate chain to show to servers that ask for one, in PEM. Goes with `key`.",
-        ),
-        text(PEM, None, certificate::chain),
-    );
-    let key = t.optional(
-        Key::new("key", "The private key of that certificate, in PEM, not encrypted."),
-        text(PEM, None, certificate::key),
-    );
+    let identity = shown_identity(t);
     let direct = t.or(Key::new("negotiation", "How TLS begins."), words(NEGOTIATIONS), "postgres");
     let channel_binding = t.or(
         Key::new(
@@ -90,17 +80,12 @@ pub(super) fn server_tls(t: &mut Scope<'_>) -> Option<Option<Arc<DatabaseTls>>> 
         "prefer",
     );
     let versions = versions(t);
-    let misread = ["ca", "server_name", "certificate", "key"]
+    let misread = ["ca", "server_name"]
         .iter()
-        .zip([roots.is_none(), server_name.is_none(), chain.is_none(), key.is_none()])
+        .zip([roots.is_none(), server_name.is_none()])
         .any(|(name, missing)| t.has(name) && missing);
-    pairing(t);
     check(t, sslmode, direct, channel_binding);
-    let identity = match (chain, key) {
-        (Some(chain), Some(key)) => Some(identity(t, chain, "certificate", &key)?.0),
-        _ => None,
-    };
-    let (crls, versions) = (crls?, versions?);
+    let (identity, crls, versions) = (identity?, crls?, versions?);
     let Some(sslmode) = sslmode else { return Some(None) };
     let verify = match (sslmode, roots) {
         (SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Verify::Nothing,
