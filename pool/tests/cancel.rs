@@ -22,7 +22,7 @@ async fn a_running_query_is_cancelled_and_its_server_serves_on() {
         });
         let running = "SELECT count(*) FROM pg_stat_activity
                        WHERE query LIKE 'SELECT pg_sleep(600)%' AND state = 'active'";
-        crate::postgres::eventually_async("the query runs", || {
+        crate::postgres::eventually_async("the query runs", async || {
             Cluster::shared().sql(running) == "1"
         })
         .await;

@@ -82,7 +82,7 @@ async fn orders_are_given_on_the_console() {
     console.simple_query("ENABLE app; RECONNECT app;").await.unwrap();
     client.simple_query("SELECT 1").await.unwrap();
     console.simple_query("KILL app").await.unwrap();
-    crate::postgres::eventually_async("the client is gone", || client.is_closed()).await;
+    crate::postgres::eventually_async("the client is gone", async || client.is_closed()).await;
     console.simple_query("RESUME").await.unwrap();
     let next = pooler.connect("alice").await;
     next.simple_query("SELECT 1").await.unwrap();

@@ -1,6 +1,6 @@
 //! Rules, files of users, users that the server has, and those who try too often.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use bs9_wire::{
     encode::frontend,
@@ -9,7 +9,7 @@ use bs9_wire::{
 };
 use tokio_postgres::error::SqlState;
 
-use crate::postgres::{Cluster, Dialogue, Pooler};
+use crate::postgres::{Cluster, Dialogue, Pooler, eventually_async};
 
 /// The ordinary configuration with other words for `auth`, and `more` of `[postgres]`.
 fn text(auth: &str, more: &str) -> String {
@@ -137,11 +137,9 @@ async fn what_changes_on_the_server_is_seen_when_the_answer_is_old() {
     is_refused(&pooler, "changeling", "one", &SqlState::INVALID_PASSWORD).await;
     sql("CREATE ROLE changeling LOGIN PASSWORD 'one'");
     let becomes = async |password: &str, wanted: bool| {
-        let deadline = std::time::Instant::now() + crate::postgres::PATIENCE;
-        while login(&pooler, "changeling", password).await.is_ok() != wanted {
-            assert!(std::time::Instant::now() < deadline, "{password}: never {wanted}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{password}: {wanted}");
+        let attempt = async || login(&pooler, "changeling", password).await.is_ok() == wanted;
+        eventually_async(&what, attempt).await;
     };
     becomes("one", true).await;
     sql("ALTER ROLE changeling PASSWORD 'two'");
@@ -259,11 +257,8 @@ async fn whoever_fails_too_often_is_refused_unseen() {
     assert_eq!((told.tag, told.sqlstate().as_str()), ('E', "28000"));
     assert!(String::from_utf8_lossy(&told.body).contains("too many failed logins"));
     assert_eq!(refused.next(), None);
-    let deadline = std::time::Instant::now() + crate::postgres::PATIENCE;
-    while login(&pooler, "by_scram", Cluster::PASSWORD).await.is_err() {
-        assert!(std::time::Instant::now() < deadline, "it is let in again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let attempt = async || login(&pooler, "by_scram", Cluster::PASSWORD).await.is_ok();
+    eventually_async("it is let in again", attempt).await;
 }
 
 #[tokio::test]

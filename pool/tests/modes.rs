@@ -222,7 +222,7 @@ async fn a_server_that_died_idle_is_replaced_unnoticed() {
         let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'";
         Cluster::shared().sql(kill);
         let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mortal'";
-        crate::postgres::eventually_async("the server has gone", || {
+        crate::postgres::eventually_async("the server has gone", async || {
             Cluster::shared().sql(gone) == "0"
         })
         .await;
@@ -236,7 +236,7 @@ async fn a_server_that_dies_at_work_takes_its_client_along_and_says_why() {
     let client = pooler.connect("alice").await;
     let error = client.simple_query("SELECT pg_terminate_backend(pg_backend_pid())").await;
     assert_eq!(error.unwrap_err().code(), Some(&SqlState::ADMIN_SHUTDOWN));
-    crate::postgres::eventually_async("the client is closed", || client.is_closed()).await;
+    crate::postgres::eventually_async("the client is closed", async || client.is_closed()).await;
     let next = pooler.connect("alice").await;
     next.simple_query("SELECT 1").await.unwrap();
 }

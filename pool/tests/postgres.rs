@@ -27,9 +27,9 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Likewise, inside a runtime.
-pub(crate) async fn eventually_async(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    while !condition() {
+    while !condition().await {
         assert!(Instant::now() < deadline, "never came about: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

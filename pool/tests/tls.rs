@@ -329,7 +329,7 @@ async fn a_query_is_cancelled_over_tls_on_both_sides() {
         });
         let running = "SELECT count(*) FROM pg_stat_activity
                        WHERE query LIKE 'SELECT pg_sleep(600.25)%' AND state = 'active'";
-        crate::postgres::eventually_async("the query runs", || {
+        crate::postgres::eventually_async("the query runs", async || {
             Cluster::shared().sql(running) == "1"
         })
         .await;
