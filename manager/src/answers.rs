@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bs9_api::{
     ApiError, Attempt, EventFeed, ManagerApi,
     types::{
-        ApplyOutcome, ApplyServices, AuditPage, AuditQuery, AuditVerdict, AuditVerifyQuery,
-        Catalog, CreateToken, CreatedToken, DeployService, EventStreamQuery, Events, EventsQuery,
-        Health, History, HistoryQuery, HostStatus, LogQuery, ManagerStatus, MetricsText,
-        OneService, OneUnit, ReloadService, ResurrectServices, SCHEMA, SaveServices, SavedServices,
+        ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery, Catalog,
+        CreateToken, CreatedToken, DeployService, EventStreamQuery, Events, Health, History,
+        HistoryQuery, HostStatus, LogQuery, ManagerStatus, MetricsText, OneService, OneUnit,
+        PageQuery, ReloadService, ResurrectServices, SCHEMA, SaveServices, SavedServices,
         ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome,
         Services as ServicesAnswer, TokenOutcome, Tokens, Units,
     },
@@ -97,7 +97,7 @@ impl ManagerApi for Answers {
         apart(move || store.series(range, Timestamp::now()).map_err(no_history)).await
     }
 
-    async fn events(&self, range: EventsQuery) -> Result<Events, ApiError> {
+    async fn events(&self, range: PageQuery) -> Result<Events, ApiError> {
         let limit = range.limit.map_or(DEFAULT_EVENTS, |limit| (limit as usize).min(MAX_EVENTS));
         let (events, store) = (self.state.events.clone(), self.state.store.clone());
         let events = apart(move || {
@@ -133,7 +133,7 @@ impl ManagerApi for Answers {
         })
     }
 
-    async fn audit(&self, range: AuditQuery) -> Result<AuditPage, ApiError> {
+    async fn audit(&self, range: PageQuery) -> Result<AuditPage, ApiError> {
         let audit = self.state.audit.clone();
         apart(move || audit.page(&range).map_err(|error| unreadable(&error))).await
     }

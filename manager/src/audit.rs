@@ -20,7 +20,7 @@ use std::{
 use bs9_api::{
     ApiError,
     server::{Asked, Outcome, Pending, Witness},
-    types::{AuditHead, AuditPage, AuditPhase, AuditQuery, AuditVerdict, Happening, SCHEMA},
+    types::{AuditHead, AuditPage, AuditPhase, AuditVerdict, Happening, PageQuery, SCHEMA},
 };
 
 use log::{Draft, Log};
@@ -73,7 +73,7 @@ impl Audit {
     }
 
     /// Some records. Blocks: not for the runtime's thread.
-    pub(crate) fn page(&self, asked: &AuditQuery) -> io::Result<AuditPage> {
+    pub(crate) fn page(&self, asked: &PageQuery) -> io::Result<AuditPage> {
         let limit = asked.limit.map_or(DEFAULT_PAGE, |limit| (limit as usize).min(MAX_PAGE));
         let head = self.head();
         let records = verify::page(&self.folder, asked.after, limit)?;

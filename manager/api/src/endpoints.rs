@@ -11,15 +11,14 @@ mod content;
 mod table;
 
 use crate::types::{
-    AddEndpoint, ApplyOutcome, ApplyServices, AuditPage, AuditQuery, AuditVerdict,
-    AuditVerifyQuery, Catalog, ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus,
-    DeployService, DrainEndpoint, DrainOutcome, EventStreamQuery, Events, EventsQuery,
-    GenerationInForce, Health, History, HistoryQuery, HostStatus, Listeners, LogQuery,
-    ManagerStatus, MetricsText, OneCluster, OneService, OneUnit, OrderPools, PoolClients,
-    PoolServers, Pools, ReloadService, RemoveCluster, RemoveEndpoint, ResurrectServices, Routes,
-    RoutesQuery, SaveServices, SavedServices, ScaleService, SeriesAnswer, SeriesQuery,
-    ServiceInspection, ServiceLogs, ServiceOutcome, Services, SetCluster, SetWeight, TokenOutcome,
-    Tokens, Units,
+    AddEndpoint, ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery, Catalog,
+    ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus, DeployService,
+    DrainEndpoint, DrainOutcome, EventStreamQuery, Events, GenerationInForce, Health, History,
+    HistoryQuery, HostStatus, Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster,
+    OneService, OneUnit, OrderPools, PageQuery, PoolClients, PoolServers, Pools, ReloadService,
+    RemoveCluster, RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SaveServices,
+    SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
+    ServiceOutcome, Services, SetCluster, SetWeight, TokenOutcome, Tokens, Units,
 };
 pub(crate) use content::{Answer, ContentKind, Described};
 use table::endpoints;
@@ -193,9 +192,9 @@ endpoints! {
     /// Series of measurements within a range.
     series: GET "/v1/series" by Viewer, query range: SeriesQuery => SeriesAnswer;
     /// What has happened, oldest first.
-    events: GET "/v1/events" by Viewer, query range: EventsQuery => Events;
+    events: GET "/v1/events" by Viewer, query range: PageQuery => Events;
     /// The log of changes, oldest first.
-    audit: GET "/v1/audit" by Operator, query range: AuditQuery => AuditPage;
+    audit: GET "/v1/audit" by Operator, query range: PageQuery => AuditPage;
     /// Whether the log of changes is whole and as it was written.
     audit_verify: GET "/v1/audit/verify" by Operator, query expected: AuditVerifyQuery
         => AuditVerdict;

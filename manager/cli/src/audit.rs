@@ -10,7 +10,7 @@ use std::{
 use bs9_api::{
     ClientError,
     types::{
-        AuditPage, AuditPhase, AuditQuery, AuditRecord, AuditVerdict, AuditVerifyQuery, SCHEMA,
+        AuditPage, AuditPhase, AuditRecord, AuditVerdict, AuditVerifyQuery, PageQuery, SCHEMA,
         SealedRecord,
     },
 };
@@ -87,7 +87,7 @@ pub(crate) fn run(action: &Action, global: &Global) -> Result<(), Failure> {
 }
 
 fn list(arguments: &ListArguments, global: &Global) -> Result<(), Failure> {
-    let query = AuditQuery { after: arguments.after, limit: Some(arguments.lines) };
+    let query = PageQuery { after: arguments.after, limit: Some(arguments.lines) };
     let page = ask(query, global)?;
     if global.json {
         return terminal::json(&page);
@@ -148,7 +148,7 @@ fn result(record: &AuditRecord) -> Cell {
     }
 }
 
-fn ask(query: AuditQuery, global: &Global) -> Result<AuditPage, Failure> {
+fn ask(query: PageQuery, global: &Global) -> Result<AuditPage, Failure> {
     let client = history::manager(global);
     runtime::block_on(async { Ok(client.audit(&query).await?) })
 }
@@ -221,7 +221,7 @@ fn export(arguments: &ExportArguments, global: &Global) -> Result<(), Failure> {
     runtime::block_on(async {
         let mut after = 0;
         loop {
-            let query = AuditQuery { after: Some(after), limit: Some(PAGE) };
+            let query = PageQuery { after: Some(after), limit: Some(PAGE) };
             let page = client.audit(&query).await?;
             let Some(last) = page.records.last() else { break };
             after = last.record.sequence;

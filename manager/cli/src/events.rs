@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bs9_api::{
     ClientError, ManagerClient,
-    types::{Event, EventStreamQuery, EventsQuery},
+    types::{Event, EventStreamQuery, PageQuery},
 };
 use clap::Args;
 
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     runtime::block_on(async {
         let client = history::manager(global);
-        let query = EventsQuery { after: arguments.after, limit: Some(arguments.lines) };
+        let query = PageQuery { after: arguments.after, limit: Some(arguments.lines) };
         let past = client.events(&query).await?;
         if !arguments.follow {
             if global.json {

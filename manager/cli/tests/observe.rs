@@ -8,7 +8,6 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
 };
 
 use fixture::{Outcome, Running, bs9, eventually, program, write};
@@ -154,6 +153,13 @@ fn changes_are_recorded_and_a_changed_record_shows() {
     assert!(outcome.stdout.contains("not intact"), "{outcome:?}");
 }
 
+/// Records in the audit log of a manager of this folder.
+fn records(folder: &Path) -> usize {
+    let files = fs::read_dir(folder.join("state/audit")).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    texts.map(|text| text.lines().count()).sum()
+}
+
 /// A hundred kills at any moment while tokens are made and revoked: the log verifies,
 /// nothing is half written, and what was answered as done is done.
 #[test]
@@ -184,8 +190,9 @@ fn kills_at_any_moment_leave_everything_whole() {
         });
         for number in 0..KILLS {
             let mut manager = manager(path);
-            // Spread over the time that a few changes take.
-            thread::sleep(Duration::from_millis(number * 37 % 100));
+            // In the middle of another change each time: two records make one.
+            let enough = records(path) + (number % 5) as usize;
+            eventually("changes are under way", || (records(path) >= enough).then_some(()));
             manager.signal(Signal::KILL);
             manager.ended();
             let left: Vec<_> =

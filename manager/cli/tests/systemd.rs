@@ -55,6 +55,18 @@ const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
     [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
     [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
 
+/// `bs9 start` of [`APP`] under this name, at this port.
+fn start(sandbox: &Sandbox, name: &str, port: u16, more: &[&str]) -> Outcome {
+    let port = port.to_string();
+    let arguments = [&["start", "app/server.py", "-n", name, "-p", &port], more].concat();
+    sandbox.bs9(&arguments)
+}
+
+/// The same of `web` at 3000, fronted by [`DATA_PLANE`].
+fn start_fronted(sandbox: &Sandbox, more: &[&str]) -> Outcome {
+    start(sandbox, "web", 3000, &[&["--health", "/", "--route", "/"], more].concat())
+}
+
 fn states(service: &Value) -> Vec<&str> {
     let instances = service["instances"].as_array().unwrap();
     instances.iter().map(|instance| instance["active_state"].as_str().unwrap()).collect()
@@ -66,20 +78,7 @@ fn a_service_is_started_stopped_and_deleted() {
     let _manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
     sandbox.write("app/.env", "GREETING=from-a-file\n");
-    let said = sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "web",
-            "-p",
-            "3000",
-            "-e",
-            "TOKEN=geheim",
-            "--env-file",
-            "app/.env",
-        ])
-        .ok();
+    let said = start(&sandbox, "web", 3000, &["-e", "TOKEN=geheim", "--env-file", "app/.env"]).ok();
     assert!(said.contains("started web@1.service"), "{said}");
 
     let web = sandbox.service("web");
@@ -148,7 +147,7 @@ fn what_cannot_run_is_refused_with_its_reason() {
     assert!(ended.contains("exited with 3") && ended.contains("good bye"), "{ended}");
     assert_eq!(sandbox.service("short")["state"], "failed");
     // A port somebody has.
-    sandbox.bs9(&["start", "app/server.py", "-n", "one", "-p", "3000"]).ok();
+    start(&sandbox, "one", 3000, &[]).ok();
     assert!(said(&["start", "app/server.py", "-n", "two", "-p", "3000"]).contains("port 3000"));
 }
 
@@ -157,9 +156,7 @@ fn a_crash_is_followed_by_a_restart_and_many_by_longer_and_longer_delays() {
     let sandbox = Sandbox::start();
     let _manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    sandbox
-        .bs9(&["start", "app/server.py", "-n", "web", "-p", "3000", "--restart-delay", "100ms"])
-        .ok();
+    start(&sandbox, "web", 3000, &["--restart-delay", "100ms"]).ok();
     let before = sandbox.service("web")["instances"][0]["pid"].clone();
     sandbox.get(3000, "/crash");
     let web = eventually("it is back", || {
@@ -199,9 +196,7 @@ fn it_is_kept_from_what_it_does_not_need() {
     sandbox.write("app/server.py", APP);
     sandbox.write("app/uploads/keep", "");
     sandbox.write("secret", "geheim");
-    sandbox
-        .bs9(&["start", "app/server.py", "-n", "web", "-p", "3000", "--write", "app/uploads"])
-        .ok();
+    start(&sandbox, "web", 3000, &["--write", "app/uploads"]).ok();
     let ask = |what: &str| sandbox.get(3000, what).unwrap();
     for path in ["/usr/x", "/etc/x", "/home/ann/app/x", "/home/bob/letter"] {
         assert_ne!(ask(&format!("/write?{path}")), "written", "{path}");
@@ -221,18 +216,7 @@ fn it_is_kept_from_what_it_does_not_need() {
         assert_ne!(effect["holds"], false, "{effect:#}");
     }
     // And what is opened is opened, with its price.
-    sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "open",
-            "-p",
-            "3100",
-            "--relax",
-            "home,working-folder",
-        ])
-        .ok();
+    start(&sandbox, "open", 3100, &["--relax", "home,working-folder"]).ok();
     assert_eq!(sandbox.get(3100, "/read?/home/bob/letter").unwrap(), "private\n");
     assert_eq!(sandbox.get(3100, "/write?/home/ann/app/y").unwrap(), "written");
     let inspected = sandbox.bs9(&["inspect", "open"]).ok();
@@ -302,20 +286,7 @@ fn it_is_scaled_up_and_down_and_fronted() {
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let _manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "web",
-            "-p",
-            "3000",
-            "--health",
-            "/",
-            "--route",
-            "/",
-        ])
-        .ok();
+    start_fronted(&sandbox, &[]).ok();
     assert_eq!(sandbox.get(8000, "/").unwrap(), "one 1");
     assert_eq!(sandbox.get(8000, "/own/").unwrap(), "own");
     let web = sandbox.service("web");
@@ -389,24 +360,7 @@ fn a_rolling_reload_under_load_fails_no_request() {
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let _manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "web",
-            "-p",
-            "3000",
-            "-i",
-            "2",
-            "--health",
-            "/",
-            "--route",
-            "/",
-            "--ready-timeout",
-            "3s",
-        ])
-        .ok();
+    start_fronted(&sandbox, &["-i", "2", "--ready-timeout", "3s"]).ok();
     let load = Load::start(&sandbox);
 
     sandbox.write("app/server.py", &APP.replace("\"one\"", "\"two\""));
@@ -436,24 +390,7 @@ fn a_rolling_reload_under_load_fails_no_request() {
     assert!(sandbox.bs9(&["reload", "web"]).fails(1).contains("goes on serving"));
     // And a new description, which comes and goes by its generations.
     sandbox.write("app/server.py", &APP.replace("\"one\"", "\"three\""));
-    sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "web",
-            "-p",
-            "3000",
-            "-i",
-            "2",
-            "--health",
-            "/",
-            "--route",
-            "/",
-            "-e",
-            "GREETING=hello",
-        ])
-        .ok();
+    start_fronted(&sandbox, &["-i", "2", "-e", "GREETING=hello"]).ok();
     assert!(sandbox.get(3000, "/env").unwrap().contains("hello"));
     sandbox.bs9(&["reload", "web", "--back", "1"]).ok();
     assert!(!sandbox.get(3000, "/env").unwrap().contains("hello"));
@@ -508,8 +445,8 @@ fn services_come_back_by_themselves_and_by_what_was_saved() {
     let sandbox = Sandbox::start();
     let manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    for (name, port) in [("up", "3000"), ("down", "3100")] {
-        sandbox.bs9(&["start", "app/server.py", "-n", name, "-p", port]).ok();
+    for (name, port) in [("up", 3000), ("down", 3100)] {
+        start(&sandbox, name, port, &[]).ok();
     }
     sandbox.bs9(&["stop", "down"]).ok();
     sandbox.bs9(&["save"]).ok();
@@ -539,22 +476,7 @@ fn a_manager_that_is_killed_in_the_middle_leaves_what_was_asked_for() {
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let mut manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    sandbox
-        .bs9(&[
-            "start",
-            "app/server.py",
-            "-n",
-            "web",
-            "-p",
-            "3000",
-            "-i",
-            "2",
-            "--health",
-            "/",
-            "--route",
-            "/",
-        ])
-        .ok();
+    start_fronted(&sandbox, &["-i", "2"]).ok();
     let load = Load::start(&sandbox);
     for round in 0..6_u64 {
         let reload = sandbox

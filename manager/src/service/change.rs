@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bs9_api::types::{DeployService, SCHEMA, ServiceOutcome, UpdateWay};
+use bs9_api::types::{DeployService, SCHEMA, ServiceOutcome, ServiceStatus, UpdateWay};
 use bs9_config::{Service, ServiceScope, edit};
 use futures_util::future::join_all;
 
@@ -19,7 +19,20 @@ pub(super) struct Report {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is done with a service that is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Start,
+    Stop,
+    Restart,
+    Delete,
+}
+
 impl Report {
+    fn outcome(self, service: Option<ServiceStatus>) -> ServiceOutcome {
+        ServiceOutcome { schema: SCHEMA, steps: self.steps, warnings: self.warnings, service }
+    }
+
     pub(super) fn step(&mut self, step: impl Into<String>) {
         let step = step.into();
         tracing::info!(step, "service");
@@ -70,52 +83,37 @@ impl Services {
 
     /// Starts a service that is described.
     pub(crate) async fn start(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        let _claim = self.claim(service)?;
-        let described = self.book.get(service)?;
-        let mut report = Report::default();
-        self.start_all(&described, &mut report).await?;
-        self.outcome(service, report).await
+        self.change(service, Order::Start).await
     }
 
     /// Stops it, now and at the next boot.
     pub(crate) async fn stop(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        let _claim = self.claim(service)?;
-        let mut report = Report::default();
-        let units = self.deployed(service)?;
-        if units.is_empty() {
-            self.book.get(service)?;
-            report.warn(format!("`{service}` was never started"));
-        }
-        self.stop_units(service, &units, &mut report).await?;
-        self.outcome(service, report).await
+        self.change(service, Order::Stop).await
     }
 
     /// Restarts every instance at once, as described now.
     pub(crate) async fn restart(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        let _claim = self.claim(service)?;
-        let described = self.book.get(service)?;
-        let mut report = Report::default();
-        self.restart_all(&described, &mut report).await?;
-        self.outcome(service, report).await
+        self.change(service, Order::Restart).await
     }
 
     /// Stops it and removes everything of it but what it wrote.
     pub(crate) async fn delete(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
+        self.change(service, Order::Delete).await
+    }
+
+    async fn change(&self, service: &str, order: Order) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         let mut report = Report::default();
-        self.remove_all(service, &mut report).await?;
-        if self.book.text(service)?.is_some() {
-            self.book.remove(service)?;
-            report.step(format!("removed {}", self.book.path(service).display()));
-        } else if report.steps.is_empty() {
-            return Err(self.book.unknown(service));
+        match order {
+            Order::Start => self.start_all(&self.book.get(service)?, &mut report).await?,
+            Order::Stop => self.stop_all(service, &mut report).await?,
+            Order::Restart => self.restart_all(&self.book.get(service)?, &mut report).await?,
+            Order::Delete => {
+                self.erase(service, &mut report).await?;
+                return Ok(report.outcome(None));
+            }
         }
-        Ok(ServiceOutcome {
-            schema: SCHEMA,
-            steps: report.steps,
-            warnings: report.warnings,
-            service: None,
-        })
+        self.outcome(service, report).await
     }
 
     /// The answer to a change.
@@ -124,12 +122,7 @@ impl Services {
         service: &str,
         report: Report,
     ) -> Result<ServiceOutcome, ServiceError> {
-        Ok(ServiceOutcome {
-            schema: SCHEMA,
-            steps: report.steps,
-            warnings: report.warnings,
-            service: Some(self.one(service).await?),
-        })
+        Ok(report.outcome(Some(self.one(service).await?)))
     }
 
     // === parts ===
@@ -279,6 +272,28 @@ impl Services {
         self.retire_units(service, &surplus, report).await?;
         self.wire(service, former, report).await;
         first_failure.map_or(Ok(()), Err)
+    }
+
+    /// Stops every instance; that there is none is no error.
+    async fn stop_all(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
+        let units = self.deployed(service)?;
+        if units.is_empty() {
+            self.book.get(service)?;
+            report.warn(format!("`{service}` was never started"));
+        }
+        self.stop_units(service, &units, report).await
+    }
+
+    /// Removes its units and its description.
+    async fn erase(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
+        self.remove_all(service, report).await?;
+        if self.book.text(service)?.is_some() {
+            self.book.remove(service)?;
+            report.step(format!("removed {}", self.book.path(service).display()));
+        } else if report.steps.is_empty() {
+            return Err(self.book.unknown(service));
+        }
+        Ok(())
     }
 
     /// Stops units and keeps their files; they stay down at the next boot.

@@ -10,8 +10,8 @@ use std::{fs, io::Write};
 use bs9_api::{
     ClientError, DataPlaneClient, ManagerClient,
     types::{
-        AuditPhase, AuditQuery, AuditVerifyQuery, CreateToken, EventStreamQuery, EventsQuery,
-        Happening, RoleName, SeriesQuery,
+        AuditPhase, AuditVerifyQuery, CreateToken, EventStreamQuery, Happening, PageQuery,
+        RoleName, SeriesQuery,
     },
 };
 use bs9_config::Secret;
@@ -56,7 +56,7 @@ async fn comings_goings_and_restarts_are_events() {
     let place = Place::new();
     beside(&place, async |client| {
         eventually(async || client.units().await.unwrap().at).await;
-        let from = client.events(&EventsQuery::default()).await.unwrap().events[0].id;
+        let from = client.events(&PageQuery::default()).await.unwrap().events[0].id;
         let mut follower =
             client.event_stream(&EventStreamQuery { after: Some(from) }).await.unwrap();
         let mut next = async || loop {
@@ -93,7 +93,7 @@ async fn history_and_events_outlive_the_manager() {
             (!answer.series.is_empty()).then_some(())
         })
         .await;
-        first = Some(client.events(&EventsQuery::default()).await.unwrap().events[0].clone());
+        first = Some(client.events(&PageQuery::default()).await.unwrap().events[0].clone());
     })
     .await;
     let first = first.unwrap();
@@ -101,10 +101,10 @@ async fn history_and_events_outlive_the_manager() {
         let answer = client.series(&query()).await.unwrap();
         assert_eq!(answer.series[0].points[0].max, 12_288.0);
         assert_eq!(answer.series[0].of.subject, "web.service");
-        let events = client.events(&EventsQuery::default()).await.unwrap().events;
+        let events = client.events(&PageQuery::default()).await.unwrap().events;
         assert_eq!(events[0], first, "the first event of the first run");
         assert!(events.is_sorted_by_key(|event| event.id));
-        let after = EventsQuery { after: Some(first.id), limit: Some(1) };
+        let after = PageQuery { after: Some(first.id), limit: Some(1) };
         assert!(client.events(&after).await.unwrap().events[0].id > first.id);
         let refused = client.series(&SeriesQuery { resolution_seconds: Some(7), ..query() }).await;
         assert!(matches!(refused, Err(ClientError::Problem { status: 422, .. })), "{refused:?}");
@@ -122,7 +122,7 @@ async fn a_damaged_history_stops_nothing() {
             eventually(async || Some(client.status().await.unwrap().store).filter(|s| s.working))
                 .await;
         assert_eq!(status.set_aside.len(), 1);
-        let events = client.events(&EventsQuery::default()).await.unwrap().events;
+        let events = client.events(&PageQuery::default()).await.unwrap().events;
         let told =
             |event: &&bs9_api::types::Event| matches!(event.what, Happening::SetAside { .. });
         assert_eq!(events.iter().filter(told).count(), 1, "{events:?}");
@@ -148,7 +148,7 @@ async fn a_token_opens_tcp_until_it_is_revoked_and_all_of_it_is_recorded() {
         let again = client.revoke_token("deploy").await.unwrap_err();
         assert!(matches!(again, ClientError::NotFound { .. }), "{again:?}");
 
-        let page = client.audit(&AuditQuery::default()).await.unwrap();
+        let page = client.audit(&PageQuery::default()).await.unwrap();
         let shown: Vec<_> = page
             .records
             .iter()
@@ -183,7 +183,7 @@ async fn a_token_opens_tcp_until_it_is_revoked_and_all_of_it_is_recorded() {
         assert_eq!(status.audit, page.head);
         let metrics = client.metrics().await.unwrap().0;
         assert!(metrics.contains(&format!("hash=\"{}\"", page.head.hash)));
-        let events = client.events(&EventsQuery::default()).await.unwrap().events;
+        let events = client.events(&PageQuery::default()).await.unwrap().events;
         let changes = events.iter().filter(|e| matches!(e.what, Happening::Change { .. })).count();
         assert_eq!(changes, 3);
     })
@@ -238,7 +238,7 @@ async fn half_a_record_is_set_aside_when_the_manager_starts() {
     beside(&place, async |client| {
         let verdict = client.audit_verify(&AuditVerifyQuery::default()).await.unwrap();
         assert!(verdict.intact && verdict.records == 3, "{verdict:?}");
-        let page = client.audit(&AuditQuery::default()).await.unwrap();
+        let page = client.audit(&PageQuery::default()).await.unwrap();
         assert_eq!(page.records[2].record.phase, AuditPhase::Upkeep);
         let torn = fs::read_dir(place.state().join("audit")).unwrap().count();
         assert_eq!(torn, 2, "the log, and what was torn off");

@@ -101,18 +101,6 @@ pub struct AuditHead {
     pub at: Option<Timestamp>,
 }
 
-/// What to ask of `GET /v1/audit`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AuditQuery {
-    /// Only records after this one; absent: the newest ones.
-    #[serde(default)]
-    pub after: Option<u64>,
-    /// As many at most; absent: 100; 1,000 is the most there is.
-    #[serde(default)]
-    pub limit: Option<u32>,
-}
-
 /// What to ask of `GET /v1/audit/verify`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -189,18 +189,6 @@ pub struct Events {
     pub events: Vec<Event>,
 }
 
-/// What to ask of `GET /v1/events`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EventsQuery {
-    /// Only events after the one with this id; absent: the newest ones.
-    #[serde(default)]
-    pub after: Option<u64>,
-    /// As many at most; absent: 100; 1,000 is the most there is.
-    #[serde(default)]
-    pub limit: Option<u32>,
-}
-
 /// What to ask of `GET /v1/events/stream`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

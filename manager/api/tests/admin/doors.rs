@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use bs9_api::{
     ManagerClient,
     server::{Keyring, KnownToken},
-    types::{EventStreamQuery, EventsQuery},
+    types::{EventStreamQuery, PageQuery},
 };
 use bs9_config::{Identity, RateLimit, Role};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -22,7 +22,7 @@ async fn events_are_followed_and_taken_up_again() {
         assert_eq!(follower.next().await.unwrap().unwrap().id, id);
     }
     assert!(follower.next().await.unwrap().is_none(), "the feed has ended");
-    let page = client.events(&EventsQuery { after: Some(13), limit: Some(1) }).await.unwrap();
+    let page = client.events(&PageQuery { after: Some(13), limit: Some(1) }).await.unwrap();
     assert_eq!(page.events[0].id, 14);
 
     let answer = served

@@ -8,17 +8,17 @@ use std::sync::{
 use bs9_api::{
     ApiError, Attempt, DataPlaneApi, EventFeed, ManagerApi,
     types::{
-        AddEndpoint, ApplyOutcome, ApplyServices, AuditHead, AuditPage, AuditQuery, AuditVerdict,
+        AddEndpoint, ApplyOutcome, ApplyServices, AuditHead, AuditPage, AuditVerdict,
         AuditVerifyQuery, Catalog, ChangeOutcome, ClusterStatus, Clusters, ConfigError,
         CreateToken, CreatedToken, DataPlaneState, DataPlaneStatus, DataPlaneView, DeployService,
-        DrainEndpoint, DrainOutcome, Event, EventStreamQuery, Events, EventsQuery,
-        GenerationInForce, GenerationStatus, Happening, Health, History, HistoryQuery,
-        HistoryStatus, HostStatus, Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster,
-        OneService, OneUnit, OrderPools, PoolClients, PoolServers, Pools, ReloadService,
-        RemoveCluster, RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SCHEMA,
-        SaveServices, SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection,
-        ServiceLogs, ServiceOutcome, Services, SetCluster, SetWeight, StoreStatus, TokenOutcome,
-        TokenSummary, Tokens, Units,
+        DrainEndpoint, DrainOutcome, Event, EventStreamQuery, Events, GenerationInForce,
+        GenerationStatus, Happening, Health, History, HistoryQuery, HistoryStatus, HostStatus,
+        Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster, OneService, OneUnit,
+        OrderPools, PageQuery, PoolClients, PoolServers, Pools, ReloadService, RemoveCluster,
+        RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SCHEMA, SaveServices,
+        SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
+        ServiceOutcome, Services, SetCluster, SetWeight, StoreStatus, TokenOutcome, TokenSummary,
+        Tokens, Units,
     },
 };
 use futures_util::stream;
@@ -280,7 +280,7 @@ impl ManagerApi for FakeManager {
         host() -> HostStatus;
         catalog() -> Catalog;
         series(SeriesQuery) -> SeriesAnswer;
-        audit(AuditQuery) -> AuditPage;
+        audit(PageQuery) -> AuditPage;
         audit_verify(AuditVerifyQuery) -> AuditVerdict;
         tokens() -> Tokens;
         revoke_token(Attempt, String) -> TokenOutcome;
@@ -301,7 +301,7 @@ impl ManagerApi for FakeManager {
     }
 
     /// One event for each id there is room for.
-    async fn events(&self, range: EventsQuery) -> Result<Events, ApiError> {
+    async fn events(&self, range: PageQuery) -> Result<Events, ApiError> {
         let after = range.after.unwrap_or(0);
         let events = (1..=u64::from(range.limit.unwrap_or(2))).map(|n| event(after + n));
         Ok(Events { schema: SCHEMA, events: events.collect() })
