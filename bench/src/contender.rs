@@ -17,6 +17,10 @@ pub(crate) enum Contender {
     Caddy,
     Varnish,
     Pgbouncer,
+    /// A load generator, where `bs9 loadtest` is compared with it.
+    Wrk,
+    /// Another one.
+    H2load,
 }
 
 /// A contender that can run here.
@@ -28,7 +32,7 @@ pub(crate) struct Installed {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Bs9,
         Self::Bs9OneShard,
         Self::Nginx,
@@ -37,6 +41,8 @@ impl Contender {
         Self::Caddy,
         Self::Varnish,
         Self::Pgbouncer,
+        Self::Wrk,
+        Self::H2load,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +55,8 @@ impl Contender {
             Self::Caddy => "caddy",
             Self::Varnish => "varnish",
             Self::Pgbouncer => "pgbouncer",
+            Self::Wrk => "wrk",
+            Self::H2load => "h2load",
         }
     }
 
@@ -59,10 +67,12 @@ impl Contender {
     /// The argument that makes it print its version.
     fn version_argument(self) -> &'static str {
         match self {
-            Self::Nginx | Self::Haproxy => "-v",
+            Self::Nginx | Self::Haproxy | Self::Wrk => "-v",
             Self::Varnish => "-V",
             Self::Caddy => "version",
-            Self::Bs9 | Self::Bs9OneShard | Self::Pingora | Self::Pgbouncer => "--version",
+            Self::Bs9 | Self::Bs9OneShard | Self::Pingora | Self::Pgbouncer | Self::H2load => {
+                "--version"
+            }
         }
     }
 
@@ -76,9 +86,12 @@ impl Contender {
             Self::Varnish => find_program("varnishd"),
             Self::Pingora => Ok(Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("pingora/target/release/bs9-bench-pingora")),
-            Self::Nginx | Self::Haproxy | Self::Caddy | Self::Pgbouncer => {
-                find_program(self.name())
-            }
+            Self::Nginx
+            | Self::Haproxy
+            | Self::Caddy
+            | Self::Pgbouncer
+            | Self::Wrk
+            | Self::H2load => find_program(self.name()),
         }
     }
 }

@@ -56,6 +56,14 @@ pub(crate) struct Load {
     pub(crate) latency: Latency,
 }
 
+/// The same without latencies, which not every generator tells for free.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Totals {
+    pub(crate) units: u64,
+    pub(crate) seconds: f64,
+    pub(crate) errors: u64,
+}
+
 /// How long units took.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Latency {
@@ -112,6 +120,12 @@ impl Started<'_> {
         let own = own.min(1.0);
         let load_busy = if generator.backend_may_limit() { own } else { busy.load.max(own) };
         Ok((load, Busy { load: load_busy, ..busy }))
+    }
+}
+
+impl Load {
+    pub(crate) fn totals(self) -> Totals {
+        Totals { units: self.units, seconds: self.seconds, errors: self.errors }
     }
 }
 

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub(crate) enum Measure {
     /// Seconds of CPU time, user and system, over units of work.
     Cpu,
+    /// The same, compared only where both did as much work in the same time.
+    CpuAtSameRate,
     /// Seconds that 99 of 100 units took at most.
     P99,
     /// Bytes of resident memory that each unit adds.
@@ -50,7 +52,7 @@ impl Measure {
     pub(crate) fn label(self, unit: Unit) -> String {
         match self {
             Self::Cpu if unit == Unit::GIGABYTE_OF_MEBIBYTES => format!("ms CPU/{}", unit.name),
-            Self::Cpu => format!("µs CPU/{}", unit.name),
+            Self::Cpu | Self::CpuAtSameRate => format!("µs CPU/{}", unit.name),
             Self::P99 => format!("ms p99/{}", unit.name),
             Self::Memory => format!("KiB/{}", unit.name),
             Self::Time => format!("ms/{}", unit.name),
@@ -60,6 +62,7 @@ impl Measure {
     /// What a figure is multiplied with for the unit that [`label`](Self::label) names.
     pub(crate) fn scale(self, unit: Unit) -> f64 {
         match self {
+            Self::CpuAtSameRate => 1e6,
             Self::Cpu if unit != Unit::GIGABYTE_OF_MEBIBYTES => 1e6,
             Self::Cpu | Self::P99 | Self::Time => 1e3,
             Self::Memory => 1.0 / 1024.0,

@@ -114,7 +114,7 @@ fn answer(body_bytes: usize) -> Vec<u8> {
     [head.into_bytes(), body(body_bytes)].concat()
 }
 
-fn body(bytes: usize) -> Vec<u8> {
+pub(crate) fn body(bytes: usize) -> Vec<u8> {
     PATTERN.bytes().cycle().take(bytes).collect()
 }
 

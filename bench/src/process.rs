@@ -101,6 +101,11 @@ impl Launch {
         list.into_iter().fold(self, Self::argument)
     }
 
+    /// Pinned on the contender's core, where a load generator is what is measured.
+    pub(crate) fn as_contender(self, bench: &Bench) -> Self {
+        Self { cores: bench.cores.contender_list(1), ..self }
+    }
+
     /// As the manager, with the configuration at `config`.
     pub(crate) fn args_of_manager(self, config: &Path) -> Self {
         self.arguments(["--log", "warn", "manager", "--config"]).argument(config)

@@ -19,6 +19,8 @@ use crate::syscalls::Syscalls;
 pub(crate) const PLACE: &str = "results";
 /// Counts up when a field changes its meaning or goes away.
 const SCHEMA: u32 = 3;
+/// How far two rates may be apart to be called the same.
+const SAME_RATE: f64 = 0.03;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -82,6 +84,8 @@ pub(crate) struct Comparison {
     /// program that answers wrongly has no speed to compare. Nor has one that was
     /// not what limited the load, where the load generator was.
     ratio: Option<Spread>,
+    /// Of what they did in a second, where that has to be the same.
+    rate: Option<Spread>,
     goal: Option<Goal>,
     verdict: Option<Verdict>,
 }
@@ -129,7 +133,12 @@ impl RowResult {
             contenders.iter().partition(|c| c.installed.contender == Contender::Bs9);
         let ours = ours.first();
         let comparisons = ours
-            .map(|ours| peers.iter().map(|p| ours.over(p, row.goal(&p.installed))).collect())
+            .map(|ours| {
+                let over = |peer: &&ContenderResult| {
+                    ours.over(peer, row.measure, row.goal(&peer.installed))
+                };
+                peers.iter().map(over).collect()
+            })
             .unwrap_or_default();
         let limit = ours.zip(row.limit).map(|(ours, most)| ours.within(most));
         Self {
@@ -180,13 +189,21 @@ impl ContenderResult {
     }
 
     /// Round by round, because neighbours in time saw the same machine.
-    fn over(&self, peer: &Self, goal: Option<Goal>) -> Comparison {
-        let ratios =
-            self.rounds.iter().zip(&peer.rounds).map(|(ours, theirs)| ours.value / theirs.value);
-        let ratio =
-            (self.is_comparable() && peer.is_comparable()).then(|| Spread::of(ratios)).flatten();
+    fn over(&self, peer: &Self, measure: Measure, goal: Option<Goal>) -> Comparison {
+        let rounds = || self.rounds.iter().zip(&peer.rounds);
+        let rates = || {
+            let rates = |(ours, theirs): (&Figures, &Figures)| {
+                Some(ours.units_per_second? / theirs.units_per_second?)
+            };
+            Spread::of(rounds().filter_map(rates))
+        };
+        let rate = (measure == Measure::CpuAtSameRate).then(rates).flatten();
+        let comparable =
+            self.is_comparable() && peer.is_comparable() && rate.is_none_or(is_the_same);
+        let ratios = rounds().map(|(ours, theirs)| ours.value / theirs.value);
+        let ratio = comparable.then(|| Spread::of(ratios)).flatten();
         let verdict = goal.zip(ratio).map(|(goal, ratio)| goal.verdict(ratio.median));
-        Comparison { peer: peer.installed.contender.name(), ratio, goal, verdict }
+        Comparison { peer: peer.installed.contender.name(), ratio, rate, goal, verdict }
     }
 
     fn within(&self, most: f64) -> Limit {
@@ -194,6 +211,11 @@ impl ContenderResult {
         let verdict = reached.map(|value| Goal::at_most(most).verdict(value.median));
         Limit { most, value: reached, verdict }
     }
+}
+
+/// Whether two did as much in the same time, by the ratio of their rates.
+fn is_the_same(rate: Spread) -> bool {
+    (rate.median - 1.0).abs() <= SAME_RATE
 }
 
 fn name_and_version<S: serde::Serializer>(
@@ -229,7 +251,7 @@ mod tests {
     fn a_ratio_is_the_median_of_the_rounds() {
         let ours = result(Contender::Bs9, &[8.0, 6.0, 7.0], 0);
         let peer = result(Contender::Nginx, &[10.0, 10.0, 10.0], 0);
-        let comparison = ours.over(&peer, Some(Goal::at_most(0.8)));
+        let comparison = ours.over(&peer, Measure::Cpu, Some(Goal::at_most(0.8)));
         assert_eq!(comparison.verdict, Some(Verdict::GoalMet));
         let ratio = comparison.ratio.unwrap();
         assert!((ratio.median - 0.7).abs() < 1e-9, "{ratio:?}");
@@ -240,13 +262,13 @@ mod tests {
     fn errors_and_failures_on_either_side_refuse_the_ratio() {
         let clean = result(Contender::Bs9, &[8.0], 0);
         let wrong = result(Contender::Nginx, &[10.0], 1);
-        assert_eq!(clean.over(&wrong, None).ratio, None);
-        assert_eq!(clean.over(&wrong, Some(Goal::at_most(0.8))).verdict, None);
-        assert_eq!(wrong.over(&clean, None).ratio, None);
+        assert_eq!(clean.over(&wrong, Measure::Cpu, None).ratio, None);
+        assert_eq!(clean.over(&wrong, Measure::Cpu, Some(Goal::at_most(0.8))).verdict, None);
+        assert_eq!(wrong.over(&clean, Measure::Cpu, None).ratio, None);
         let mut failed = result(Contender::Nginx, &[10.0], 0);
         failed.failure = Some("ended".into());
-        assert_eq!(clean.over(&failed, None).ratio, None);
-        assert_eq!(clean.over(&result(Contender::Nginx, &[], 0), None).ratio, None);
+        assert_eq!(clean.over(&failed, Measure::Cpu, None).ratio, None);
+        assert_eq!(clean.over(&result(Contender::Nginx, &[], 0), Measure::Cpu, None).ratio, None);
     }
 
     #[test]
@@ -258,10 +280,26 @@ mod tests {
             result
         };
         let peer = result(Contender::Nginx, &[10.0, 10.0, 10.0], 0);
-        assert_eq!(with(0.99, 0.6).over(&peer, None).ratio, None);
-        assert_eq!(peer.over(&with(0.99, 0.6), None).ratio, None);
-        assert!(with(0.99, 0.99).over(&peer, None).ratio.is_some());
-        assert!(with(0.9, 0.6).over(&peer, None).ratio.is_some());
+        assert_eq!(with(0.99, 0.6).over(&peer, Measure::Cpu, None).ratio, None);
+        assert_eq!(peer.over(&with(0.99, 0.6), Measure::Cpu, None).ratio, None);
+        assert!(with(0.99, 0.99).over(&peer, Measure::Cpu, None).ratio.is_some());
+        assert!(with(0.9, 0.6).over(&peer, Measure::Cpu, None).ratio.is_some());
+    }
+
+    #[test]
+    fn where_the_rate_has_to_be_the_same_others_are_not_compared() {
+        let with = |rate, contender| {
+            let mut result = result(contender, &[8.0, 8.0], 0);
+            result.rounds.iter_mut().for_each(|round| round.units_per_second = Some(rate));
+            result
+        };
+        let ours = with(97.5, Contender::Bs9);
+        let over = |peer: f64| ours.over(&with(peer, Contender::Wrk), Measure::CpuAtSameRate, None);
+        assert!(over(100.0).ratio.is_some());
+        assert!(over(95.0).ratio.is_some());
+        assert_eq!(over(101.0).ratio, None);
+        assert_eq!(over(94.0).ratio, None);
+        assert!((over(100.0).rate.unwrap().median - 0.975).abs() < 1e-9);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod history;
 mod http;
+mod loadtest;
 mod manager;
 mod pool;
 mod reload;
@@ -138,6 +139,7 @@ pub(crate) fn all() -> Vec<&'static Row> {
         &start::START,
         &manager::MANAGER,
         &history::HISTORY,
+        &loadtest::LOADTEST,
     ]
 }
 

@@ -77,7 +77,9 @@ impl<S: Service> Stage for UnderLoad<S> {
         Ok(Figures {
             value: match self.measure {
                 Measure::P99 => load.latency.p99_seconds,
-                Measure::Cpu | Measure::Memory | Measure::Time => cpu_seconds / units,
+                Measure::Cpu | Measure::CpuAtSameRate | Measure::Memory | Measure::Time => {
+                    cpu_seconds / units
+                }
             },
             cpu_seconds_per_unit: Some(cpu_seconds / units),
             units_per_second: Some(units / load.seconds),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{Generator, Latency, Load};
+use super::{Generator, Latency, Load, Totals};
 use crate::bench::Bench;
 use crate::contender::{find_program, version_of};
 use crate::process::Launch;
@@ -51,7 +51,8 @@ impl Generator for H2load {
             fs::read_to_string(latencies(bench))?.lines().filter_map(parse_request).collect();
         micros.sort_unstable();
         let latency = Latency::of_sorted_micros(&micros).context("not one request was answered")?;
-        parse(printed, latency).context("no totals")
+        let Totals { units, seconds, errors } = Totals::find(printed).context("no totals")?;
+        Ok(Load { units, seconds, errors, latency })
     }
 }
 
@@ -68,39 +69,36 @@ fn parse_request(line: &str) -> Option<u64> {
     answered.then_some(micros)
 }
 
-fn parse(printed: &str, latency: Latency) -> Option<Load> {
-    let seconds = printed.lines().find_map(|line| {
-        let time = line.strip_prefix("finished in ")?.split(',').next()?;
-        let digits = time.find(|c: char| c.is_ascii_alphabetic())?;
-        let (number, unit) = time.split_at(digits);
-        let scale = match unit {
-            "us" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            _ => return None,
+/// Of its summary.
+impl Totals {
+    /// Reads the summary of h2load.
+    pub(crate) fn find(printed: &str) -> Option<Self> {
+        let seconds = printed.lines().find_map(|line| {
+            let time = line.strip_prefix("finished in ")?.split(',').next()?;
+            let digits = time.find(|c: char| c.is_ascii_alphabetic())?;
+            let (number, unit) = time.split_at(digits);
+            let scale = match unit {
+                "us" => 1e-6,
+                "ms" => 1e-3,
+                "s" => 1.0,
+                _ => return None,
+            };
+            Some(number.parse::<f64>().ok()? * scale)
+        })?;
+        let counts = printed.lines().find_map(|line| line.strip_prefix("requests: "))?;
+        let count = |kind: &str| -> Option<u64> {
+            counts.split(',').find_map(|part| part.trim().strip_suffix(kind)?.trim().parse().ok())
         };
-        Some(number.parse::<f64>().ok()? * scale)
-    })?;
-    let counts = printed.lines().find_map(|line| line.strip_prefix("requests: "))?;
-    let count = |kind: &str| -> Option<u64> {
-        counts.split(',').find_map(|part| part.trim().strip_suffix(kind)?.trim().parse().ok())
-    };
-    // One that is late is counted as errored as well.
-    Some(Load {
-        units: count("succeeded")?,
-        seconds,
-        errors: count("failed")?.max(count("errored")?),
-        latency,
-    })
+        // One that is late is counted as errored as well.
+        let errors = count("failed")?.max(count("errored")?);
+        Some(Self { units: count("succeeded")?, seconds, errors })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    const LATENCY: Latency =
-        Latency { p50_seconds: 1.0, p90_seconds: 2.0, p99_seconds: 3.0, p99_9_seconds: 4.0 };
 
     const CLEAN: &str = "finished in 2.50s, 48234.20 req/s, 9.15MB/s
 requests: 96468 total, 96868 started, 96468 done, 96460 succeeded, 8 failed, 3 errored, 0 timeout
@@ -109,10 +107,10 @@ status codes: 96460 2xx, 0 3xx, 0 4xx, 8 5xx
 
     #[test]
     fn a_report_is_read() {
-        let load = parse(CLEAN, LATENCY).unwrap();
+        let load = Totals::find(CLEAN).unwrap();
         assert_eq!((load.units, load.errors), (96_460, 8));
         assert!((load.seconds - 2.5).abs() < 1e-9);
-        assert_eq!(parse("could not connect\n", LATENCY), None);
+        assert_eq!(Totals::find("could not connect\n"), None);
     }
 
     #[test]
@@ -125,7 +123,7 @@ status codes: 96460 2xx, 0 3xx, 0 4xx, 8 5xx
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "(?s)(finished in |requests: )?.{0,200}") {
-            let _ = (parse(&text, LATENCY), parse_request(&text));
+            let _ = (Totals::find(&text), parse_request(&text));
         }
     }
 }

@@ -69,7 +69,8 @@ impl Generator for OpenLoop {
     }
 }
 
-fn parse(printed: &str) -> anyhow::Result<Load> {
+/// Reads the report of `bs9 loadtest --json`.
+pub(crate) fn parse(printed: &str) -> anyhow::Result<Load> {
     let begin = printed.find('{').context("no JSON")?;
     let mut values = serde_json::Deserializer::from_str(&printed[begin..]).into_iter();
     let report: Report = values.next().context("no JSON")??;

@@ -1,6 +1,6 @@
 //! What stands in the cells of a row's table, however the table is drawn.
 
-use super::{Comparison, ContenderResult, RowResult};
+use super::{Comparison, ContenderResult, RowResult, is_the_same};
 use crate::contender::Contender;
 use crate::load::Latency;
 use crate::statistics::Spread;
@@ -112,7 +112,17 @@ impl RowResult {
             let why = c.untraced.as_ref()?;
             Some(format!("system calls of {} not counted: {why}", c.installed.contender.name()))
         });
-        missing.chain(failed).chain(wrong).chain(short).chain(untraced).collect()
+        let rates = self.comparisons.iter().filter_map(|comparison| {
+            let rate = comparison.rate?;
+            let verdict = if is_the_same(rate) { "the same" } else { "another; not compared" };
+            let (low, high) = (rate.low, rate.high);
+            let peer = comparison.peer;
+            Some(format!(
+                "throughput: {:.3} ({low:.3}–{high:.3}) of that of {peer}: {verdict}",
+                rate.median
+            ))
+        });
+        missing.chain(failed).chain(wrong).chain(short).chain(rates).chain(untraced).collect()
     }
 }
 
@@ -145,8 +155,9 @@ mod tests {
 
     #[test]
     fn a_goal_stands_beside_what_became_of_it() {
-        let of =
-            |goal, verdict| Comparison { peer: "nginx", ratio: None, goal, verdict }.against_goal();
+        let of = |goal, verdict| {
+            Comparison { peer: "nginx", ratio: None, rate: None, goal, verdict }.against_goal()
+        };
         let goal = Goal::at_most(0.8);
         assert_eq!(of(Some(goal), Some(Verdict::GoalMet)), "≤ 0.80: goal met");
         assert_eq!(
