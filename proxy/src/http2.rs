@@ -10,7 +10,9 @@
 
 mod connection;
 mod head;
+mod inflow;
 mod meter;
+mod outflow;
 mod preface;
 mod stats;
 mod stream;

@@ -4,17 +4,20 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io::{self, Write as _},
+    io,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bs9_net::{Buffer, BufferPool};
-use bytes::{Buf, Bytes};
-use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::HeaderMap;
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
 
-use super::head::{self, Shape};
+use super::{
+    head::{self, Shape},
+    inflow::{Inflow, gone},
+    outflow::Outflow,
+};
 use crate::{
     duplex::Duplex,
     http::Fate,
@@ -24,9 +27,6 @@ use crate::{
     },
 };
 
-/// Bytes that framing adds to a chunk at most: the digits of a `u32`, and two line ends.
-const CHUNK_FRAMING_BYTES: usize = 12;
-
 /// The response's head is our own: what its maker let pass is within limits.
 const LIMITS: HeadLimits =
     HeadLimits { max_head_bytes: usize::MAX, max_headers: MAX_HEADERS, max_uri_bytes: 0 };
@@ -34,39 +34,22 @@ const LIMITS: HeadLimits =
 /// A stream. Reading gives the body of the request, framed as its head (which came before the
 /// stream was there) says; written is the response, interim ones included.
 pub(super) struct Lane {
-    upload: RefCell<Upload>,
+    upload: RefCell<Inflow>,
     answer: RefCell<Answer>,
-}
-
-/// The request's body.
-struct Upload {
-    body: RecvStream,
-    shape: Shape,
-    /// Arrived, and not handed out.
-    arrived: Bytes,
-    /// What frames it at its end, to be handed out as it is.
-    tail: Bytes,
-    ended: bool,
-    error: Option<io::Error>,
 }
 
 /// The response.
 struct Answer {
     respond: SendResponse<Bytes>,
-    /// Once its head has been sent.
-    body: Option<SendStream<Bytes>>,
-    phase: Phase,
     response_to: ResponseTo,
-    /// The trailer section, as far as it has come.
-    trailer: Vec<u8>,
+    phase: Phase,
 }
 
 /// What is to be written next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Head,
-    Body(BodyReader),
-    /// Nothing: the client has been told that this was all.
+    Body(Outflow),
+    /// Nothing: the client has been told that nothing comes.
     Ended,
 }
 
@@ -77,27 +60,17 @@ impl Lane {
         respond: SendResponse<Bytes>,
         response_to: ResponseTo,
     ) -> Self {
-        let upload = Upload {
-            body,
-            shape,
-            arrived: Bytes::new(),
-            tail: Bytes::new(),
-            ended: false,
-            error: None,
-        };
-        let answer =
-            Answer { respond, body: None, phase: Phase::Head, response_to, trailer: Vec::new() };
-        Self { upload: RefCell::new(upload), answer: RefCell::new(answer) }
+        let answer = Answer { respond, response_to, phase: Phase::Head };
+        Self { upload: RefCell::new(Inflow::new(body, shape)), answer: RefCell::new(answer) }
     }
 
     /// Ready when the client gave the request up, or is gone.
     pub(super) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let answer = &mut *self.answer.borrow_mut();
-        let polled = match &mut answer.body {
-            Some(body) => body.poll_reset(cx),
-            None => answer.respond.poll_reset(cx),
-        };
-        polled.map(|_reason| ())
+        let Answer { respond, phase, .. } = &mut *self.answer.borrow_mut();
+        match phase {
+            Phase::Body(body) => body.poll_reset(cx),
+            Phase::Head | Phase::Ended => respond.poll_reset(cx).map(|_reason| ()),
+        }
     }
 
     /// Ends the stream as `fate` has it for a connection.
@@ -106,10 +79,7 @@ impl Lane {
             // Of a response whose length nobody knew, this was the end.
             let _told = self.shutdown_write();
         }
-        let answer = &mut *self.answer.borrow_mut();
-        if answer.phase != Phase::Ended {
-            answer.reset(Reason::INTERNAL_ERROR);
-        }
+        self.answer.borrow_mut().reset(Reason::INTERNAL_ERROR);
     }
 }
 
@@ -160,13 +130,9 @@ impl Duplex for Lane {
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
-        let answer = &mut *self.answer.borrow_mut();
-        match (answer.phase, &mut answer.body) {
-            (Phase::Body(BodyReader::UntilClose), Some(body)) => {
-                answer.phase = Phase::Ended;
-                body.send_data(Bytes::new(), true).map_err(gone)
-            }
-            _ => Ok(()),
+        match &mut self.answer.borrow_mut().phase {
+            Phase::Body(body) => body.end(),
+            Phase::Head | Phase::Ended => Ok(()),
         }
     }
 
@@ -175,78 +141,12 @@ impl Duplex for Lane {
     }
 }
 
-impl Upload {
-    /// Ready when [`take`](Self::take) has something to say.
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.arrived.is_empty() && self.tail.is_empty() && !self.ended {
-            match ready!(self.body.poll_data(cx)) {
-                Some(Ok(data)) => self.arrived = data,
-                Some(Err(error)) => return self.fail(error),
-                None => match ready!(self.body.poll_trailers(cx)) {
-                    Ok(trailers) => self.end(&trailers.unwrap_or_default()),
-                    Err(error) => return self.fail(error),
-                },
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn fail(&mut self, error: h2::Error) -> Poll<()> {
-        self.ended = true;
-        self.error = Some(gone(error));
-        Poll::Ready(())
-    }
-
-    fn end(&mut self, trailers: &HeaderMap) {
-        self.ended = true;
-        if self.shape == Shape::Chunked {
-            self.tail = head::last_chunk(trailers);
-        }
-    }
-
-    /// Moves what is there into the buffer, as much as fits; 0 is the end.
-    fn take(&mut self, into: &mut Buffer) -> io::Result<usize> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
-        }
-        if self.arrived.is_empty() {
-            let room = into.spare();
-            let count = self.tail.len().min(room.len());
-            self.tail.copy_to_slice(&mut room[..count]);
-            into.commit(count);
-            return Ok(count);
-        }
-        into.compact();
-        let framing = if self.shape == Shape::Chunked { CHUNK_FRAMING_BYTES } else { 0 };
-        let mut room = into.spare();
-        let offered = room.len();
-        let count = self.arrived.len().min(offered.saturating_sub(framing));
-        if count == 0 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        if self.shape == Shape::Chunked {
-            write!(room, "{count:x}\r\n")?;
-        }
-        room.write_all(&self.arrived[..count])?;
-        if self.shape == Shape::Chunked {
-            room.write_all(b"\r\n")?;
-        }
-        let left = room.len();
-        into.commit(offered - left);
-        self.arrived.advance(count);
-        // What has been handed out makes room for more: the client goes on as the endpoint takes.
-        self.body.flow_control().release_capacity(count).map_err(gone)?;
-        Ok(offered - left)
-    }
-}
-
 impl Answer {
     /// Takes one piece of the response, at the start of `bytes`.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.phase {
+        match &mut self.phase {
             Phase::Head => Poll::Ready(self.write_head(bytes)),
-            Phase::Body(reader) => self.poll_write_body(cx, reader, bytes),
-            // The body that does not follow in the answer to a HEAD.
+            Phase::Body(body) => body.poll_write(cx, bytes),
             Phase::Ended => Poll::Ready(Ok(bytes.len())),
         }
     }
@@ -268,84 +168,21 @@ impl Answer {
             ResponseFraming::Tunnel => BodyReader::UntilClose,
             framing => framing.into(),
         };
-        let ended = reader.is_done();
-        self.body = Some(self.respond.send_response(response, ended).map_err(gone)?);
-        self.phase = if ended { Phase::Ended } else { Phase::Body(reader) };
+        let stream = self.respond.send_response(response, reader.is_done()).map_err(gone)?;
+        self.phase = Phase::Body(Outflow::new(stream, reader));
         Ok(())
     }
 
-    fn poll_write_body(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut reader: BodyReader,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        };
-        let capacity = ready!(poll_capacity(cx, body, bytes.len()))?;
-        let offered = &bytes[..bytes.len().min(capacity)];
-        let mut payload = Vec::with_capacity(offered.len());
-        let trailer = &mut self.trailer;
-        let advanced = reader.advance_dividing(
-            offered,
-            |span| payload.extend_from_slice(span),
-            |byte| trailer.push(byte),
-        );
-        let Ok((count, ended)) = advanced else {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        };
-        // Beside the fields there is the empty line that ends them.
-        let trails = ended && trailer.len() > 2;
-        if !payload.is_empty() || (ended && !trails) {
-            body.send_data(payload.into(), ended && !trails).map_err(gone)?;
-        }
-        if trails {
-            let fields = trailer_fields(trailer).ok_or(io::ErrorKind::InvalidData)?;
-            body.send_trailers(fields).map_err(gone)?;
-        }
-        self.phase = if ended { Phase::Ended } else { Phase::Body(reader) };
-        Poll::Ready(Ok(count))
-    }
-
+    /// Unless all has been said: says that nothing more comes.
     fn reset(&mut self, reason: Reason) {
-        self.phase = Phase::Ended;
-        match &mut self.body {
-            Some(body) => body.send_reset(reason),
-            None => self.respond.send_reset(reason),
+        match &mut self.phase {
+            Phase::Body(body) if body.has_ended() => {}
+            Phase::Body(body) => body.reset(reason),
+            Phase::Head => {
+                self.phase = Phase::Ended;
+                self.respond.send_reset(reason);
+            }
+            Phase::Ended => {}
         }
     }
-}
-
-/// How many bytes the client's windows and our own limit take now, up to `wanted`.
-fn poll_capacity(
-    cx: &mut Context<'_>,
-    body: &mut SendStream<Bytes>,
-    wanted: usize,
-) -> Poll<io::Result<usize>> {
-    if body.capacity() < wanted {
-        body.reserve_capacity(wanted);
-    }
-    loop {
-        match body.capacity() {
-            0 => match ready!(body.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(gone(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            },
-            capacity => return Poll::Ready(Ok(capacity)),
-        }
-    }
-}
-
-/// The fields of a whole trailer section.
-fn trailer_fields(section: &[u8]) -> Option<HeaderMap> {
-    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let (_, lines) = httparse::parse_headers(section, &mut slots).ok()?.unwrap();
-    head::fields(lines.iter().map(|line| (line.name, line.value)))
-}
-
-/// A stream, or its connection, that has ended before its time.
-fn gone(error: h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, error)
 }

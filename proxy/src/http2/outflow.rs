@@ -1,0 +1,140 @@
+//! A body as HTTP/1.1 frames it, sent on in frames of HTTP/2.
+
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http::HeaderMap;
+
+use super::{head, inflow::gone};
+use crate::http1::{BodyReader, MAX_HEADERS};
+
+/// The sending half of a stream whose head has been sent.
+pub(super) struct Outflow {
+    stream: SendStream<Bytes>,
+    /// `None`: the peer has been told that this was all.
+    reader: Option<BodyReader>,
+    /// The trailer section, as far as it has come.
+    trailer: Vec<u8>,
+}
+
+impl Outflow {
+    /// Of a stream that ends when `reader` is done; with a reader that is, it has ended.
+    pub(super) fn new(stream: SendStream<Bytes>, reader: BodyReader) -> Self {
+        let reader = (!reader.is_done()).then_some(reader);
+        Self { stream, reader, trailer: Vec::new() }
+    }
+
+    /// Whether all has been sent.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reader.is_none()
+    }
+
+    /// Takes as many of the body's bytes, framing included, as the peer's windows and our own
+    /// limit allow. Behind its end everything is taken and dropped: the body that does not follow
+    /// in the answer to a HEAD.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(mut reader) = self.reader else { return Poll::Ready(Ok(bytes.len())) };
+        let capacity = ready!(self.poll_capacity(cx, bytes.len()))?;
+        let offered = &bytes[..bytes.len().min(capacity)];
+        let mut payload = Vec::with_capacity(offered.len());
+        let trailer = &mut self.trailer;
+        let advanced = reader.advance_dividing(
+            offered,
+            |span| payload.extend_from_slice(span),
+            |byte| trailer.push(byte),
+        );
+        let Ok((count, ended)) = advanced else {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        };
+        // Beside the fields there is the empty line that ends them.
+        let trails = ended && trailer.len() > 2;
+        if !payload.is_empty() || (ended && !trails) {
+            self.stream.send_data(payload.into(), ended && !trails).map_err(gone)?;
+        }
+        if trails {
+            let fields = trailer_fields(trailer).ok_or(io::ErrorKind::InvalidData)?;
+            self.stream.send_trailers(fields).map_err(gone)?;
+        }
+        self.reader = (!ended).then_some(reader);
+        Poll::Ready(Ok(count))
+    }
+
+    /// How many bytes are taken now, up to `wanted`.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        if self.stream.capacity() < wanted {
+            self.stream.reserve_capacity(wanted);
+        }
+        loop {
+            match self.stream.capacity() {
+                0 => match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(gone(error))),
+                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                },
+                capacity => return Poll::Ready(Ok(capacity)),
+            }
+        }
+    }
+
+    /// Ends a body whose length nobody knew.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.reader != Some(BodyReader::UntilClose) {
+            return Ok(());
+        }
+        self.reader = None;
+        self.stream.send_data(Bytes::new(), true).map_err(gone)
+    }
+
+    /// Nothing more comes, and what came was not all.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.reader = None;
+        self.stream.send_reset(reason);
+    }
+
+    /// Ready when the peer takes no more, or is gone.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(|_reason| ())
+    }
+}
+
+/// The fields of a whole trailer section; `None`: it is none.
+fn trailer_fields(section: &[u8]) -> Option<HeaderMap> {
+    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    match httparse::parse_headers(section, &mut slots).ok()? {
+        httparse::Status::Complete((len, lines)) if len == section.len() => {
+            head::fields(lines.iter().map(|line| (line.name, line.value)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_section_is_read_whole_or_not_at_all() {
+        let fields = trailer_fields(b"Grpc-Status: 0\r\nx: y\r\n\r\n").unwrap();
+        assert_eq!(
+            (&fields["grpc-status"], &fields["x"]),
+            (&"0".parse().unwrap(), &"y".parse().unwrap())
+        );
+        let section = b"x: y\r\n\r\n";
+        for len in 0..section.len() {
+            assert!(trailer_fields(&section[..len]).is_none(), "{len} bytes of it");
+        }
+        for wrong in [&b"x: y\r\n\r\nz"[..], b"x y\r\n\r\n", b": y\r\n\r\n", b"x: \x01\r\n\r\n"] {
+            assert!(trailer_fields(wrong).is_none(), "{wrong:?}");
+        }
+        let many = [b"x: y\r\n".repeat(MAX_HEADERS + 1), b"\r\n".to_vec()].concat();
+        assert!(trailer_fields(&many).is_none());
+    }
+}
