@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, task::Context};
 
 use bs9_config::PoolMode;
-use bs9_net::{CoarseInstant, ConnectionSlot, Interrupted, OpenGuard, Shard, Timer, Transport};
+use bs9_net::{ConnectionSlot, Interrupted, OpenGuard, Shard, Timer, Transport};
 use bs9_wire::{
     encode::backend::{ErrorReport, Severity, notice_response},
     sqlstate::SqlState,
@@ -46,8 +46,6 @@ pub(crate) struct Client {
     local: Rc<LocalPool>,
     timer: Timer,
     phase: Phase,
-    /// When the server at work for it was given the work.
-    busy_since: CoarseInstant,
     times: Times,
     /// What it asks, when slow queries are logged.
     watch: Option<Box<Watch>>,
@@ -208,13 +206,7 @@ impl Client {
         if self.phase == phase {
             return;
         }
-        if self.phase == Phase::Busy {
-            bs9_net::answered(self.busy_since);
-        }
         let before = std::mem::replace(&mut self.phase, phase);
-        if phase == Phase::Busy {
-            self.busy_since = bs9_net::now();
-        }
         self.set_timeout(phase, before);
     }
 

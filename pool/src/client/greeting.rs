@@ -163,7 +163,6 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         stream,
         timer,
         phase: Phase::Login,
-        busy_since: bs9_net::now(),
         times: Times::new(),
         watch: None,
         registered: home.directory.register(version.has_long_secrets(), card, &waiter),

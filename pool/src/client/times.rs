@@ -14,7 +14,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Times {
     /// The transaction.
     began: CoarseInstant,
-    /// The query that runs, or ran last.
+    /// The query that runs; when none does, the end of the last.
     asked: CoarseInstant,
     /// It was cancelled for running too long.
     cancelled: bool,
@@ -46,6 +46,7 @@ impl Times {
         let now = bs9_net::now();
         let took = now.nanoseconds().saturating_sub(self.asked.nanoseconds());
         cell.query_times.record_nanoseconds(took);
+        bs9_net::answered(self.asked);
         self.asked = now;
         if ended {
             let transaction = now.nanoseconds().saturating_sub(self.began.nanoseconds());
