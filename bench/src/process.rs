@@ -102,7 +102,7 @@ impl Launch {
     }
 
     /// Pinned on the contender's core, where a load generator is what is measured.
-    pub(crate) fn as_contender(self, bench: &Bench) -> Self {
+    pub(crate) fn in_contenders_place(self, bench: &Bench) -> Self {
         Self { cores: bench.cores.contender_list(1), ..self }
     }
 
