@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::{
-    ControlContext, Engine, Gate, Listener, ReloadError, SnapshotCell, StartError,
+    ControlContext, Engine, Gate, Inherited, Listener, ReloadError, SnapshotCell, StartError,
     listener::ProcessLimit,
     shard::{self, Command, OpenSocket, ShardHandle, ShardMail, ShardPlan, SocketKey},
     socket::SocketFile,
@@ -33,6 +33,7 @@ pub struct Host {
     process: Arc<ProcessLimit>,
     next_listener: u32,
     next_socket: u64,
+    inherited: Inherited,
     draining: bool,
 }
 
@@ -88,6 +89,18 @@ impl Host {
     /// # Errors
     /// When an address cannot be had or an engine refuses; nothing runs then.
     pub fn start(config: Arc<Config>, engines: Vec<Arc<dyn Engine>>) -> Result<Self, StartError> {
+        Self::start_with(config, engines, Inherited::default())
+    }
+
+    /// The same, where addresses that the service manager listens on are not bound again.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn start_with(
+        config: Arc<Config>,
+        engines: Vec<Arc<dyn Engine>>,
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let engines: Arc<[Arc<dyn Engine>]> = engines.into();
         let cores = allowed_cores();
         let count = match config.runtime.shards {
@@ -103,6 +116,7 @@ impl Host {
             listeners: &BTreeMap::new(),
             addresses: &HashMap::new(),
             next_listener: 0,
+            inherited: &inherited,
         }
         .prepare(&config, Generation(1))?;
         let snapshots: SnapshotCell = Arc::new(ArcSwap::from_pointee(prepared.snapshot));
@@ -133,6 +147,7 @@ impl Host {
             process,
             next_listener: prepared.next_listener,
             next_socket: 0,
+            inherited,
             draining: false,
         };
         host.apply_tls(prepared.tls);
@@ -142,6 +157,7 @@ impl Host {
         }
         host.tell_engines();
         host.hand_out(prepared.opened);
+        host.warn_of_unserved();
         Ok(host)
     }
 
@@ -170,6 +186,7 @@ impl Host {
             listeners: &self.listeners,
             addresses: &self.addresses,
             next_listener: self.next_listener,
+            inherited: &self.inherited,
         }
         .prepare(&config, generation)?;
         self.next_listener = prepared.next_listener;
@@ -183,7 +200,31 @@ impl Host {
         let opened = prepared.opened.iter().map(|opened| opened.bound.actual.to_string()).collect();
         self.hand_out(prepared.opened);
         let closed = self.close_unwanted(&config);
+        if !closed.is_empty() {
+            self.warn_of_unserved();
+        }
         Ok(ReloadSummary { generation, opened, closed })
+    }
+
+    /// Resolves when every shard has taken a turn of its loop; false when one has ended.
+    pub fn turn_of_every_shard(&self) -> impl Future<Output = bool> + 'static {
+        let turns: Vec<_> = self
+            .shards
+            .iter()
+            .map(|shard| {
+                let (done, turn) = oneshot::channel();
+                let _ended_already = shard.commands.send(Command::Turn(done));
+                turn
+            })
+            .collect();
+        async move {
+            for turn in turns {
+                if turn.await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
     }
 
     /// Stops accepting, lets what is open finish until `deadline` has passed, then
@@ -289,7 +330,8 @@ impl Host {
         for Opened { listener, address, bound, udp } in opened {
             let key = SocketKey(self.next_socket);
             self.next_socket += 1;
-            for (shard, socket) in for_shards.iter_mut().zip(bound.sockets) {
+            for (number, socket) in bound.sockets.into_iter().enumerate() {
+                let shard = &mut for_shards[number % self.shards.len()];
                 let socket = match udp {
                     true => OpenSocket::Datagrams(socket),
                     false => OpenSocket::Connections(socket),
@@ -347,6 +389,23 @@ impl Host {
         });
         self.unlisten(keys);
         closed
+    }
+
+    /// Whoever connects to an address that only the service manager listens on waits for nobody.
+    fn warn_of_unserved(&self) {
+        for (address, datagrams) in self.inherited.addresses() {
+            let served = self
+                .addresses
+                .iter()
+                .any(|((_, bind), held)| bind == address && held.udp == datagrams);
+            if !served {
+                tracing::warn!(
+                    %address,
+                    "systemd listens on an address that no listener serves; `bs9 install` brings \
+                     its sockets up to the configuration"
+                );
+            }
+        }
     }
 
     fn unlisten(&self, keys: Vec<SocketKey>) {

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod gate;
 mod host;
+mod inherited;
 mod listener;
 mod pipe;
 pub mod proxy_header;
@@ -43,6 +44,7 @@ pub use engine::{
 pub use error::{BindError, PrepareError, ReloadError, StartError};
 pub use gate::Gate;
 pub use host::{Host, ListenerReport, ReloadSummary, ShardReport};
+pub use inherited::Inherited;
 pub use listener::{ConnectionSlot, Listener, ListenerId};
 pub use pipe::{Pipe, PipePool};
 pub use runtime::{Runtime, coalesce::answered, spawn, yield_now};

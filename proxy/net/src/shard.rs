@@ -153,6 +153,8 @@ pub(crate) enum Command {
     Unlisten(Vec<SocketKey>),
     /// Look at the snapshot in force; answer when done.
     SnapshotChanged(oneshot::Sender<()>),
+    /// Answer, to show that the loop turns.
+    Turn(oneshot::Sender<()>),
     /// Stop accepting, finish what is open, by the deadline.
     Drain {
         deadline: Duration,
@@ -246,7 +248,8 @@ fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
 struct Loop {
     shard: Rc<Shard>,
     engines: Vec<Rc<dyn ShardEngine>>,
-    listening: RefCell<HashMap<SocketKey, Listening>>,
+    /// The service manager may have made several sockets of an address for one shard.
+    listening: RefCell<HashMap<SocketKey, Vec<Listening>>>,
 }
 
 /// Hands a socket of datagrams to its engine.
@@ -283,6 +286,9 @@ impl Loop {
                     }
                     let _nobody_waits = done.send(());
                 }
+                Command::Turn(done) => {
+                    let _nobody_waits = done.send(());
+                }
                 Command::Mail { engine, message } => self.engines[engine].mail(message),
                 Command::Drain { deadline } => {
                     self.drain(deadline, inbox).await;
@@ -305,7 +311,8 @@ impl Loop {
                     None
                 }
             };
-            self.listening.borrow_mut().insert(key, Listening { owner, stop, ended });
+            let mut listening = self.listening.borrow_mut();
+            listening.entry(key).or_default().push(Listening { owner, stop, ended });
         }
     }
 
@@ -327,8 +334,8 @@ impl Loop {
     fn assign(&self, sockets: Vec<(SocketKey, Arc<Listener>)>) {
         let listening = self.listening.borrow();
         for (key, listener) in sockets {
-            if let Some(found) = listening.get(&key) {
-                *found.owner.borrow_mut() = self.owner(listener);
+            for found in listening.get(&key).into_iter().flatten() {
+                *found.owner.borrow_mut() = self.owner(Arc::clone(&listener));
             }
         }
     }
@@ -340,7 +347,7 @@ impl Loop {
     async fn unlisten(&self, keys: Vec<SocketKey>) {
         for key in keys {
             let found = self.listening.borrow_mut().remove(&key);
-            if let Some(Listening { stop, ended, .. }) = found {
+            for Listening { stop, ended, .. } in found.into_iter().flatten() {
                 let _ended_already = stop.send(());
                 if let Some(ended) = ended {
                     let _nothing_is_sent = ended.await;
@@ -351,8 +358,9 @@ impl Loop {
 
     async fn drain(&self, deadline: Duration, mut inbox: mpsc::UnboundedReceiver<Command>) {
         // Sockets of datagrams stay: the sessions on them have no others to be answered from.
-        let accepts =
-            |(key, listening): (&SocketKey, &Listening)| listening.ended.is_some().then_some(*key);
+        let accepts = |(key, listening): (&SocketKey, &Vec<Listening>)| {
+            listening.iter().any(|one| one.ended.is_some()).then_some(*key)
+        };
         let keys: Vec<_> = self.listening.borrow().iter().filter_map(accepts).collect();
         self.unlisten(keys).await;
         self.shard.wheel.enter(Phase::Draining);
@@ -365,6 +373,9 @@ impl Loop {
             match time::timeout(DRAIN_POLL, inbox.recv()).await {
                 Ok(Some(Command::Mail { engine, message })) => self.engines[engine].mail(message),
                 Ok(Some(Command::SnapshotChanged(done))) => drop(done),
+                Ok(Some(Command::Turn(done))) => {
+                    let _nobody_waits = done.send(());
+                }
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => time::sleep(DRAIN_POLL).await,
             }

@@ -14,9 +14,10 @@ use std::{
 use bs9_config::{BindAddress, Listener, ListenerProtocol};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::error::BindError;
+use crate::{Inherited, error::BindError};
 
-/// An address that is bound, with one socket a shard until they are handed out.
+/// An address that is bound, with its sockets until they are handed out: one a shard, or more
+/// when the service manager made more.
 #[derive(Debug)]
 pub(crate) struct BoundAddress {
     /// Where it really listens: port 0 is resolved.
@@ -41,15 +42,19 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds `address` of `listener` once for each shard. A taken address is an error, also
-/// when it is this process that has it.
+/// Binds `address` of `listener` once for each shard, unless the service manager listens on it
+/// already. A taken address is an error, also when it is this process that has it.
 pub(crate) fn bind(
     listener: &Listener,
     address: &BindAddress,
     shards: usize,
+    inherited: &Inherited,
 ) -> Result<BoundAddress, BindError> {
     let backlog = listener.backlog.min(i32::MAX as u32) as i32;
     let bound = match address {
+        _ if inherited.has(address, is_udp(listener)) => {
+            adopt(inherited, address, is_udp(listener), backlog, shards)
+        }
         BindAddress::Tcp(udp) if is_udp(listener) => bind_udp(*udp, shards),
         BindAddress::Tcp(tcp) => bind_tcp(*tcp, backlog, shards),
         BindAddress::Unix(path) => bind_unix(path, backlog, shards),
@@ -101,6 +106,36 @@ fn bind_tcp(address: SocketAddr, backlog: i32, shards: usize) -> io::Result<Boun
         sockets.push(socket.into());
     }
     Ok(BoundAddress { actual: BindAddress::Tcp(actual), sockets, file: None })
+}
+
+/// Takes the sockets that the service manager made. The shards share what they have too few of;
+/// but datagrams of one client must not come to several of them.
+fn adopt(
+    inherited: &Inherited,
+    address: &BindAddress,
+    datagrams: bool,
+    backlog: i32,
+    shards: usize,
+) -> io::Result<BoundAddress> {
+    let mut sockets = inherited.claim(address, datagrams)?;
+    for socket in sockets.iter().filter(|_| !datagrams) {
+        if let BindAddress::Tcp(tcp) = address {
+            socket.set_tcp_nodelay(true)?;
+            if tcp.ip().is_loopback() {
+                lighten(socket);
+            }
+        }
+        // Of a socket that listens already this sets the length of its queue.
+        socket.listen(backlog)?;
+    }
+    let made = sockets.len();
+    for shared in 0..shards.saturating_sub(made) {
+        if !datagrams {
+            sockets.push(sockets[shared % made].try_clone()?);
+        }
+    }
+    let sockets = sockets.into_iter().map(OwnedFd::from).collect();
+    Ok(BoundAddress { actual: address.clone(), sockets, file: None })
 }
 
 /// The kernel gives a client's datagrams to the same socket, and so to the same shard, as long as
@@ -214,7 +249,19 @@ mod tests {
             access_log: None,
             protocol: ListenerProtocol::Postgres,
         };
-        super::bind(&listener, address, shards)
+        super::bind(&listener, address, shards, &Inherited::default())
+    }
+
+    #[test]
+    fn shards_share_what_the_service_manager_made() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = std::net::UdpSocket::bind(tcp.local_addr().unwrap()).unwrap();
+        let address = BindAddress::Tcp(tcp.local_addr().unwrap());
+        let inherited = Inherited::from_sockets([tcp.into(), udp.into()]).unwrap();
+        let streams = adopt(&inherited, &address, false, 16, 3).unwrap();
+        assert_eq!((streams.sockets.len(), streams.actual), (3, address.clone()));
+        let datagrams = adopt(&inherited, &address, true, 16, 3).unwrap();
+        assert_eq!(datagrams.sockets.len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     rc::Rc,
     sync::{
@@ -18,9 +18,10 @@ use std::{
 
 use bs9_config::{BindAddress, Config, ListenerProtocol};
 use bs9_net::{
-    CompileContext, CompileError, Connection, ControlContext, Engine, Host, PrepareError, Shard,
-    ShardEngine, Snapshot, StartError,
+    CompileContext, CompileError, Connection, ControlContext, Engine, Host, Inherited,
+    PrepareError, Shard, ShardEngine, Snapshot, StartError,
 };
+use socket2::{Domain, Socket, Type};
 use tokio::{
     runtime::{Builder, LocalOptions},
     task::spawn_blocking,
@@ -236,6 +237,52 @@ fn every_shard_accepts_and_mail_crosses_between_them() {
         .await;
         assert_eq!(engine.control_started.load(SeqCst), 1);
         host.drain(PATIENCE).await;
+    });
+}
+
+/// Listening sockets as the service manager makes them: several of one address.
+fn sockets_of_a_service_manager(count: usize) -> (SocketAddr, Vec<OwnedFd>) {
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(16).unwrap();
+        address = socket.local_addr().unwrap().as_socket().unwrap();
+        sockets.push(socket.into());
+    }
+    (address, sockets)
+}
+
+#[test]
+fn sockets_of_the_service_manager_outlive_a_host_and_nobody_is_refused() {
+    on_a_control_thread(async {
+        for (made, shards) in [(1, 2), (3, 2)] {
+            let (address, kept) = sockets_of_a_service_manager(made);
+            let config = config(shards, &[("a", &address.to_string())]);
+            let engine = || -> Vec<Arc<dyn Engine>> { vec![Arc::new(Echo::default())] };
+            let begin = || {
+                let handed = kept.iter().map(|socket| socket.try_clone().unwrap());
+                let inherited = Inherited::from_sockets(handed).unwrap();
+                Host::start_with(Arc::clone(&config), engine(), inherited).unwrap()
+            };
+            let mut host = begin();
+            assert_eq!(tcp(&host, 0), address);
+            client(move || (0..50).for_each(|_| drop(converse(connect(address))))).await;
+            assert!(host.turn_of_every_shard().await);
+            host.drain(PATIENCE).await;
+            // Nobody serves now, and whoever connects waits.
+            let waiting: Vec<_> = (0..20).map(|_| connect(address)).collect();
+            let mut host = begin();
+            client(move || waiting.into_iter().for_each(|one| drop(converse(one)))).await;
+
+            // Given up and wanted again.
+            host.reload(limited(shards, &[("b", "127.0.0.1:0")], "")).await.unwrap();
+            host.reload(Arc::clone(&config)).await.unwrap();
+            client(move || (0..50).for_each(|_| drop(converse(connect(address))))).await;
+            host.drain(PATIENCE).await;
+        }
     });
 }
 

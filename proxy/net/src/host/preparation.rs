@@ -11,7 +11,8 @@ use bs9_config::{BindAddress, Config, Generation};
 
 use super::Held;
 use crate::{
-    CompileContext, CompileError, Engine, Listener, ListenerId, PerShard, PrepareError, Snapshot,
+    CompileContext, CompileError, Engine, Inherited, Listener, ListenerId, PerShard, PrepareError,
+    Snapshot,
     listener::ProcessLimit,
     socket::{self, BoundAddress, is_udp},
     tls::ServerTls,
@@ -26,6 +27,7 @@ pub(super) struct Preparation<'a> {
     pub(super) listeners: &'a BTreeMap<Arc<str>, Arc<Listener>>,
     pub(super) addresses: &'a HashMap<(Arc<str>, BindAddress), Held>,
     pub(super) next_listener: u32,
+    pub(super) inherited: &'a Inherited,
 }
 
 /// What has been prepared beside the snapshot in force.
@@ -195,7 +197,7 @@ impl Preparation<'_> {
                         adopted.push(Adopted { by: listener, address, from: Arc::clone(from) });
                     }
                     None => {
-                        let bound = socket::bind(wanted, &address, self.shards)?;
+                        let bound = socket::bind(wanted, &address, self.shards, self.inherited)?;
                         opened.push(Opened { listener, address, bound, udp });
                     }
                 }
