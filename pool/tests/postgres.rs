@@ -1,11 +1,13 @@
 //! What the tests run against: a private PostgreSQL cluster, and the engine in this process.
 
+mod batch;
 mod certificates;
 mod cluster;
 mod dialogue;
 mod host;
 mod secured;
 
+pub(crate) use batch::{Batch, Value, batch};
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use dialogue::{Dialogue, Reply};

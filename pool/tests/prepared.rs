@@ -3,4 +3,3 @@
 mod dialogues;
 mod drivers;
 mod limits;
-mod messages;

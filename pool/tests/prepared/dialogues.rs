@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 
 use bs9_config::PoolMode;
-use bs9_wire::tag::FrontendTag;
 
-use super::messages::{Batch, batch};
-use crate::postgres::{Cluster, Dialogue, Pooler};
+use crate::postgres::{Batch, Cluster, Dialogue, Pooler, batch};
 
 /// What is sent, and how many ReadyForQuery are awaited before the next is.
 type Script = Vec<(Batch, usize)>;
@@ -184,13 +182,9 @@ fn scripts() -> Vec<(&'static str, Script)> {
                     .parse("c", "COPY copied FROM STDIN")
                     .parse("n", "SELECT count(*) FROM copied")
                     .sync()),
-                one(batch()
-                    .run("c", &[])
-                    .copy(FrontendTag::CopyData, b"1\n2\n")
-                    .copy(FrontendTag::CopyDone, b"")
-                    .sync()),
+                one(batch().run("c", &[]).copy_data("1\n2\n").copy_done().sync()),
                 one(batch().run("n", &[]).sync()),
-                one(batch().run("c", &[]).copy(FrontendTag::CopyFail, b"no\0").sync()),
+                one(batch().run("c", &[]).copy_fail("no").sync()),
                 one(batch().run("n", &[]).sync()),
                 one(batch().query("DROP TABLE copied")),
             ],

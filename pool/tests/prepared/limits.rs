@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::messages::batch;
-use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
+use crate::postgres::{Cluster, Dialogue, Pooler, batch, eventually};
 
 fn pooler(size: usize, limit: usize) -> Pooler {
     Pooler::start(|config| {
