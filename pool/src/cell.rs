@@ -32,6 +32,12 @@ pub(crate) struct Cell {
     pub(crate) pins: PinCounts,
     /// Servers told what a client had set, in a round trip of its own.
     pub(crate) synchronisations: Counter,
+    /// Notifications given to clients that listen by way of the shared connection.
+    pub(crate) notifications: Counter,
+    /// Clients that were disconnected because they did not take theirs.
+    pub(crate) notification_overflows: Counter,
+    /// Shared listening connections that broke.
+    pub(crate) listener_losses: Counter,
     pub(crate) slow_queries: Counter,
     pub(crate) query_timeouts: Counter,
     pub(crate) wait_timeouts: Counter,

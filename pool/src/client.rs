@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, task::Context};
 
-use bs9_config::PoolMode;
+use bs9_config::{PoolMode, Stateful};
 use bs9_net::{ConnectionSlot, Interrupted, OpenGuard, Shard, Timer, Transport};
 use bs9_wire::{
     encode::backend::{ErrorReport, Severity, notice_response},
@@ -12,6 +12,7 @@ use bs9_wire::{
 
 use crate::{
     cancel::Registered,
+    listen::Subscription,
     local::{LocalPool, Membership},
     prepared::names::Statements,
     registry::ClientPermit,
@@ -25,6 +26,7 @@ mod auth;
 mod checkout;
 mod ending;
 mod greeting;
+mod listening;
 mod passage;
 mod relay;
 mod request;
@@ -59,6 +61,8 @@ pub(crate) struct Client {
     asked: Option<Box<Asked>>,
     up: Upward,
     down: Downward,
+    /// What it listens to by way of the shared connection.
+    subscription: Option<Box<Subscription>>,
     /// What it has prepared, in transaction and statement mode.
     statements: Option<Box<Statements>>,
     _membership: Membership,
@@ -75,6 +79,8 @@ struct Downward {
     inside: bool,
     /// What is still to come of the message being received is not for the client.
     swallows: bool,
+    /// The client is still to be told that the transaction is over.
+    owes_ready: bool,
     /// What the pool answers itself, to go behind what is approved.
     answers: Vec<u8>,
 }
@@ -157,7 +163,7 @@ impl Client {
 
     /// What a server works for the client by, until it is given back.
     fn terms(&mut self) -> Terms {
-        let (mode, limit, session) = self.local.with_plan(|plan| {
+        let (mode, limit, mut session) = self.local.with_plan(|plan| {
             let postgres = plan.postgres();
             (plan.mode, postgres.max_prepared_statements, postgres.session_state)
         });
@@ -167,7 +173,10 @@ impl Client {
         // What was prepared is kept up, whatever a reload says meanwhile.
         let has_some = self.statements.as_ref().is_some_and(|known| !known.is_empty());
         let limit = match mode {
-            PoolMode::Session => usize::from(has_some),
+            PoolMode::Session => {
+                session.listen = Stateful::Ignore;
+                usize::from(has_some)
+            }
             _ => limit.max(usize::from(has_some)),
         };
         Terms { mode, prepared: limit, session }

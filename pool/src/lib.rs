@@ -17,6 +17,7 @@
 //! - [`client`]: a client connection, likewise.
 //! - [`prepared`]: prepared statements that follow the client from server to server.
 //! - [`settings`]: run-time parameters that follow the client from server to server.
+//! - [`listen`]: LISTEN without a server connection of one's own.
 //! - [`session`], [`sql`]: what a text changes in a session, and what becomes of it.
 //! - [`auth`], [`tls`]: who may log in, and by which certificates.
 //! - [`cancel`]: cancel keys, and who they belong to.
@@ -36,6 +37,7 @@ mod engine;
 mod errors;
 mod failure;
 mod histogram;
+mod listen;
 mod local;
 mod orders;
 mod part;

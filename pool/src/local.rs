@@ -33,7 +33,8 @@ use crate::{
 mod keeper;
 mod pace;
 
-use pace::{Expectation, RetryPace};
+use pace::Expectation;
+pub(crate) use pace::RetryPace;
 
 /// See the module.
 pub(crate) struct LocalPool {

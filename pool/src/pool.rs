@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::{
     budget::{Budget, Share},
     cell::Cell,
+    listen::Listening,
     plan::Plan,
     post::Post,
     prepared::statement::StatementStore,
@@ -53,6 +54,8 @@ pub(crate) struct Pool {
     pub(crate) disabled: AtomicBool,
     /// Told when its last server connection is gone.
     empty: Notify,
+    /// The way to who listens for its clients.
+    pub(crate) listening: Listening,
     post: Arc<OnceLock<Post>>,
     pub(crate) cells: PerShard<Cell>,
     pub(crate) demand: PerShard<Demand>,
@@ -147,6 +150,7 @@ impl Pool {
             paused: AtomicBool::new(false),
             disabled: AtomicBool::new(false),
             empty: Notify::new(),
+            listening: Listening::default(),
             post,
             cells: PerShard::new(shards),
             demand: PerShard::new(shards),

@@ -36,8 +36,9 @@ mod current;
 mod line;
 mod login;
 
+pub(crate) use current::Listened;
 pub(crate) use line::{Line, LineError};
-pub(crate) use login::log_in;
+pub(crate) use login::{log_in, open};
 
 /// Requests a server may owe replies to. A client that pipelines more is not read from until
 /// some have come. Far above what a server may hold back unflushed (8 KiB of replies).
@@ -242,9 +243,18 @@ impl Server {
     ) -> Result<Result<(), LoginFailure>, ServerError> {
         let mut request = Vec::with_capacity(query.len() + 8);
         frontend::query(&mut request, query);
+        self.run_query(&request, limit).await
+    }
+
+    /// Likewise, given as a whole message.
+    pub(crate) async fn run_query(
+        &mut self,
+        request: &[u8],
+        limit: Duration,
+    ) -> Result<Result<(), LoginFailure>, ServerError> {
         self.state.prepared.drop_unnamed();
         let _owed = self.state.ledger.expect(Request::Query, Origin::Pool, 0)?;
-        self.converse(&request, limit).await
+        self.converse(request, limit).await
     }
 
     /// Brings the parameters that follow clients from what they are to `wanted`.

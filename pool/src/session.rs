@@ -10,7 +10,10 @@ use std::array;
 
 use bs9_net::Counter;
 
-use crate::sql::{Kind, Lexer, Token};
+use crate::{
+    listen::Unlistened,
+    sql::{Kind, Lexer, Token},
+};
 
 mod read;
 
@@ -43,6 +46,10 @@ pub(crate) struct Effects {
     pub(crate) reset_all: bool,
     /// Why the server has to stay with the client.
     pub(crate) pins: Vec<Reason>,
+    /// Channels it listens to no longer.
+    pub(crate) unlistened: Vec<Unlistened>,
+    /// What the client listens to may change. See [`listen`](crate::listen).
+    pub(crate) listens: bool,
 }
 
 /// Pins, by reason. Written by its shard alone.
@@ -104,6 +111,8 @@ impl Effects {
         for pin in other.pins {
             self.note_pin(pin);
         }
+        self.unlistened.extend(other.unlistened);
+        self.listens |= other.listens;
     }
 
     fn note_set(&mut self, name: Box<str>) {
@@ -137,6 +146,7 @@ pub(crate) fn may_matter(text: &[u8]) -> bool {
     match text.first() {
         Some(b's' | b'S') => set_or_telling_select(text),
         Some(b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'r' | b'R') => begins_with_a_word(text),
+        Some(b'u' | b'U') => text.len() < 2 || text[1] | 0x20 == b'n',
         Some(b' ' | b'\n' | b'\t' | b'\r') => may_matter_trimmed(text),
         Some(b'/' | b'-') => true,
         _ => false,

@@ -33,6 +33,8 @@ pub(super) enum End {
     TransactionTimeout,
     /// An operator wants it gone.
     Killed,
+    /// More notifications than wait for a client.
+    NotificationsMissed,
     TooManyWaiting(usize),
     /// A reload took the database away.
     Removed,
@@ -65,6 +67,14 @@ impl End {
             Self::LoginTimeout => {
                 let message = "canceling authentication due to timeout";
                 fatal(SqlState::QUERY_CANCELED, message, out);
+            }
+            Self::NotificationsMissed => {
+                let report = ErrorReport::fatal(
+                    SqlState::CONFIGURATION_LIMIT,
+                    "terminating connection because more notifications came than are kept",
+                );
+                let hint = "Take notifications more often, or raise postgres.notification_queue.";
+                error_response(out, &report.with_hint(hint));
             }
             Self::IdleTimeout => {
                 let message = "terminating connection due to idle-session timeout";

@@ -172,6 +172,7 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         asked: None,
         up: Upward::new(Passage::of(buffer)),
         down: Downward::default(),
+        subscription: None,
         statements: None,
         _membership: local.join(),
         _permit: permit,

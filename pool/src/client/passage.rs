@@ -97,6 +97,20 @@ impl Passage {
         debug_assert!(done, "leaving out takes no room");
     }
 
+    /// Puts `bytes`, already approved, behind what is approved. Nothing else may be here.
+    pub(super) fn put_behind(&mut self, bytes: &[u8]) {
+        debug_assert!(self.unread().is_empty(), "what is not looked at comes later");
+        if !self.replace(0, bytes) {
+            // What is approved goes ahead, and these with it.
+            if let Some(buffer) = &mut self.buffer {
+                self.ahead.extend_from_slice(&buffer.filled()[..self.approved]);
+                buffer.consume(self.approved);
+            }
+            self.approved = 0;
+            self.ahead.extend_from_slice(bytes);
+        }
+    }
+
     /// Puts `bytes`, already approved, before everything in the buffer.
     pub(super) fn put_ahead(&mut self, bytes: &[u8]) {
         debug_assert_eq!(self.approved, 0, "what is approved comes first");

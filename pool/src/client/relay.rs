@@ -15,13 +15,14 @@ use std::{
 use bs9_config::{PoolMode, SessionState};
 use bs9_wire::{
     frame::{HEADER_LEN, Header},
-    ledger::Verdict,
+    ledger::{Ledger, Verdict},
     message::{Report, backend::TransactionStatus},
     tag::BackendTag,
 };
 
 use super::{Client, End, Phase};
 use crate::{
+    listen::Subscription,
     local::LocalPool,
     prepared::{exchange::Exchange, names::Statements},
     server::{Server, ServerError, ServerState},
@@ -267,6 +268,8 @@ impl Client {
     ) -> Result<Checked, ServerError> {
         let state = &mut server.state;
         let body = &self.down.passage.unread()[body];
+        // It is not for the client, or something else stands for it.
+        let mut stood_in = false;
         let observed = match tag {
             BackendTag::ReadyForQuery => {
                 let status = TransactionStatus::read(body)?;
@@ -276,6 +279,8 @@ impl Client {
                     return Ok(Checked::RefusedTransaction);
                 }
                 if observed.verdict == Verdict::Forward {
+                    stood_in = idle && self.withholds_ready(&state.ledger, terms);
+                    self.down.owes_ready |= stood_in;
                     let took = self.times.ready(self.local.cell(), idle);
                     if let Some(watch) = &mut self.watch {
                         log_slow(watch, &self.local, Duration::from_nanos(took));
@@ -301,9 +306,14 @@ impl Client {
                 state.said_goodbye |= report.is_some_and(|report| report.is_fatal());
                 state.ledger.observe(tag)?
             }
+            BackendTag::NotificationResponse => {
+                // What it listens to anyway it hears from the shared connection.
+                let hears = |known: &Subscription| known.hears(body);
+                stood_in = whole && self.subscription.as_deref().is_some_and(hears);
+                state.ledger.observe(tag)?
+            }
             tag => state.ledger.observe(tag)?,
         };
-        let mut stood_in = false;
         let telling = match tag {
             BackendTag::ErrorResponse => true,
             // DEALLOCATE ALL and DISCARD ALL matter.
@@ -313,12 +323,21 @@ impl Client {
         if telling || self.statements.as_ref().is_some_and(|known| known.awaits_replies()) {
             let mut exchange =
                 exchange(&mut self.statements, &mut self.watch, state, &self.local, terms);
-            stood_in = exchange.follow_up(tag, body, observed, &mut self.down.answers);
+            stood_in |= exchange.follow_up(tag, body, observed, &mut self.down.answers);
         }
         match observed.verdict {
             Verdict::Forward | Verdict::Aside if !stood_in => Ok(Checked::ForClient),
             _ => Ok(Checked::NotForClient),
         }
+    }
+
+    /// Whether the client is told of this end of a transaction when it is settled what it listens
+    /// to.
+    #[inline]
+    fn withholds_ready(&self, ledger: &Ledger, terms: Terms) -> bool {
+        self.statements.as_ref().is_some_and(|known| known.withholds_ready())
+            && terms.mode != PoolMode::Session
+            && ledger.is_clean()
     }
 
     // === Client to server ===
@@ -419,6 +438,7 @@ fn must_be_whole(tag: BackendTag) -> bool {
             | BackendTag::ParameterStatus
             | BackendTag::ErrorResponse
             | BackendTag::CommandComplete
+            | BackendTag::NotificationResponse
     )
 }
 

@@ -21,6 +21,9 @@ impl Client {
             Ok(false) => {}
             Err(end) => return Poll::Ready(Err(end)),
         }
+        if self.subscription.is_some() {
+            self.deliver(cx)?;
+        }
         self.up.rest();
         self.down.rest();
         self.interrupted(cx).map_or(Poll::Pending, |end| Poll::Ready(Err(end)))

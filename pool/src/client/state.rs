@@ -1,6 +1,6 @@
 //! What a client leaves in its session: carried over to its next server, or kept where it is.
 
-use bs9_config::PoolMode;
+use bs9_config::{PoolMode, Stateful};
 
 use super::{Client, End, checkout, relay::Outcome};
 use crate::{
@@ -23,11 +23,15 @@ impl Client {
             cancelling.cancel_settled().await;
         }
         self.note_settings(&mut server, &effects).await?;
-        if effects.pins.is_empty() {
+        let mut pins = effects.pins.clone();
+        if effects.listens {
+            self.settle_listening(&mut server, &effects, &mut pins).await?;
+        }
+        if pins.is_empty() {
             self.release(server);
             return Ok(());
         }
-        Err(self.stay(server, &effects.pins).await)
+        Err(self.stay(server, &pins).await)
     }
 
     /// Asks the server for the parameters that were touched.
@@ -83,7 +87,11 @@ impl Client {
         self.registered.link(&server.state.target, &self.local);
         // What it has there cannot be had from another.
         server.state.reused = false;
-        let terms = super::Terms { mode: PoolMode::Session, ..self.terms() };
+        if let Err(end) = self.listen_there(&mut server).await {
+            return end;
+        }
+        let mut terms = super::Terms { mode: PoolMode::Session, ..self.terms() };
+        terms.session.listen = Stateful::Ignore;
         match self.relay(&mut server, terms).await {
             Outcome::Ended(end) => {
                 if self.up.is_settled() && server.is_settled() {

@@ -169,11 +169,13 @@ impl Upward {
                 return Ok(());
             };
             if self.forgets == Forgetting::Now {
-                if !exchange.ledger.is_empty() {
+                if exchange.ledger.is_empty() {
+                    self.forgets =
+                        if exchange.listens() { Forgetting::Soon } else { Forgetting::No };
+                } else if !exchange.ledger.awaits_copy() {
                     self.stalled = true;
                     return Ok(());
                 }
-                self.forgets = Forgetting::No;
             }
             let long = header.total_len() > MAX_STATEMENT_BYTES && header.tag == FrontendTag::Parse;
             if long && exchange.limit > 0 && self.passage.is_unsent() {

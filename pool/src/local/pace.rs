@@ -13,7 +13,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 const SAMPLE: u64 = 32;
 
 /// When the next login may be tried after failures.
-pub(super) struct RetryPace {
+pub(crate) struct RetryPace {
     at: Cell<CoarseInstant>,
     delay: Cell<Duration>,
 }
@@ -25,20 +25,20 @@ impl Default for RetryPace {
 }
 
 impl RetryPace {
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.at.set(bs9_net::now());
         self.delay.set(RETRY_DELAY);
     }
 
     /// Waits longer each time.
-    pub(super) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         let delay = self.delay.get();
         self.at.set(bs9_net::now().plus(delay));
         self.delay.set((delay * 2).min(MAX_RETRY_DELAY));
     }
 
     /// How long until the next try; `None`: now.
-    pub(super) fn remaining(&self) -> Option<Duration> {
+    pub(crate) fn remaining(&self) -> Option<Duration> {
         let left = self.at.get().since(bs9_net::now());
         (!left.is_zero()).then_some(left)
     }

@@ -134,6 +134,7 @@ impl Exchange<'_> {
         }
         let taken = HEADER_LEN + bind.portal.len() + bind.statement.len() + 2;
         let rest = header.total_len() - taken;
+        self.note_use(bind.statement)?;
         let number = match self.number_of(bind.statement)? {
             Named::Here(number) => number,
             Named::Unknown => 0,
@@ -195,12 +196,6 @@ impl Exchange<'_> {
     fn number_of(&mut self, name: &[u8]) -> Result<Named, Refused> {
         let Some(statements) = self.statements.as_mut() else { return Ok(Named::Unknown) };
         let Some(known) = statements.get(name) else { return Ok(Named::Unknown) };
-        if known.matters() {
-            let known = Arc::clone(known);
-            self.note_effects(known.query());
-        }
-        let Some(statements) = self.statements.as_mut() else { return Ok(Named::Unknown) };
-        let Some(known) = statements.get(name) else { return Ok(Named::Unknown) };
         if let Some(number) = self.cache.use_one(known) {
             self.cell.prepared_hits.increment();
             return Ok(Named::Here(number));
@@ -223,15 +218,34 @@ impl Exchange<'_> {
         self.prepare(&statement).map(Named::Here)
     }
 
+    /// A statement is about to be run. True when something was written to be run before it.
+    #[inline]
+    fn note_use(&mut self, name: &[u8]) -> Result<bool, Refused> {
+        let Some(statements) = self.statements.as_ref() else { return Ok(false) };
+        let known =
+            if name.is_empty() { statements.unnamed.as_ref() } else { statements.get(name) };
+        match known.filter(|known| known.matters()) {
+            Some(known) => {
+                let known = Arc::clone(known);
+                self.note_telling_use(known.query())
+            }
+            None => Ok(false),
+        }
+    }
+
+    #[cold]
+    fn note_telling_use(&mut self, text: &[u8]) -> Result<bool, Refused> {
+        let Some(note) = self.note_effects(text, false) else { return Ok(false) };
+        self.bind_after(&note)?;
+        Ok(true)
+    }
+
     /// Uses the unnamed statement, which the server may have of someone else.
     fn use_unnamed(&mut self, request: Request) -> Result<Step, Refused> {
-        let unnamed = self.statements.as_ref().and_then(|known| known.unnamed.as_ref());
-        if let Some(unnamed) = unnamed.filter(|unnamed| unnamed.matters()) {
-            let unnamed = Arc::clone(unnamed);
-            self.note_effects(unnamed.query());
-        }
+        let noted = request == Request::Bind && self.note_use(b"")?;
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
         match statements.unnamed.as_ref() {
+            Some(unnamed) if self.cache.unnamed_is(unnamed) && noted => {}
             Some(unnamed) if self.cache.unnamed_is(unnamed) => return Ok(Step::Pass),
             Some(unnamed) if unnamed.is_kept() => {
                 let on_server = self.cache.set_unnamed(Arc::downgrade(unnamed));
@@ -480,8 +494,10 @@ impl Exchange<'_> {
         if let Some(refusal) = self.refusal_of(text).filter(|_| whole) {
             return self.refuse_query(refusal, length);
         }
-        self.note_effects(text);
-        Ok(Step::Pass)
+        match self.note_effects(text, self.is_alone()) {
+            Some(note) => self.query_after(&note),
+            None => Ok(Step::Pass),
+        }
     }
 
     /// `DEALLOCATE` of a name that is known to the pool alone. The statement stays, for others;
@@ -555,7 +571,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(statements) = self.statements.as_mut() {
             write(&mut statements.scratch);
         }

@@ -24,6 +24,8 @@ pub(crate) struct Statements {
     pub(crate) unnamed: Option<Arc<Statement>>,
     /// What its texts did to the session since it got its server.
     pub(crate) effects: Option<Box<Effects>>,
+    /// The client listens by way of the shared connection.
+    pub(crate) subscribed: bool,
     /// Changes that are not certain yet.
     pub(crate) journal: Journal,
     /// What is to be written in place of the message being looked at.
@@ -41,6 +43,7 @@ impl Statements {
             named: FxHashMap::default(),
             unnamed: None,
             effects: None,
+            subscribed: false,
             journal: Journal::default(),
             scratch: Vec::new(),
             held: 0,
@@ -57,6 +60,13 @@ impl Statements {
     #[inline]
     pub(crate) fn awaits_replies(&self) -> bool {
         !self.journal.is_empty()
+    }
+
+    /// Whether the end of the transaction is not to be told before it is settled what the client
+    /// listens to.
+    #[inline]
+    pub(crate) fn withholds_ready(&self) -> bool {
+        self.effects.as_ref().is_some_and(|effects| effects.listens)
     }
 
     #[inline]

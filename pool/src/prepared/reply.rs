@@ -12,6 +12,7 @@ use super::{
     exchange::Exchange,
     journal::{Change, record_of},
 };
+use crate::listen::Unlistened;
 
 /// Where PostgreSQL finds that a result has changed; its message is translated, this is not.
 const RESULT_CHANGED: &[u8] = b"RevalidateCachedQuery";
@@ -33,6 +34,11 @@ impl Exchange<'_> {
             self.cache.forget();
             if let Some(statements) = self.statements.as_mut() {
                 statements.forget(self.cache);
+                if statements.subscribed && body.starts_with(b"DISCARD") {
+                    let effects = statements.effects.get_or_insert_default();
+                    effects.unlistened.push(Unlistened::All);
+                    effects.listens = true;
+                }
             }
         }
         let Some(statements) = self.statements.as_mut() else { return false };
@@ -78,6 +84,9 @@ impl Exchange<'_> {
         let report = Report::read(body).ok();
         let closed = observed.closed;
         let record = closed.as_ref().and_then(record_of);
+        if let Some(effects) = self.statements.as_mut().and_then(|known| known.effects.as_mut()) {
+            effects.unlistened.clear();
+        }
         let failed = record.zip(self.statements.as_mut());
         let failed = failed.and_then(|(id, statements)| statements.journal.take(id));
         self.settle(answers);

@@ -4,15 +4,20 @@ use bs9_config::Stateful;
 use bs9_wire::{
     encode::frontend,
     ledger::{Origin, Refused, Request},
+    message::{backend::TransactionStatus, frontend::Target},
     sqlstate::SqlState,
 };
 
 use super::{
+    ServerName,
     exchange::{Exchange, Step},
     journal::Refusal,
     names::Statements,
 };
-use crate::session::{Effects, Reason};
+use crate::{
+    listen,
+    session::{Effects, Reason},
+};
 
 impl Exchange<'_> {
     fn policy(&self, reason: Reason) -> Stateful {
@@ -46,20 +51,74 @@ impl Exchange<'_> {
         Some(Refusal { sqlstate: SqlState::FEATURE_NOT_SUPPORTED, message })
     }
 
-    /// The server is about to run `text`.
+    /// The server is about to run `text`. `certain`: all of it and nothing else, so that no error
+    /// means that it was done. What is returned has to be run before it: then the outcome of the
+    /// transaction tells.
     #[cold]
-    pub(super) fn note_effects(&mut self, text: &[u8]) {
-        let Some(mut effects) = Effects::of(text) else { return };
+    #[must_use]
+    pub(super) fn note_effects(&mut self, text: &[u8], certain: bool) -> Option<String> {
+        let mut effects = Effects::of(text)?;
+        let shared = self.session.listen == Stateful::Shared;
+        let subscribed = self.statements.as_ref().is_some_and(|known| known.subscribed);
+        if !(shared && subscribed) {
+            effects.unlistened.clear();
+        }
+        effects.listens =
+            shared && (effects.pins.contains(&Reason::Listen) || !effects.unlistened.is_empty());
+        self.forgets |= effects.listens;
+        let note = if certain { None } else { listen::note(&mut effects.unlistened) };
         effects.pins.retain(|reason| self.policy(*reason) == Stateful::Pin);
         if !self.session.track_settings {
-            effects = Effects { pins: effects.pins, ..Effects::default() };
+            (effects.set, effects.reset, effects.reset_all) = Default::default();
         }
-        if effects == Effects::default() {
-            return;
+        if effects != Effects::default() {
+            let store = self.store;
+            let statements = self.statements.get_or_insert_with(|| Statements::new(store));
+            statements.effects.get_or_insert_default().add(effects);
         }
-        let store = self.store;
-        let statements = self.statements.get_or_insert_with(|| Statements::new(store));
-        statements.effects.get_or_insert_default().add(effects);
+        note
+    }
+
+    /// Whether a query that is sent now is in no transaction but its own.
+    pub(super) fn is_alone(&self) -> bool {
+        self.ledger.is_empty() && self.ledger.status() == TransactionStatus::Idle
+    }
+
+    /// What the client listens to may change: it is served step by step.
+    pub(crate) fn listens(&self) -> bool {
+        self.statements.as_ref().is_some_and(|known| known.withholds_ready())
+    }
+
+    /// Has `note` run before a Query of the client.
+    pub(super) fn query_after(&mut self, note: &str) -> Result<Step, Refused> {
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        let _owed = self.ledger.expect(Request::Query, Origin::Pool, 0)?;
+        let _owed = self.ledger.expect(Request::Query, Origin::Client, 0)?;
+        self.say(|out| frontend::query(out, note));
+        self.query_sent();
+        Ok(Step::Edited { taken: 0 })
+    }
+
+    /// Has `note` run before a Bind of the client, which is being written. Room for it was made
+    /// sure of.
+    pub(super) fn bind_after(&mut self, note: &str) -> Result<(), Refused> {
+        for request in
+            [Request::Parse, Request::Bind, Request::Execute, Request::Close, Request::Close]
+        {
+            let _owed = self.ledger.expect(request, Origin::Behalf, 0)?;
+        }
+        let name = ServerName::new(self.cache.number());
+        let name = name.as_bytes();
+        self.say(|out| {
+            frontend::parse(out, name, note.as_bytes(), &[]);
+            frontend::bind(out, name, name);
+            frontend::execute(out, name);
+            frontend::close(out, Target::Portal(name));
+            frontend::close(out, Target::Statement(name));
+        });
+        Ok(())
     }
 
     /// In place of a Query goes a batch that fails, so that the transaction fails, too, and as

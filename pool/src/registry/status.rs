@@ -54,6 +54,9 @@ fn status(pool: &Pool) -> PoolStatus {
         prepared_hits_total: sum(|cell| cell.prepared_hits.get()),
         prepared_misses_total: sum(|cell| cell.prepared_misses.get()),
         prepared_evictions_total: sum(|cell| cell.prepared_evictions.get()),
+        notifications_total: sum(|cell| cell.notifications.get()),
+        notification_overflows_total: sum(|cell| cell.notification_overflows.get()),
+        listener_losses_total: sum(|cell| cell.listener_losses.get()),
         errors_total: errors_total(pool),
         pins_total: pins_total(pool),
     }

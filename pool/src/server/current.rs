@@ -1,20 +1,58 @@
-//! Asking a server for parameters.
+//! Asking a server for parameters, and for what it listens to.
 
 use std::time::Duration;
 
 use bs9_wire::{
+    encode::frontend,
     frame::Frame,
     ledger::{Origin, Request},
     tag::BackendTag,
 };
 
 use super::{Server, ServerError};
-use crate::{failure::LoginFailure, settings};
+use crate::{
+    failure::LoginFailure,
+    listen::{self, Channel, Unlistened},
+    settings,
+};
 
 /// A value, unless the parameter has none.
 type Value = Option<Box<[u8]>>;
 
+/// What a session listens to, and what was noted in it.
+#[derive(Debug, Default)]
+pub(crate) struct Listened {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) notes: Vec<Unlistened>,
+}
+
 impl Server {
+    /// What the session listens to. An error of the server is returned inside.
+    pub(crate) async fn listened(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Result<Listened, LoginFailure>, ServerError> {
+        let mut request = Vec::with_capacity(256);
+        frontend::query(&mut request, listen::QUESTION);
+        self.state.prepared.drop_unnamed();
+        let _owed = self.state.ledger.expect(Request::Query, Origin::Pool, 0)?;
+        let mut listened = Listened::default();
+        let conversation = self.exchange(&request, |frame| {
+            if frame.tag == BackendTag::DataRow {
+                match read_row(frame).as_slice() {
+                    [Some(what), Some(name)] if **what == *b"channel" => {
+                        listened.channels.push(Channel::from(&**name));
+                    }
+                    [_, Some(notes)] => listened.notes = listen::read_notes(notes),
+                    _ => {}
+                }
+            }
+        });
+        let answer = bs9_net::time::timeout(limit, conversation).await;
+        let answer = answer.unwrap_or(Err(ServerError::TimedOut))?;
+        Ok(answer.map(|()| listened))
+    }
+
     /// The values that parameters have in this session. An error of the server is returned
     /// inside.
     pub(crate) async fn current(

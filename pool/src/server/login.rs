@@ -48,13 +48,7 @@ pub(crate) async fn log_in(
     let mut seat = Seat::new(&local, Place::Login);
     // Behind the seat, so that on failure it is given back before the others are told.
     let permit = permit;
-    let limit = plan.connect_timeout();
-    let attempt = bs9_net::time::timeout(limit, attempt(&local, &plan));
-    let outcome = attempt.await.unwrap_or_else(|_| {
-        let message = format!("server login timed out after {} s", limit.as_secs_f64());
-        Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message))
-    });
-    let session = outcome?;
+    let session = attempt_in_time(&local, &plan).await?;
     seat.move_to(Place::Active);
     seat.card().note_process(session.target.process_id);
     let settings = local.share_settings(session.parameters.settings());
@@ -80,6 +74,20 @@ pub(crate) async fn log_in(
         _permit: permit,
     };
     Ok(Server { stream: session.stream, state, seat })
+}
+
+/// Connects and logs in, for a connection that serves no client and counts as none of the pool's.
+pub(crate) async fn open(local: &Rc<LocalPool>, plan: &Plan) -> Result<Transport, LoginFailure> {
+    attempt_in_time(local, plan).await.map(|session| session.stream)
+}
+
+async fn attempt_in_time(local: &Rc<LocalPool>, plan: &Plan) -> Result<Session, LoginFailure> {
+    let limit = plan.connect_timeout();
+    let attempt = bs9_net::time::timeout(limit, attempt(local, plan));
+    attempt.await.unwrap_or_else(|_| {
+        let message = format!("server login timed out after {} s", limit.as_secs_f64());
+        Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message))
+    })
 }
 
 /// A login that succeeded.

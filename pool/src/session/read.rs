@@ -1,6 +1,6 @@
 //! Reading statements.
 
-use super::{Effects, Kind, Lexer, Reason, Token};
+use super::{Effects, Kind, Lexer, Reason, Token, Unlistened};
 
 /// The words of a statement, white space and comments left out.
 type Statement<'a> = [Token<'a>];
@@ -29,6 +29,12 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
         read_select(rest, effects);
     } else if first.is_word("LISTEN") {
         effects.note_pin(Reason::Listen);
+    } else if first.is_word("UNLISTEN") {
+        match rest.first() {
+            Some(all) if all.is(b'*') => effects.unlistened.push(Unlistened::All),
+            Some(one) => effects.unlistened.extend(one.identifier().map(Unlistened::named)),
+            None => {}
+        }
     } else if first.is_word("DECLARE") {
         if holds(rest) {
             effects.note_pin(Reason::HoldCursor);

@@ -89,6 +89,15 @@ pub struct PoolStatus {
     /// Round trips that brought a server connection to a client's parameters.
     #[serde(default)]
     pub server_synchronisations_total: u64,
+    /// Notifications given to clients that share a listening connection.
+    #[serde(default)]
+    pub notifications_total: u64,
+    /// Clients disconnected because they did not take theirs.
+    #[serde(default)]
+    pub notification_overflows_total: u64,
+    /// Shared listening connections that broke: what was notified until they were back is lost.
+    #[serde(default)]
+    pub listener_losses_total: u64,
     /// Errors of servers, by class of SQLSTATE; those that have occurred.
     #[serde(default)]
     pub errors_total: Vec<CountByReason>,

@@ -46,6 +46,23 @@ fn headed(out: &mut Vec<u8>, tag: FrontendTag, rest_len: usize, head: impl FnOnc
     out[start + 1..start + 5].copy_from_slice(&len.to_be_bytes());
 }
 
+/// A whole Bind without parameters, results in text.
+pub fn bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8]) {
+    message(out, FrontendTag::Bind, |out| {
+        cstr(out, portal);
+        cstr(out, statement);
+        out.extend_from_slice(&[0; 6]);
+    });
+}
+
+/// Execute, to the end.
+pub fn execute(out: &mut Vec<u8>, portal: &[u8]) {
+    message(out, FrontendTag::Execute, |out| {
+        cstr(out, portal);
+        int32(out, 0);
+    });
+}
+
 /// Describe.
 pub fn describe(out: &mut Vec<u8>, target: Target<'_>) {
     message(out, FrontendTag::Describe, |out| named(out, target));

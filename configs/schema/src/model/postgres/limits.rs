@@ -18,6 +18,9 @@ pub struct PoolLimits {
     pub query_timeout: Option<Duration>,
     /// A transaction that takes longer ends its client's connection; `None`: never.
     pub transaction_timeout: Option<Duration>,
+    /// Notifications that wait for a client which does not take them, bytes; more end its
+    /// connection. Default 1 MiB.
+    pub notification_queue: usize,
     /// By how much of `server_lifetime` and `server_idle_timeout` a server connection may be
     /// closed earlier, drawn anew for each: a ratio. Default 0.1.
     pub server_jitter: f64,
@@ -53,6 +56,7 @@ pub struct UserLimits {
 impl Default for PoolLimits {
     fn default() -> Self {
         Self {
+            notification_queue: 1 << 20,
             max_concurrent_logins: 8,
             reserve_pool_delay: Duration::from_secs(5),
             max_address_client_connections: None,

@@ -25,6 +25,8 @@ pub enum Stateful {
     Refuse,
     /// It is passed on like any other.
     Ignore,
+    /// One server connection does it for all clients. For `listen` alone, where it is the default.
+    Shared,
 }
 
 impl Default for SessionState {
@@ -34,7 +36,7 @@ impl Default for SessionState {
             advisory_locks: Stateful::Pin,
             temporary_tables: Stateful::Pin,
             hold_cursors: Stateful::Pin,
-            listen: Stateful::Pin,
+            listen: Stateful::Shared,
         }
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::{
     model::{DatabaseLimits, PoolLimits, UserLimits},
-    read::{Key, Scope, duration, float, integer},
+    read::{Key, Scope, duration, float, integer, size},
     sections::{DAY, HOUR, MILLISECOND},
 };
 
 const MAX_SERVERS: i64 = 10_000;
 const MAX_CLIENTS: i64 = 1_000_000;
+/// Room for the longest there is.
+const MIN_NOTIFICATIONS: u64 = 16 << 10;
 
 pub(super) fn limits(t: &mut Scope<'_>) -> PoolLimits {
     let database = DatabaseLimits {
@@ -73,6 +75,12 @@ pub(super) fn limits(t: &mut Scope<'_>) -> PoolLimits {
             Key::new("transaction_timeout", "A client whose transaction takes this long is disconnected. Absent: never."),
             duration(MILLISECOND..=30 * DAY),
         ),
+        notification_queue: usize::try_from(t.or(
+            Key::new("notification_queue", "With `listen = \"shared\"`, notifications that wait for a client which is in a transaction or does not read. When there are more, the client is given those and then disconnected, so that it knows."),
+            size(MIN_NOTIFICATIONS..=1 << 30),
+            "1MiB",
+        ))
+        .unwrap_or(usize::MAX),
         server_jitter: t.or(
             Key::new("server_jitter", "By how much of `server_lifetime` and `server_idle_timeout` a server connection may be closed earlier, drawn anew for each: they do not all go at once."),
             float(0.0..=1.0),

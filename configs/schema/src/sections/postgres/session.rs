@@ -18,6 +18,17 @@ const STATEFUL: &[Word<Stateful>] = &[
     Word::is("ignore", Stateful::Ignore, "The statement is passed on like any other."),
 ];
 
+const LISTEN: &[Word<Stateful>] = &[
+    Word::is(
+        "shared",
+        Stateful::Shared,
+        "The client goes on without a server connection of its own: one more connection for each pool, beyond `pool_size`, listens for all its clients. `LISTEN` and `UNLISTEN` take effect when their transaction commits. A client with another `client_encoding` than the server's is pinned.",
+    ),
+    STATEFUL[0],
+    STATEFUL[1],
+    STATEFUL[2],
+];
+
 pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
     SessionState {
         track_settings: t.or(
@@ -42,8 +53,8 @@ pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
         ),
         listen: t.or(
             Key::new("listen", "In transaction and statement mode, `LISTEN`."),
-            words(STATEFUL),
-            "pin",
+            words(LISTEN),
+            "shared",
         ),
     }
 }
