@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,7 +23,7 @@ use x509_parser::{
 
 use crate::{
     address::host_name,
-    model::{Identity, ServerName},
+    model::{FromFile, Identity, RevocationLists, ServerName},
     read::{Fault, absolute},
 };
 
@@ -50,6 +50,9 @@ pub(crate) struct Key {
     key: Arc<PrivateKeyDer<'static>>,
 }
 
+/// Certificates of authorities as read.
+pub(crate) type Authorities = FromFile<Arc<[CertificateDer<'static>]>>;
+
 /// Why a certificate serves badly, though it serves.
 pub(crate) type Remark = String;
 
@@ -57,7 +60,10 @@ pub(crate) type Remark = String;
 
 /// Reads a chain: the own certificate, then those that issued it.
 pub(crate) fn chain(path: &str, folder: &Path) -> Result<Chain, Fault> {
-    let path = absolute(folder, path);
+    chain_at(absolute(folder, path))
+}
+
+pub(crate) fn chain_at(path: PathBuf) -> Result<Chain, Fault> {
     let text = read(&path)?;
     let certificates = certificates(&path, &text)?;
     if certificates.len() > MAX_CHAIN {
@@ -78,7 +84,10 @@ pub(crate) fn chain(path: &str, folder: &Path) -> Result<Chain, Fault> {
 
 /// Reads a private key.
 pub(crate) fn key(path: &str, folder: &Path) -> Result<Key, Fault> {
-    let path = absolute(folder, path);
+    key_at(absolute(folder, path))
+}
+
+pub(crate) fn key_at(path: PathBuf) -> Result<Key, Fault> {
     let text = read(&path)?;
     if is_encrypted(&text) {
         return Err(Fault::new(format!("the key in {} is encrypted", path.display()))
@@ -97,11 +106,11 @@ pub(crate) fn key(path: &str, folder: &Path) -> Result<Key, Fault> {
 }
 
 /// Reads the certificates of authorities.
-pub(crate) fn authorities(
-    path: &str,
-    folder: &Path,
-) -> Result<Arc<[CertificateDer<'static>]>, Fault> {
-    let path = absolute(folder, path);
+pub(crate) fn authorities(path: &str, folder: &Path) -> Result<Authorities, Fault> {
+    authorities_at(absolute(folder, path))
+}
+
+pub(crate) fn authorities_at(path: PathBuf) -> Result<Authorities, Fault> {
     let certificates = certificates(&path, &read(&path)?)?;
     let mut store = RootCertStore::empty();
     for (number, certificate) in certificates.iter().enumerate() {
@@ -113,15 +122,15 @@ pub(crate) fn authorities(
             ))
         })?;
     }
-    Ok(certificates.into())
+    Ok(FromFile { path: path.into(), content: certificates.into() })
 }
 
 /// Reads revocation lists, PEM or one in DER.
-pub(crate) fn revocation_lists(
-    path: &str,
-    folder: &Path,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
-    let path = absolute(folder, path);
+pub(crate) fn revocation_lists(path: &str, folder: &Path) -> Result<RevocationLists, Fault> {
+    revocation_lists_at(absolute(folder, path))
+}
+
+pub(crate) fn revocation_lists_at(path: PathBuf) -> Result<RevocationLists, Fault> {
     let bytes = read(&path)?;
     let bad = |error: &dyn std::fmt::Display| {
         Fault::new(format!("{}: not a revocation list: {error}", path.display()))
@@ -139,12 +148,15 @@ pub(crate) fn revocation_lists(
     for list in &lists {
         CertificateRevocationList::from_der(list).map_err(|error| bad(&error))?;
     }
-    Ok(lists)
+    Ok(FromFile { path: path.into(), content: lists.into() })
 }
 
 /// Reads a stapled OCSP response, DER.
-pub(crate) fn ocsp_response(path: &str, folder: &Path) -> Result<Arc<[u8]>, Fault> {
-    let path = absolute(folder, path);
+pub(crate) fn ocsp_response(path: &str, folder: &Path) -> Result<FromFile<Arc<[u8]>>, Fault> {
+    ocsp_response_at(absolute(folder, path))
+}
+
+pub(crate) fn ocsp_response_at(path: PathBuf) -> Result<FromFile<Arc<[u8]>>, Fault> {
     let bytes = read(&path)?;
     // RFC 6960 section 4.2.1: SEQUENCE { ENUMERATED successful (0), … }.
     let content = match bytes.as_slice() {
@@ -153,7 +165,7 @@ pub(crate) fn ocsp_response(path: &str, folder: &Path) -> Result<Arc<[u8]>, Faul
         _ => None,
     };
     match content {
-        Some([0x0a, 0x01, 0x00, ..]) => Ok(bytes.into()),
+        Some([0x0a, 0x01, 0x00, ..]) => Ok(FromFile { path: path.into(), content: bytes.into() }),
         Some([0x0a, 0x01, status, ..]) => {
             Err(Fault::new(format!("{}: the responder refused (status {status})", path.display()))
                 .hint("fetch it again, with `openssl ocsp … -respout FILE`"))
@@ -199,6 +211,7 @@ pub(crate) fn identity(chain: Chain, key: &Key) -> Result<(Identity, Vec<ServerN
     let identity = Identity {
         path: chain.path,
         chain: chain.certificates.into(),
+        key_path: Arc::clone(&key.path),
         key: Arc::clone(&key.key),
         not_after_seconds: chain.not_after,
     };

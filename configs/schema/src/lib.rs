@@ -23,6 +23,7 @@ mod places;
 mod raw;
 mod read;
 mod reference;
+mod renewal;
 mod report;
 mod sections;
 mod source;
@@ -43,4 +44,5 @@ pub use places::{
     Process, config_candidates, default_config_path, default_socket, default_state_folder,
 };
 pub use reference::reference_markdown;
+pub use renewal::{Renewal, StaleFile};
 pub use report::{Diagnostic, Related, Report, Severity};

@@ -56,8 +56,8 @@ pub use service::{
 };
 pub use tcp::{SniRoute, TcpListener};
 pub use tls::{
-    ClientAuth, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate, ServerName,
-    TlsVersions, Trust, Verify,
+    ClientAuth, ClusterTls, FromFile, Hsts, Identity, ListenerTls, RevocationLists,
+    ServerCertificate, ServerName, TlsVersions, Trust, Verify,
 };
 pub use udp::UdpListener;
 

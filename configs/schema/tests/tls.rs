@@ -95,7 +95,8 @@ fn everything_given_is_read() {
          hsts = { max_age = \"1d\", include_subdomains = true, preload = true }\n",
     );
     assert_eq!(tls.certificates[0].names, [ServerName::Exact("a.example.org".into())]);
-    assert_eq!(tls.certificates[0].ocsp.as_deref(), Some(&b"\x30\x03\x0a\x01\x00"[..]));
+    let ocsp = tls.certificates[0].ocsp.as_ref().expect("a response");
+    assert_eq!(***ocsp, b"\x30\x03\x0a\x01\x00"[..]);
     assert!(!tls.versions.tls12 && tls.versions.tls13 && !tls.session_tickets);
     let client_auth = tls.client_auth.as_ref().expect("client_auth");
     assert!(!client_auth.required);
@@ -227,4 +228,127 @@ fn tls_towards_endpoints() {
     assert_eq!(full.server_name.as_deref(), Some("api.internal"));
     assert!(full.identity.is_some());
     assert!(matches!(&full.verify, Verify::Authorities(trust) if trust.crls.len() == 1));
+}
+
+/// A configuration that names every kind of file, and its folder.
+fn everything() -> (tempfile::TempDir, Config) {
+    let folder = folder();
+    let text = listener(&format!(
+        "certificates = [{{ certificate = \"site.pem\", key = \"site.key\", ocsp = \"good.ocsp\" }}, \
+         {{ certificate = \"old.pem\", key = \"old.key\", names = [\"fixed.example.com\"] }}]\n\
+         client_auth = {{ ca = \"ca.pem\", crls = [\"ca.crl\"] }}\n\
+         [clusters.api.tls]\nca = \"cluster-ca.pem\"\n"
+    ));
+    fs::copy(folder.path().join("ca.pem"), folder.path().join("cluster-ca.pem")).expect("copied");
+    let checked = read(folder.path(), &text);
+    let config = checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)));
+    (folder, config)
+}
+
+#[test]
+fn every_file_of_a_certificate_is_known() {
+    let (folder, config) = everything();
+    let files: Vec<_> = config
+        .certificate_files()
+        .iter()
+        .map(|file| file.strip_prefix(folder.path()).expect("in the folder").display().to_string())
+        .collect();
+    let expected = [
+        "ca.crl",
+        "ca.pem",
+        "cluster-ca.pem",
+        "good.ocsp",
+        "old.key",
+        "old.pem",
+        "site.key",
+        "site.pem",
+    ];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn what_did_not_change_is_not_renewed() {
+    let (_folder, config) = everything();
+    let renewal = config.renewed();
+    assert!(renewal.renewed.is_empty() && renewal.stale.is_empty(), "{renewal:?}");
+    assert_eq!(renewal.config, config);
+    let tls = |config: &Config| Arc::as_ptr(config.listeners["web"].tls.as_ref().expect("TLS"));
+    assert_eq!(tls(&renewal.config), tls(&config), "it is the same object");
+}
+
+#[test]
+fn a_certificate_is_renewed_by_itself_and_brings_its_names() {
+    let (folder, config) = everything();
+    let new = Authority::new("new").issue(&["new.example.com"]);
+    for (name, text) in [("site.pem", &new.chain), ("site.key", &new.key)] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    // Neither this nor the file that names them all keeps it from being renewed.
+    fs::write(folder.path().join("old.key"), "no key").expect("written");
+    fs::write(folder.path().join("bs9.toml"), "is being edited [").expect("written");
+    let renewal = config.renewed();
+    let before = &config.listeners["web"].tls.as_ref().expect("TLS").certificates;
+    let after = &renewal.config.listeners["web"].tls.as_ref().expect("TLS").certificates;
+    assert_eq!(after[0].names, [ServerName::Exact("new.example.com".into())]);
+    assert_ne!(after[0].identity, before[0].identity);
+    assert_eq!(after[1], before[1]);
+    assert_eq!(renewal.renewed.len(), 2);
+    let [stale] = &renewal.stale[..] else { panic!("{renewal:?}") };
+    assert_eq!((&*stale.key, &stale.path), ("listeners.web.tls", &folder.path().join("old.key")));
+    // Names that were given stay.
+    let again = Authority::new("new").issue(&["other.example.com"]);
+    for (name, text) in [("old.pem", &again.chain), ("old.key", &again.key)] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let renewal = renewal.config.renewed();
+    let after = &renewal.config.listeners["web"].tls.as_ref().expect("TLS").certificates;
+    assert_eq!(after[1].names, before[1].names);
+    assert!(renewal.stale.is_empty());
+}
+
+#[test]
+fn a_pair_that_does_not_fit_together_keeps_the_one_before() {
+    let (folder, config) = everything();
+    let new = Authority::new("new").issue(&["example.com"]);
+    fs::write(folder.path().join("site.pem"), new.chain).expect("written");
+    let renewal = config.renewed();
+    assert_eq!(renewal.config, config);
+    assert!(renewal.stale[0].message.contains("does not belong"), "{:?}", renewal.stale);
+    fs::write(folder.path().join("site.key"), new.key).expect("written");
+    assert!(config.renewed().stale.is_empty());
+}
+
+#[test]
+fn a_response_for_the_certificate_before_is_dropped_with_it() {
+    let (folder, config) = everything();
+    let ocsp = |config: &Config| {
+        let certificate = &config.listeners["web"].tls.as_ref().expect("TLS").certificates[0];
+        !certificate.ocsp.as_ref().expect("its file is known").is_empty()
+    };
+    fs::write(folder.path().join("good.ocsp"), b"\x30\x03\x0a\x01\x03").expect("written");
+    assert!(ocsp(&config.renewed().config), "the certificate is the same");
+    let new = Authority::new("new").issue(&["example.com"]);
+    for (name, text) in [("site.pem", &new.chain), ("site.key", &new.key)] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let renewal = config.renewed();
+    assert!(!ocsp(&renewal.config));
+    assert_eq!(renewal.stale.len(), 1);
+    fs::write(folder.path().join("good.ocsp"), b"\x30\x03\x0a\x01\x00").expect("written");
+    assert!(ocsp(&renewal.config.renewed().config), "it is taken up once there is one");
+}
+
+#[test]
+fn authorities_and_revocation_lists_are_renewed_too() {
+    let (folder, config) = everything();
+    let new = Authority::new("new");
+    fs::write(folder.path().join("ca.pem"), new.pem()).expect("written");
+    fs::write(folder.path().join("cluster-ca.pem"), new.pem()).expect("written");
+    fs::write(folder.path().join("ca.crl"), new.revocation_list()).expect("written");
+    let renewal = config.renewed();
+    assert_eq!((renewal.renewed.len(), renewal.stale.len()), (3, 0), "{renewal:?}");
+    assert_ne!(renewal.config.clusters["api"].tls, config.clusters["api"].tls);
+    let auth =
+        |config: &Config| config.listeners["web"].tls.as_ref().expect("TLS").client_auth.clone();
+    assert_ne!(auth(&renewal.config), auth(&config));
 }

@@ -3,7 +3,7 @@
 //! What the files held when the configuration was read is part of it: a reload
 //! after a renewal is a change like any other, and what was checked is what runs.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, path::Path, sync::Arc, time::Duration};
 
 use super::ClientSslMode;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -37,9 +37,31 @@ pub struct ServerCertificate {
     pub identity: Identity,
     /// Names that choose it: those given, else those it was issued for. Lower case.
     pub names: Vec<ServerName>,
-    /// A stapled OCSP response (RFC 6960), DER.
-    pub ocsp: Option<Arc<[u8]>>,
+    /// None were given.
+    pub names_of_its_own: bool,
+    /// A stapled OCSP response (RFC 6960), DER; empty where the file has none for this certificate.
+    pub ocsp: Option<FromFile<Arc<[u8]>>>,
 }
+
+/// What a file held when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromFile<T> {
+    /// Where it was read from.
+    pub path: Arc<Path>,
+    /// What it held.
+    pub content: T,
+}
+
+impl<T> Deref for FromFile<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.content
+    }
+}
+
+/// The revocation lists of one file, DER.
+pub type RevocationLists = FromFile<Arc<[CertificateRevocationListDer<'static>]>>;
 
 /// A certificate chain and the key that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +70,8 @@ pub struct Identity {
     pub path: Arc<Path>,
     /// The own certificate first, then those that issued it.
     pub chain: Arc<[CertificateDer<'static>]>,
+    /// Where the key was read from.
+    pub key_path: Arc<Path>,
     /// Belongs to the first certificate. `Debug` does not show it.
     pub key: Arc<PrivateKeyDer<'static>>,
     /// When the first certificate ends, seconds since 1970.
@@ -94,9 +118,9 @@ pub struct ClientAuth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// Certificates of authorities; at least one.
-    pub roots: Arc<[CertificateDer<'static>]>,
-    /// Revocation lists, DER.
-    pub crls: Arc<[CertificateRevocationListDer<'static>]>,
+    pub roots: FromFile<Arc<[CertificateDer<'static>]>>,
+    /// A file of revocation lists each.
+    pub crls: Arc<[RevocationLists]>,
 }
 
 /// `hsts`.
@@ -130,8 +154,8 @@ pub struct ClusterTls {
 pub enum Verify {
     /// By the certificate authorities this host trusts.
     System {
-        /// Revocation lists, DER.
-        crls: Arc<[CertificateRevocationListDer<'static>]>,
+        /// A file of revocation lists each.
+        crls: Arc<[RevocationLists]>,
     },
     /// By these.
     Authorities(Trust),

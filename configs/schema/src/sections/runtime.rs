@@ -45,7 +45,7 @@ pub(super) fn runtime(t: &mut Scope<'_>) -> Option<Runtime> {
             "150us",
         ),
         watch: t.or(
-            Key::new("watch", "Watch the configuration files and reload when they change."),
+            Key::new("watch", "Watch the configuration files and reload when they change. Likewise the files of certificates, keys, authorities, revocation lists and OCSP responses that they name: each is taken up by itself, and one that cannot be used leaves the one before in place."),
             boolean(),
             true,
         ),

@@ -2,15 +2,13 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
-use rustls::pki_types::CertificateRevocationListDer;
-
 use super::{HOUR, MILLISECOND, SECOND};
 use crate::{
     address::host_name,
     certificate::{self, Chain},
     model::{
-        ClientAuth, ClientSslMode, ClusterTls, Hsts, Identity, ListenerTls, ServerCertificate,
-        ServerName, TlsVersions, Trust, Verify,
+        ClientAuth, ClientSslMode, ClusterTls, Hsts, Identity, ListenerTls, RevocationLists,
+        ServerCertificate, ServerName, TlsVersions, Trust, Verify,
     },
     read::{
         Fault, Format, Key, Scope, Word, boolean, duration, either, list, located, table, text,
@@ -121,7 +119,8 @@ fn server_certificate(t: &mut Scope<'_>) -> Option<ServerCertificate> {
         text("the path of a file in DER", None, certificate::ocsp_response),
     );
     let (identity, own_names) = own?;
-    Some(ServerCertificate { identity, names: names.unwrap_or(own_names), ocsp })
+    let names_of_its_own = names.is_none();
+    Some(ServerCertificate { identity, names: names.unwrap_or(own_names), names_of_its_own, ocsp })
 }
 
 /// `[admin.tls]`: one certificate, for whoever asks.
@@ -224,12 +223,12 @@ fn client_auth(t: &mut Scope<'_>) -> Option<ClientAuth> {
     Some(ClientAuth { required, trust })
 }
 
-pub(super) fn crls(t: &mut Scope<'_>) -> Option<Arc<[CertificateRevocationListDer<'static>]>> {
+pub(super) fn crls(t: &mut Scope<'_>) -> Option<Arc<[RevocationLists]>> {
     let lists = t.optional(
         Key::new("crls", "Revocation lists (CRLs), in PEM or DER: certificates on them are refused. Each authority in the chain needs one, once there are any."),
         list(text("the path of a revocation list", None, certificate::revocation_lists)),
     );
-    Some(lists.unwrap_or_default().into_iter().flatten().collect())
+    Some(lists.unwrap_or_default().into())
 }
 
 fn hsts(t: &mut Scope<'_>) -> Option<Hsts> {

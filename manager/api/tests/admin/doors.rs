@@ -44,6 +44,7 @@ async fn tls_on_the_tcp_address() {
         address.tls = Some(Identity {
             path: Arc::from(std::path::Path::new("test.pem")),
             chain: [certificate.clone()].into(),
+            key_path: Arc::from(std::path::Path::new("test.key")),
             key: Arc::new(key),
             not_after_seconds: i64::MAX,
         });

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use bs9_config::{ClusterTls, Trust, Verify};
+use bs9_config::{ClusterTls, RevocationLists, Trust, Verify};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -10,13 +10,13 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use thiserror::Error;
 
 use super::{
     handshake::{self, HandshakeFailure},
-    server::{alpn, provider, roots, versions},
+    server::{alpn, lists, provider, roots, versions},
     stream::TlsStream,
 };
 use crate::Stream;
@@ -157,12 +157,12 @@ fn verifier(
 
 fn webpki(
     roots: RootCertStore,
-    crls: &[CertificateRevocationListDer<'static>],
+    crls: &[RevocationLists],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .with_crls(crls.iter().cloned())
+            .with_crls(lists(crls))
             .build();
     verifier.map_err(|error| rustls::Error::General(error.to_string()))
 }

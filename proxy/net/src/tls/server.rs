@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bs9_config::{ClientAuth, ListenerTls, Trust};
+use bs9_config::{ClientAuth, ListenerTls, RevocationLists, Trust};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::CertificateDer,
+    pki_types::{CertificateDer, CertificateRevocationListDer},
     server::{
         ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
         WebPkiClientVerifier, danger::ClientCertVerifier,
@@ -129,7 +129,7 @@ fn client_verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
     let roots = Arc::new(roots(&auth.trust)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-        .with_crls(auth.trust.crls.iter().cloned());
+        .with_crls(lists(&auth.trust.crls));
     let builder = if auth.required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| rustls::Error::General(error.to_string()))
 }
@@ -152,7 +152,8 @@ impl CertificateResolver {
                 identity.key.clone_key(),
                 provider,
             )?;
-            certified.ocsp = one.ocsp.as_deref().map(<[u8]>::to_vec);
+            certified.ocsp =
+                one.ocsp.as_ref().map(|file| file.to_vec()).filter(|response| !response.is_empty());
             let certified = Arc::new(certified);
             for name in &one.names {
                 resolver.names.entry_or(name, Vec::new).push(Arc::clone(&certified));
@@ -212,4 +213,10 @@ pub(super) fn roots(trust: &Trust) -> Result<RootCertStore, rustls::Error> {
         roots.add(root.clone())?;
     }
     Ok(roots)
+}
+
+pub(super) fn lists(
+    files: &[RevocationLists],
+) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
+    files.iter().flat_map(|file| file.iter().cloned())
 }
