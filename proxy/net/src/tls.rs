@@ -6,6 +6,8 @@
 
 mod alert;
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod hello;
 mod names;
