@@ -123,7 +123,6 @@ fn json_value(value: &Value) -> Json {
         Value::Time => Json::Null,
         Value::List(nodes) => nodes.iter().map(|node| json_value(&node.value)).collect(),
         Value::Table(table) => table
-            .entries
             .iter()
             .map(|(name, entry)| (name.clone(), json_value(&entry.node.value)))
             .collect(),

@@ -151,7 +151,7 @@ fn read<C>(
     let (root, coverage) = raw::tree(sources, &mut findings);
     let reader = Reader::new(sources, &root, coverage, findings);
     let start = Spot { file: 0, start: 0, end: 0 };
-    let node = Node { spot: start, value: Value::Table(root.clone()) };
+    let node = Node { spot: start, value: Value::Table(root) };
     let config = table(section).read(At { node: &node, path: "" }, &reader);
     let findings = reader.into_findings();
     let config = config.filter(|_| !findings.has_errors());

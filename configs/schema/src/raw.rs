@@ -4,9 +4,12 @@
 //! `[postgres.users]`) may appear in each of them; what has a meaning of its own
 //! is given once.
 
-use std::collections::{BTreeMap, btree_map};
+use std::cmp::Ordering;
 
-use toml_edit::{Document, Item, TableLike};
+use toml::{
+    Spanned,
+    de::{DeFloat, DeInteger, DeTable, DeValue},
+};
 
 use crate::{
     report::{Finding, Findings},
@@ -35,10 +38,11 @@ pub(crate) enum Value {
     Table(Table),
 }
 
-/// A table's entries by key.
+/// A table's entries by key. Most tables are small, and a large configuration has many of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    pub(crate) entries: BTreeMap<String, Entry>,
+    /// Sorted by name; each is there once.
+    entries: Vec<(String, Entry)>,
 }
 
 /// One key of a table, and its value.
@@ -55,6 +59,31 @@ pub(crate) enum Coverage {
     Whole,
     /// Text that is not TOML was left out; what seems to be missing may be there.
     Partial,
+}
+
+impl Table {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        let found = self.entries.binary_search_by(|(own, _)| own.as_str().cmp(name)).ok()?;
+        Some(&self.entries[found].1)
+    }
+
+    /// In the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.entries.iter().map(|(name, entry)| (name, entry))
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.entries.iter().map(|(name, _)| name)
+    }
+}
+
+/// From entries of which no two have the same name.
+impl FromIterator<(String, Entry)> for Table {
+    fn from_iter<I: IntoIterator<Item = (String, Entry)>>(entries: I) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self { entries }
+    }
 }
 
 impl Value {
@@ -101,96 +130,136 @@ pub(crate) fn tree(sources: &[Source], findings: &mut Findings) -> (Table, Cover
     let mut root = Table::default();
     let mut coverage = Coverage::Whole;
     for (file, source) in sources.iter().enumerate() {
-        let (text, found) = syntax::recover(file, source, findings);
+        let convert = |document: DeTable<'_>, findings: &mut Findings| {
+            Conversion { file, findings }.table(document)
+        };
+        let (table, found) = syntax::recover(file, source, findings, convert);
         if found == Coverage::Partial {
             coverage = Coverage::Partial;
         }
-        let Ok(document) = Document::parse(text.as_ref()) else { continue };
-        let table = convert_table(document.as_table(), file, whole(file, source));
-        merge(&mut root, table, &mut Vec::new(), findings);
+        if let Some(table) = table {
+            root = merge(root, table, &mut Vec::new(), findings);
+        }
     }
     (root, coverage)
 }
 
-fn whole(file: usize, source: &Source) -> Spot {
-    Spot { file, start: 0, end: source.text.len().min(1) }
+/// From what the parser made of one file.
+struct Conversion<'f> {
+    file: usize,
+    findings: &'f mut Findings,
 }
 
-fn convert_table(table: &dyn TableLike, file: usize, fallback: Spot) -> Table {
-    let entries = table.iter().filter_map(|(name, item)| {
-        let span = table.key(name).and_then(toml_edit::Key::span);
-        let key = span.map_or(fallback, |s| Spot { file, start: s.start, end: s.end });
-        Some((name.to_owned(), Entry { key, node: convert(item, file, key)? }))
-    });
-    Table { entries: entries.collect() }
-}
-
-/// `key` is where the key stands: that is also the place of a table with a
-/// header, whose own span would be many lines.
-fn convert(item: &Item, file: usize, key: Spot) -> Option<Node> {
-    let spot = match item.span() {
-        Some(span) => Spot { file, start: span.start, end: span.end },
-        None => key,
-    };
-    match item {
-        Item::None => None,
-        Item::Value(value) => Some(convert_value(value, file, spot)),
-        Item::Table(table) => {
-            Some(Node { spot: key, value: Value::Table(convert_table(table, file, key)) })
-        }
-        Item::ArrayOfTables(tables) => {
-            let nodes = tables.iter().map(|table| {
-                let spot = table.span().map_or(key, |s| Spot { file, start: s.start, end: s.end });
-                Node { spot, value: Value::Table(convert_table(table, file, spot)) }
-            });
-            Some(Node { spot: key, value: Value::List(nodes.collect()) })
-        }
-    }
-}
-
-fn convert_value(value: &toml_edit::Value, file: usize, fallback: Spot) -> Node {
-    let spot = value.span().map_or(fallback, |s| Spot { file, start: s.start, end: s.end });
-    let value = match value {
-        toml_edit::Value::String(text) => Value::Text(text.value().clone()),
-        toml_edit::Value::Integer(number) => Value::Integer(*number.value()),
-        toml_edit::Value::Float(number) => Value::Float(*number.value()),
-        toml_edit::Value::Boolean(yes) => Value::Bool(*yes.value()),
-        toml_edit::Value::Datetime(_) => Value::Time,
-        toml_edit::Value::Array(list) => {
-            Value::List(list.iter().map(|item| convert_value(item, file, spot)).collect())
-        }
-        toml_edit::Value::InlineTable(table) => Value::Table(convert_table(table, file, spot)),
-    };
-    Node { spot, value }
-}
-
-/// Adds `from` to `into`; a key that both have is an error unless it is a heading.
-fn merge(into: &mut Table, from: Table, path: &mut Vec<String>, findings: &mut Findings) {
-    for (name, entry) in from.entries {
-        let first = match into.entries.entry(name.clone()) {
-            btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(entry);
-                continue;
+impl Conversion<'_> {
+    fn table(&mut self, table: DeTable<'_>) -> Table {
+        let entries = table.into_iter().map(|(name, value)| {
+            let key = self.spot(&name);
+            let mut node = self.node(value);
+            // Under a header, whose own place is many lines.
+            if node.spot.start <= key.start {
+                node.spot = key;
             }
-            btree_map::Entry::Occupied(occupied) => occupied.into_mut(),
+            (name.into_inner().into_owned(), Entry { key, node })
+        });
+        entries.collect()
+    }
+
+    fn node(&mut self, value: Spanned<DeValue<'_>>) -> Node {
+        let spot = self.spot(&value);
+        let value = match value.into_inner() {
+            DeValue::String(text) => Value::Text(text.into_owned()),
+            DeValue::Integer(number) => Value::Integer(self.integer(&number, spot)),
+            DeValue::Float(number) => Value::Float(self.float(&number, spot)),
+            DeValue::Boolean(yes) => Value::Bool(yes),
+            DeValue::Datetime(_) => Value::Time,
+            DeValue::Array(list) => {
+                Value::List(list.into_iter().map(|value| self.node(value)).collect())
+            }
+            DeValue::Table(table) => Value::Table(self.table(table)),
         };
-        path.push(name);
-        match (&mut first.node.value, entry.node.value) {
-            (Value::Table(into), Value::Table(from)) if is_heading(path) => {
-                merge(into, from, path, findings);
-            }
+        Node { spot, value }
+    }
+
+    /// TOML 1.1, Integer: 64 bits with a sign; what does not fit is an error.
+    fn integer(&mut self, number: &DeInteger<'_>, spot: Spot) -> i64 {
+        i64::from_str_radix(number.as_str(), number.radix()).unwrap_or_else(|_| {
+            self.too_large("an integer", spot);
+            0
+        })
+    }
+
+    fn float(&mut self, number: &DeFloat<'_>, spot: Spot) -> f64 {
+        let text = number.as_str();
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() || text.contains("inf") || text.contains("nan") => value,
             _ => {
-                let name = path.last().map_or("", String::as_str);
-                findings.push(
-                    Finding::error(format!("`{name}` is given twice"))
-                        .at(entry.key, &path.join("."))
-                        .related(first.key, "first given here")
-                        .hint("give it in one file only"),
-                );
+                self.too_large("a float", spot);
+                0.0
             }
         }
-        path.pop();
     }
+
+    fn too_large(&mut self, what: &str, spot: Spot) {
+        let message = format!("not valid TOML: {what} that does not fit into 64 bits");
+        self.findings.push(Finding::error(message).at(spot, ""));
+    }
+
+    fn spot<T>(&self, spanned: &Spanned<T>) -> Spot {
+        let span = spanned.span();
+        Spot { file: self.file, start: span.start, end: span.end }
+    }
+}
+
+/// Both together; a key that both have is an error unless it is a heading.
+fn merge(one: Table, other: Table, path: &mut Vec<String>, findings: &mut Findings) -> Table {
+    let mut merged = Vec::with_capacity(one.entries.len() + other.entries.len());
+    let mut ones = one.entries.into_iter().peekable();
+    let mut others = other.entries.into_iter().peekable();
+    loop {
+        let order = match (ones.peek(), others.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return Table { entries: merged },
+        };
+        match order {
+            Ordering::Less => merged.extend(ones.next()),
+            Ordering::Greater => merged.extend(others.next()),
+            Ordering::Equal => {
+                let pair = ones.next().zip(others.next());
+                merged.extend(pair.map(|((name, first), (_, second))| {
+                    path.push(name);
+                    let entry = merge_entry(first, second, path, findings);
+                    (path.pop().unwrap_or_default(), entry)
+                }));
+            }
+        }
+    }
+}
+
+/// The last of `path` is the key that both have.
+fn merge_entry(
+    mut first: Entry,
+    second: Entry,
+    path: &mut Vec<String>,
+    findings: &mut Findings,
+) -> Entry {
+    match (first.node.value, second.node.value) {
+        (Value::Table(one), Value::Table(other)) if is_heading(path) => {
+            first.node.value = Value::Table(merge(one, other, path, findings));
+        }
+        (value, _) => {
+            first.node.value = value;
+            let name = path.last().map_or("", String::as_str);
+            findings.push(
+                Finding::error(format!("`{name}` is given twice"))
+                    .at(second.key, &path.join("."))
+                    .related(first.key, "first given here")
+                    .hint("give it in one file only"),
+            );
+        }
+    }
+    first
 }
 
 /// Whether a table only groups others, so that several files may add to it.

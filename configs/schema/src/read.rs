@@ -82,8 +82,8 @@ impl<'s> Reader<'s> {
         coverage: Coverage,
         findings: Findings,
     ) -> Self {
-        let clusters = match root.entries.get("clusters").map(|entry| &entry.node.value) {
-            Some(Value::Table(table)) => table.entries.keys().cloned().collect(),
+        let clusters = match root.get("clusters").map(|entry| &entry.node.value) {
+            Some(Value::Table(table)) => table.names().cloned().collect(),
             _ => BTreeSet::new(),
         };
         Self { sources, coverage, clusters, findings: RefCell::new(findings) }

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use toml_edit::Document;
+use toml::de::DeTable;
 
 use super::Coverage;
 use crate::{
@@ -17,19 +17,24 @@ use crate::{
 /// Syntax errors told of one file.
 const MAX_ERRORS: usize = 16;
 
-/// Reports every syntax error and returns the text that parses, its offsets
-/// unchanged. When not even that can be had, it is empty.
-pub(super) fn recover<'s>(
+/// Reports every syntax error and reads what parses, its offsets unchanged, if
+/// anything does.
+pub(super) fn recover<T>(
     file: usize,
-    source: &'s Source,
+    source: &Source,
     findings: &mut Findings,
-) -> (Cow<'s, str>, Coverage) {
+    read: impl FnOnce(DeTable<'_>, &mut Findings) -> T,
+) -> (Option<T>, Coverage) {
     let mut text = Cow::Borrowed(source.text.as_str());
     let mut blanked: Vec<Range<usize>> = Vec::new();
     for _ in 0..MAX_ERRORS {
-        let Err(error) = Document::parse(text.as_ref()) else {
-            let coverage = if !blanked.is_empty() { Coverage::Partial } else { Coverage::Whole };
-            return (text, coverage);
+        let error = match DeTable::parse(&text) {
+            Ok(document) => {
+                let coverage =
+                    if blanked.is_empty() { Coverage::Whole } else { Coverage::Partial };
+                return (Some(read(document.into_inner(), findings)), coverage);
+            }
+            Err(error) => error,
         };
         let at = error.span().unwrap_or(text.len()..text.len());
         // By the original text: what is blanked has no headers any more.
@@ -45,7 +50,7 @@ pub(super) fn recover<'s>(
         text.to_mut().replace_range(section.clone(), &blank);
         blanked.push(section);
     }
-    (Cow::Borrowed(""), Coverage::Partial)
+    (None, Coverage::Partial)
 }
 
 fn finding(file: usize, text: &str, at: Range<usize>, message: &str) -> Finding {

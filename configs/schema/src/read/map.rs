@@ -41,7 +41,7 @@ impl<F: Format, T> Format for MapOf<F, T> {
             wrong_type(at, reader, &self.kind());
             return None;
         };
-        let entries = table.entries.iter().filter_map(|(name, entry)| {
+        let entries = table.iter().filter_map(|(name, entry)| {
             let path = child_path(at.path, name);
             let at = At { node: &entry.node, path: &path };
             let value = self.of.read(at, reader)?;

@@ -11,6 +11,9 @@ use crate::{
 /// A default has no place; nothing is ever reported about one.
 const NOWHERE: Spot = Spot { file: usize::MAX, start: 0, end: 0 };
 
+/// Keys that most tables are asked for at most.
+const USUAL_KEYS: usize = 16;
+
 /// A key's name and meaning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
@@ -63,7 +66,7 @@ impl<'a> Scope<'a> {
             table,
             spot,
             path,
-            asked: Vec::new(),
+            asked: Vec::with_capacity(USUAL_KEYS),
             missing: Vec::new(),
             protocol: None,
             definition: None,
@@ -72,13 +75,13 @@ impl<'a> Scope<'a> {
 
     /// A key that may be absent.
     pub(crate) fn optional<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
-        self.ask(key, Presence::Optional, || format.kind());
+        self.ask(key, || Presence::Optional, || format.kind());
         self.read(key, &format)
     }
 
     /// A key that has to be there; `None` has been reported.
     pub(crate) fn required<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
-        self.ask(key, Presence::Required, || format.kind());
+        self.ask(key, || Presence::Required, || format.kind());
         if !self.has(key.name) {
             self.require(key, &format.kind());
         }
@@ -99,7 +102,7 @@ impl<'a> Scope<'a> {
         default: impl Into<Value>,
     ) -> F::Output {
         let default = Node { spot: NOWHERE, value: default.into() };
-        self.ask(key, Presence::Default(default.value.clone()), || format.kind());
+        self.ask(key, || Presence::Default(default.value.clone()), || format.kind());
         self.read(key, &format).unwrap_or_else(|| {
             let at = At { node: &default, path: key.name };
             format.read(at, self.reader).expect("a definition's default has its format")
@@ -108,7 +111,7 @@ impl<'a> Scope<'a> {
 
     /// A table that need not be there when all of its keys have defaults.
     pub(crate) fn section<F: Format>(&mut self, key: Key, format: F) -> Option<F::Output> {
-        self.ask(key, Presence::Optional, || format.kind());
+        self.ask(key, || Presence::Optional, || format.kind());
         if self.has(key.name) {
             return self.read(key, &format);
         }
@@ -141,18 +144,18 @@ impl<'a> Scope<'a> {
 
     /// Whether the file has this key.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.table.entries.contains_key(name)
+        self.table.get(name).is_some()
     }
 
     /// Where a key of this table stands.
     pub(crate) fn key_spot(&self, name: &str) -> Option<Spot> {
-        self.table.entries.get(name).map(|entry| entry.key)
+        self.table.get(name).map(|entry| entry.key)
     }
 
     /// Where an entry of one of this table's tables stands.
     pub(crate) fn entry_spot(&self, name: &str, entry: &str) -> Option<Spot> {
-        match &self.table.entries.get(name)?.node.value {
-            Value::Table(table) => table.entries.get(entry).map(|entry| entry.key),
+        match &self.table.get(name)?.node.value {
+            Value::Table(table) => table.get(entry).map(|entry| entry.key),
             _ => None,
         }
     }
@@ -181,7 +184,7 @@ impl<'a> Scope<'a> {
 
     /// Reports every key that was never asked for, and those that are missing.
     pub(crate) fn finish(mut self) {
-        for (name, entry) in &self.table.entries {
+        for (name, entry) in self.table.iter() {
             if !self.asked.contains(&name.as_str()) {
                 let near = nearest(name, self.asked.iter().copied());
                 // A misspelt key is told once: it is not missing as well.
@@ -208,7 +211,7 @@ impl<'a> Scope<'a> {
     }
 
     fn read<F: Format>(&self, key: Key, format: &F) -> Option<F::Output> {
-        let entry = self.table.entries.get(key.name)?;
+        let entry = self.table.get(key.name)?;
         let path = self.path_of(key.name);
         if let Some(protocol) = self.protocol
             && !key.only.is_empty()
@@ -239,12 +242,18 @@ impl<'a> Scope<'a> {
         );
     }
 
-    fn ask(&mut self, key: Key, presence: Presence, kind: impl FnOnce() -> Kind) {
+    fn ask(
+        &mut self,
+        key: Key,
+        presence: impl FnOnce() -> Presence,
+        kind: impl FnOnce() -> Kind,
+    ) {
         debug_assert!(!self.asked.contains(&key.name), "`{}` is asked for twice", key.name);
         self.asked.push(key.name);
         if let Some(definition) = &mut self.definition {
             let Key { name, doc, only } = key;
-            definition.keys.push(KeyDefinition { name, doc, presence, only, kind: kind() });
+            let (presence, kind) = (presence(), kind());
+            definition.keys.push(KeyDefinition { name, doc, presence, only, kind });
         }
     }
 }

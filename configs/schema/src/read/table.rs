@@ -81,7 +81,7 @@ impl<T> Format for Named<T> {
             wrong_type(at, reader, &self.kind());
             return None;
         };
-        let entries = table.entries.iter().filter_map(|(name, entry)| {
+        let entries = table.iter().filter_map(|(name, entry)| {
             let path = child_path(at.path, name);
             check_name(name, entry, &path, self.rule, reader);
             let name: Arc<str> = name.as_str().into();
@@ -144,7 +144,7 @@ impl<T> Format for Pairs<T> {
         let value = super::text(self.value.what, self.value.pattern, |text: &str, _: &Path| {
             Ok(text.to_owned())
         });
-        let pairs = table.entries.iter().filter_map(|(name, entry)| {
+        let pairs = table.iter().filter_map(|(name, entry)| {
             let path = child_path(at.path, name);
             let at = At { node: &entry.node, path: &path };
             let text = value.read(at, reader)?;
@@ -183,7 +183,7 @@ impl Format for Secrets {
             wrong_type(at, reader, &self.kind());
             return None;
         };
-        let pairs = table.entries.iter().filter_map(|(name, entry)| {
+        let pairs = table.iter().filter_map(|(name, entry)| {
             let path = child_path(at.path, name);
             check_name(name, entry, &path, self.rule, reader);
             let at = At { node: &entry.node, path: &path };
