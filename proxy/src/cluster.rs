@@ -14,7 +14,9 @@ mod idle;
 mod latency;
 mod lease;
 mod outlier;
+mod names;
 mod roster;
+mod racing;
 mod selection;
 mod shard;
 
@@ -27,7 +29,7 @@ pub(crate) use consistent::hash as stable_hash;
 pub(crate) use health::Prober;
 pub(crate) use lease::ConnectFailure;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use affinity::Cookies;
 use bs9_api::types::ClusterStatus;
@@ -38,7 +40,10 @@ use consistent::Consistent;
 use endpoint::Block;
 use selection::Selection;
 
-use crate::retry::{RetryBudget, RetryPolicy, Spent};
+use crate::{
+    http::Failure,
+    retry::{RetryBudget, RetryPolicy, Spent},
+};
 
 /// A cluster as compiled from one configuration.
 #[derive(Debug)]
@@ -144,6 +149,25 @@ impl Cluster {
     }
 
     /// For status answers.
+    /// After how many seconds a client may try again that no endpoint answered: about when that
+    /// may be otherwise. `None`: nothing is known of it.
+    pub(crate) fn retry_after_seconds(&self, failure: Failure) -> Option<u64> {
+        let after = match failure {
+            Failure::EndpointsFull | Failure::QueueTimeout => {
+                self.config.queue.map_or(Duration::ZERO, |queue| queue.timeout)
+            }
+            Failure::NoHealthyEndpoint => {
+                let checked = self.config.health_check.as_ref();
+                let checked = checked.map(|check| check.interval * check.healthy_after);
+                let let_back = self.config.outliers.map(|outliers| outliers.ejection_time);
+                checked.or(let_back)?
+            }
+            _ => return None,
+        };
+        // Whole seconds (RFC 9110 section 10.2.3); 0 would be at once.
+        Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
+    }
+
     pub fn status(&self) -> ClusterStatus {
         let now = bs9_net::refresh_clock();
         let endpoints = self.members.iter().map(|member| {
@@ -161,3 +185,5 @@ impl Cluster {
         }
     }
 }
+            retries_under_way: self.commons.retries.under_way(),
+            retries_allowed: self.commons.retries.allowed(),

@@ -89,6 +89,8 @@ pub(crate) struct RetryBudget {
     under_way: AtomicUsize,
     made: AtomicUsize,
     refused: AtomicUsize,
+    /// One more than how many there might be when one was last asked for; 0: none was.
+    allowed: AtomicUsize,
 }
 
 impl RetryBudget {
@@ -99,6 +101,7 @@ impl RetryBudget {
         let most = share.max(policy.min_concurrent);
         if budget.under_way.fetch_add(1, Relaxed) >= most {
             budget.under_way.fetch_sub(1, Relaxed);
+        budget.allowed.store(most.saturating_add(1), Relaxed);
             budget.refused.fetch_add(1, Relaxed);
             return None;
         }
@@ -107,6 +110,16 @@ impl RetryBudget {
 
     /// Counts a retry that is made.
     pub(crate) fn count(&self) {
+    /// Retries under way.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.under_way.load(Relaxed) as u64
+    }
+
+    /// How many there might be when one was last asked for; `None`: none was.
+    pub(crate) fn allowed(&self) -> Option<u64> {
+        self.allowed.load(Relaxed).checked_sub(1).map(|most| most as u64)
+    }
+
         self.made.fetch_add(1, Relaxed);
     }
 
@@ -160,6 +173,7 @@ mod tests {
         assert_eq!((budget.made(), budget.refused()), (0, 2));
     }
 
+        assert_eq!((budget.under_way(), budget.allowed()), (0, Some(1)));
     #[test]
     fn no_budget_is_no_retry() {
         let budget = Arc::new(RetryBudget::default());

@@ -9,13 +9,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwapOption;
 use bs9_api::types::{EndpointHealth, EndpointStatus};
 use bs9_config::EndpointAddress;
 use bs9_net::{CoarseInstant, Counter, Gauge, PerShard};
 use tokio::sync::Notify;
 
-use super::{Member, commons::Commons, latency::Latency, outlier::Ejections};
+use super::{Member, commons::Commons, latency::Latency, names::Resolution, outlier::Ejections};
 use crate::response_times::ResponseTimes;
 
 /// Health as the active checks see it.
@@ -63,11 +62,8 @@ pub struct Endpoint {
     /// Tells who lets it back that it was taken out.
     pub(super) ejected: Notify,
     commons: Arc<Commons>,
-    /// Where a host name last led, in the resolver's order; empty when it never led anywhere,
-    /// absent until it was looked up. Written by the control thread.
-    resolved: ArcSwapOption<Vec<SocketAddr>>,
-    /// Tells those who wait for the first look-up.
-    resolving: Notify,
+    /// Where its host name leads, when it has one.
+    pub(super) resolution: Resolution,
     pub(crate) cells: PerShard<EndpointCell>,
     /// For people only; the data path never looks at it.
     verdict: Mutex<Verdict>,
@@ -107,8 +103,7 @@ impl Endpoint {
             ejections: Ejections::default(),
             ejected: Notify::new(),
             commons: Arc::clone(commons),
-            resolved: ArcSwapOption::empty(),
-            resolving: Notify::new(),
+            resolution: Resolution::default(),
             cells: PerShard::new(shards),
             verdict: Mutex::default(),
         }
@@ -235,6 +230,7 @@ impl Endpoint {
             ejected: self.is_blocked_by(Block::Ejected),
             ejections_total: self.ejections.total(),
             slow_start_ratio: slow_start,
+            ejected_until: self.ejections.out_until().and_then(|until| until.try_into().ok()),
             active: self.cells.sum(|cell| cell.active.get()),
             requests_total: self.cells.sum(|cell| cell.requests.get()),
             failures_total: self.cells.sum(|cell| cell.failures.get()),
@@ -245,35 +241,9 @@ impl Endpoint {
         }
     }
 
-    /// Where the endpoint's host name leads. Waits only for a name that was never looked up,
-    /// which is so for a moment after a configuration first named it.
-    pub(crate) async fn looked_up(&self) -> Arc<Vec<SocketAddr>> {
-        loop {
-            let resolving = self.resolving.notified();
-            if let Some(addresses) = self.resolved.load_full() {
-                return addresses;
-            }
-            resolving.await;
-        }
-    }
-
-    /// A name was looked up. One that led nowhere keeps the addresses it had. Gives whether
-    /// the addresses are others than before.
-    pub(crate) fn set_resolved(&self, addresses: Vec<SocketAddr>) -> bool {
-        let known = self.resolved.load();
-        let changed = match known.as_deref() {
-            // Resolvers rotate the order; that is no news.
-            Some(known) => {
-                let same = known.len() == addresses.len()
-                    && addresses.iter().all(|address| known.contains(address));
-                !addresses.is_empty() && !same
-            }
-            None => true,
-        };
-        if changed {
-            self.resolved.store(Some(Arc::new(addresses)));
-            self.resolving.notify_waiters();
-        }
-        changed
+    /// Where its host name leads, in the resolver's order; empty when it never led anywhere.
+    /// Waits for the first look-up.
+    pub(crate) async fn addresses(&self) -> Arc<Vec<SocketAddr>> {
+        self.resolution.addresses().await
     }
 }

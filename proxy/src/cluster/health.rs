@@ -14,16 +14,12 @@ use bs9_net::tls::ClientTls;
 use probe::Prepared;
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{Cluster, Endpoint, Health};
+use super::{Cluster, Endpoint, Health, names};
 
 mod grpc;
 mod http;
 mod probe;
 
-/// How often host names are looked up anew.
-const RESOLVE_INTERVAL: Duration = Duration::from_secs(15);
-/// Pause after a name that did not resolve.
-const RESOLVE_RETRY: Duration = Duration::from_secs(1);
 /// Limit of a probe, and the pause after one that failed, where no check says otherwise.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -134,39 +130,7 @@ impl Watch {
         let EndpointAddress::Name { host, port } = &self.endpoint.address else {
             return pending().await;
         };
-        let cluster = &*self.cluster;
-        let mut failing = false;
-        loop {
-            let found = tokio::net::lookup_host((&**host, *port)).await;
-            match found.map(Vec::from_iter) {
-                Ok(addresses) if !addresses.is_empty() => {
-                    failing = false;
-                    if self.endpoint.set_resolved(addresses.clone()) {
-                        tracing::info!(
-                            cluster,
-                            host = &**host,
-                            ?addresses,
-                            "an endpoint's name resolved"
-                        );
-                    }
-                    tokio::time::sleep(RESOLVE_INTERVAL).await;
-                }
-                failed => {
-                    self.endpoint.set_resolved(Vec::new());
-                    if !std::mem::replace(&mut failing, true) {
-                        let error =
-                            failed.err().map_or_else(|| "no address".to_owned(), |e| e.to_string());
-                        tracing::warn!(
-                            cluster,
-                            host = &**host,
-                            error,
-                            "an endpoint's name does not resolve; the last address stays in use"
-                        );
-                    }
-                    tokio::time::sleep(RESOLVE_RETRY).await;
-                }
-            }
-        }
+        names::follow(&self.cluster, &self.endpoint, host, *port).await
     }
 
     /// Probes, again and again, where that was ordered.

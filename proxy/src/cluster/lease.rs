@@ -9,7 +9,7 @@ use std::{
 
 use bs9_config::EndpointAddress;
 use bs9_net::{
-    Stream, Transport,
+    Stream, Transport, time,
     tls::{self, ClientTls, HandshakeFailure, TlsStream},
 };
 
@@ -158,14 +158,8 @@ pub(super) fn called(address: &EndpointAddress) -> tls::Endpoint<'_> {
     }
 }
 
-/// Tries each address that the endpoint's name leads to.
+/// Tries the addresses that the endpoint's name leads to.
 async fn connect_named(endpoint: &Endpoint) -> Result<Stream, ConnectFailure> {
-    let mut failure = ConnectFailure::Unresolved;
-    for address in endpoint.looked_up().await.iter() {
-        match Stream::connect_tcp(*address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error.into(),
-        }
-    }
-    Err(failure)
+    let connected = endpoint.resolution.connect(Stream::connect_tcp, time::sleep).await;
+    connected.map_err(|error| error.map_or(ConnectFailure::Unresolved, ConnectFailure::Io))
 }

@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bs9_config::Outliers;
@@ -26,6 +26,8 @@ struct Record {
     in_a_row: u32,
     /// When it was last let back.
     returned_at: Option<CoarseInstant>,
+    /// While it is out: when it may be let back at the earliest.
+    out_until: Option<SystemTime>,
 }
 
 impl Ejections {
@@ -39,17 +41,30 @@ impl Ejections {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let fine = record.returned_at.is_some_and(|at| now.since(at) >= outliers.max_ejection_time);
         record.in_a_row = if fine { 1 } else { record.in_a_row.saturating_add(1) };
+        record.out_until = SystemTime::now().checked_add(record.length(outliers));
     }
 
     /// How long it stays out this time.
     fn length(&self, outliers: &Outliers) -> Duration {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let doublings = record.in_a_row.saturating_sub(1).min(30);
-        outliers.ejection_time.saturating_mul(1 << doublings).min(outliers.max_ejection_time)
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).length(outliers)
+    }
+
+    /// While it is out: when it may be let back at the earliest.
+    pub(super) fn out_until(&self) -> Option<SystemTime> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).out_until
     }
 
     fn note_return(&self, now: CoarseInstant) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).returned_at = Some(now);
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.returned_at = Some(now);
+        record.out_until = None;
+    }
+}
+
+impl Record {
+    fn length(&self, outliers: &Outliers) -> Duration {
+        let doublings = self.in_a_row.saturating_sub(1).min(30);
+        outliers.ejection_time.saturating_mul(1 << doublings).min(outliers.max_ejection_time)
     }
 }
 
@@ -125,7 +140,11 @@ mod tests {
         for _ in 0..4 {
             ejections.count(&OUTLIERS, start);
             lengths.push(ejections.length(&OUTLIERS).as_secs());
+            let until = ejections.out_until().unwrap();
+            let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+            assert!(left <= ejections.length(&OUTLIERS));
             ejections.note_return(start);
+            assert_eq!(ejections.out_until(), None);
         }
         assert_eq!(lengths, [10, 20, 35, 35]);
         ejections.count(&OUTLIERS, start.plus(Duration::from_secs(36)));

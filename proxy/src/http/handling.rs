@@ -70,8 +70,9 @@ impl<'a, D: Duplex> Handling<'a, D> {
                 match exchange.run(buffer, out).await {
                     Ok(fate) => fate,
                     Err((failure, line)) => {
+                        let after = exchange.cluster.cluster.retry_after_seconds(failure);
                         let fields = self.fields_of(Some(route));
-                        self.refuse(failure, &line, Some(&facts), fields, out).await
+                        self.refuse((failure, after), &line, Some(&facts), fields, out).await
                     }
                 }
             }
@@ -91,7 +92,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
         out: &mut Scratch,
     ) -> Fate {
         let line = request::line_for_logs(buffer.filled());
-        self.refuse(failure, &line, None, self.fields_of(None), out).await
+        self.refuse((failure, None), &line, None, self.fields_of(None), out).await
     }
 
     /// Answers with what the configuration says, or with 404.
@@ -108,7 +109,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
             let line = request::line_for_logs(buffer.filled());
             buffer.consume(facts.head_len);
             let fields = self.fields_of(None);
-            return self.refuse(Failure::NoRoute, &line, Some(facts), fields, out).await;
+            return self.refuse((Failure::NoRoute, None), &line, Some(facts), fields, out).await;
         };
         buffer.consume(facts.head_len);
         let keep_alive = self.may_keep_alive(facts);
@@ -136,10 +137,11 @@ impl<'a, D: Duplex> Handling<'a, D> {
         self.send(keep_alive, out).await
     }
 
-    /// Answers a request that failed. Without `facts`, its head was not understood.
+    /// Answers a request that failed, and may be made again after so many seconds. Without
+    /// `facts`, its head was not understood.
     async fn refuse(
         &self,
-        failure: Failure,
+        (failure, after): (Failure, Option<u64>),
         line: &str,
         facts: Option<&Facts>,
         fields: &FieldEdits,
@@ -153,7 +155,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let head_request = facts.is_some_and(|facts| facts.response_to.head);
         out.bytes.clear();
         let tells = self.site.reason_header;
-        write_failure(&mut out.bytes, failure, keep_alive, head_request, tells);
+        write_failure(&mut out.bytes, failure, after, keep_alive, head_request, tells);
         fields.apply(&mut out.bytes);
         self.send(keep_alive, out).await
     }

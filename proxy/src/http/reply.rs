@@ -5,10 +5,6 @@ use std::sync::Arc;
 use super::failure::{Failure, phrase};
 use crate::{http1::write_simple_response, policy::FieldEdits};
 
-/// Seconds after which a client may try again when no endpoint takes traffic: about
-/// the time a health check needs to notice a recovery.
-const RETRY_AFTER_SECONDS: &str = "5";
-
 /// A configured answer, the same for every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
@@ -70,20 +66,23 @@ pub(crate) fn write_redirect(
 }
 
 /// Appends the answer to a request that failed: its status, and one line that says why; in a
-/// field as well, when `reason_header` says so.
+/// field as well, when `reason_header` says so. `retry_after`: seconds, when it is known how many.
 pub(crate) fn write_failure(
     out: &mut Vec<u8>,
     failure: Failure,
+    retry_after: Option<u64>,
     keep_alive: bool,
     head_request: bool,
     reason_header: bool,
 ) {
     let status = failure.status();
+    let retry_after = retry_after.map(|seconds| seconds.to_string());
     let mut fields = vec![("Content-Type", "text/plain; charset=utf-8")];
-    match status {
-        503 => fields.push(("Retry-After", RETRY_AFTER_SECONDS)),
-        405 => fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")),
-        _ => {}
+    if let Some(seconds) = &retry_after {
+        fields.push(("Retry-After", seconds));
+    }
+    if status == 405 {
+        fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
     }
     if reason_header {
         fields.push(("X-Bs9-Reason", failure.reason()));

@@ -130,7 +130,7 @@ impl Session {
         let address = match &self.lease.endpoint().address {
             EndpointAddress::Tcp(address) => *address,
             EndpointAddress::Name { .. } => {
-                let addresses = self.lease.endpoint().looked_up().await;
+                let addresses = self.lease.endpoint().addresses().await;
                 addresses.first().copied().ok_or(io::ErrorKind::NotFound)?
             }
             // The configuration lets none of these through.

@@ -43,7 +43,7 @@ fn a_request_waits_until_an_endpoint_is_below_its_limit() {
         assert_eq!(origin.requests().len(), 1);
         // One too many.
         let refused = proxy.web().get("/");
-        assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("5")));
+        assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("20")));
         assert_eq!(proxy.failures()["endpoints_full"], 1);
         go_on.send(()).unwrap();
         assert_eq!(slow.response().status(), 200);
@@ -66,7 +66,7 @@ fn who_waits_too_long_is_told_so() {
     eventually("it is under way", || proxy.endpoint(origin.address()).active == 1);
     let mut client = proxy.web();
     let response = client.get("/");
-    assert_eq!((response.status(), response.header("retry-after")), (503, Some("5")));
+    assert_eq!((response.status(), response.header("retry-after")), (503, Some("1")));
     assert!(!response.closes());
     assert_eq!(proxy.failures()["queue_timeout"], 1);
     assert_eq!(waiting(&proxy), 0);

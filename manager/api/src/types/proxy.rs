@@ -98,6 +98,12 @@ pub struct ClusterStatus {
     /// Requests that would have been, had the budget allowed it.
     #[serde(default)]
     pub retries_refused_total: u64,
+    /// Retries under way: what of its budget is used now.
+    #[serde(default)]
+    pub retries_under_way: u64,
+    /// How many there might be when one was last asked for; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries_allowed: Option<u64>,
     /// In configuration order.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -127,6 +133,10 @@ pub struct EndpointStatus {
     /// Taken out because live traffic failed.
     #[serde(default)]
     pub ejected: bool,
+    /// It stays out until then at least; after that, until a probe succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ejected_until: Option<Timestamp>,
     /// How often that has happened.
     #[serde(default)]
     pub ejections_total: u64,

@@ -64,6 +64,8 @@ fn web() -> ClusterStatus {
         waiting: 0,
         retries_total: 0,
         retries_refused_total: 0,
+        retries_under_way: 0,
+        retries_allowed: None,
         endpoints: Vec::new(),
     }
 }

@@ -111,11 +111,11 @@ impl Prepared {
                 self.begin(TcpStream::connect(*address).await?, endpoint).await
             }
             EndpointAddress::Name { .. } => {
-                let addresses = endpoint.looked_up().await;
-                if addresses.is_empty() {
-                    return Err(ProbeFailure::Unresolved);
-                }
-                self.begin(TcpStream::connect(&addresses[..]).await?, endpoint).await
+                let connected =
+                    endpoint.resolution.connect(TcpStream::connect, tokio::time::sleep).await;
+                let stream = connected
+                    .map_err(|error| error.map_or(ProbeFailure::Unresolved, ProbeFailure::Io))?;
+                self.begin(stream, endpoint).await
             }
         }
     }
