@@ -13,10 +13,10 @@ mod health;
 mod idle;
 mod latency;
 mod lease;
-mod outlier;
 mod names;
-mod roster;
+mod outlier;
 mod racing;
+mod roster;
 mod selection;
 mod shard;
 
@@ -137,18 +137,6 @@ impl Cluster {
         RetryBudget::spend(&self.commons.retries, policy, self.active())
     }
 
-    /// Counts a retry that is made.
-    pub(crate) fn count_retry(&self) {
-        self.commons.retries.count();
-    }
-
-    /// Requests and connections in flight, over all shards.
-    fn active(&self) -> u64 {
-        let active = |member: &Member| member.endpoint.cells.sum(|cell| cell.active.get());
-        self.members.iter().map(active).sum()
-    }
-
-    /// For status answers.
     /// After how many seconds a client may try again that no endpoint answered: about when that
     /// may be otherwise. `None`: nothing is known of it.
     pub(crate) fn retry_after_seconds(&self, failure: Failure) -> Option<u64> {
@@ -168,6 +156,18 @@ impl Cluster {
         Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
     }
 
+    /// Counts a retry that is made.
+    pub(crate) fn count_retry(&self) {
+        self.commons.retries.count();
+    }
+
+    /// Requests and connections in flight, over all shards.
+    fn active(&self) -> u64 {
+        let active = |member: &Member| member.endpoint.cells.sum(|cell| cell.active.get());
+        self.members.iter().map(active).sum()
+    }
+
+    /// For status answers.
     pub fn status(&self) -> ClusterStatus {
         let now = bs9_net::refresh_clock();
         let endpoints = self.members.iter().map(|member| {
@@ -181,9 +181,9 @@ impl Cluster {
             waiting: self.commons.waiting() as u64,
             retries_total: self.commons.retries.made(),
             retries_refused_total: self.commons.retries.refused(),
+            retries_under_way: self.commons.retries.under_way(),
+            retries_allowed: self.commons.retries.allowed(),
             endpoints: endpoints.collect(),
         }
     }
 }
-            retries_under_way: self.commons.retries.under_way(),
-            retries_allowed: self.commons.retries.allowed(),

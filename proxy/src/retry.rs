@@ -87,10 +87,10 @@ fn is_idempotent(method: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct RetryBudget {
     under_way: AtomicUsize,
-    made: AtomicUsize,
-    refused: AtomicUsize,
     /// One more than how many there might be when one was last asked for; 0: none was.
     allowed: AtomicUsize,
+    made: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl RetryBudget {
@@ -99,17 +99,15 @@ impl RetryBudget {
     pub(crate) fn spend(budget: &Arc<Self>, policy: &RetryPolicy, active: u64) -> Option<Spent> {
         let share = (active as f64 * policy.budget) as usize;
         let most = share.max(policy.min_concurrent);
+        budget.allowed.store(most.saturating_add(1), Relaxed);
         if budget.under_way.fetch_add(1, Relaxed) >= most {
             budget.under_way.fetch_sub(1, Relaxed);
-        budget.allowed.store(most.saturating_add(1), Relaxed);
             budget.refused.fetch_add(1, Relaxed);
             return None;
         }
         Some(Spent(Arc::clone(budget)))
     }
 
-    /// Counts a retry that is made.
-    pub(crate) fn count(&self) {
     /// Retries under way.
     pub(crate) fn under_way(&self) -> u64 {
         self.under_way.load(Relaxed) as u64
@@ -120,6 +118,8 @@ impl RetryBudget {
         self.allowed.load(Relaxed).checked_sub(1).map(|most| most as u64)
     }
 
+    /// Counts a retry that is made.
+    pub(crate) fn count(&self) {
         self.made.fetch_add(1, Relaxed);
     }
 
@@ -171,9 +171,9 @@ mod tests {
         drop((first, second));
         assert!(RetryBudget::spend(&budget, &policy, 0).is_some());
         assert_eq!((budget.made(), budget.refused()), (0, 2));
+        assert_eq!((budget.under_way(), budget.allowed()), (0, Some(1)));
     }
 
-        assert_eq!((budget.under_way(), budget.allowed()), (0, Some(1)));
     #[test]
     fn no_budget_is_no_retry() {
         let budget = Arc::new(RetryBudget::default());
