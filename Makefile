@@ -11,7 +11,7 @@ GUARD     ?=
 FUZZ_RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test lint bench guard soak scale load fuzz
+.PHONY: help deps run test deep lint bench guard soak scale load fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: ## all tests of the workspace
 	@.ci/deps build run test
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
+
+deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies
+	@.ci/deps build run test
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --no-fail-fast --no-capture
 
 # cargo-deny's `advisories` check is left out: it downloads a database from a
 # host that a sealed build machine cannot reach. Run it where there is a network.

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cluster::{Lease, ShardCluster},
     duplex::Duplex,
-    http1::{BodyFraming, HeadLimits},
+    http1::{BodyError, BodyFraming, HeadLimits, Recode, ResponseError},
     introduction::introduction,
     part::{HttpSite, Route},
     worker::{Scratch, Worker},
@@ -121,7 +121,7 @@ impl<D: Duplex> Exchange<'_, D> {
     }
 
     fn upload(&self) -> Upload {
-        let mut pump = Pump::new(self.facts.framing);
+        let mut pump = Pump::new(self.facts.framing).at_most(self.site.max_body_bytes);
         let most = self.route.retry.max_replay_bytes;
         let fits = match self.facts.framing {
             BodyFraming::None => false,
@@ -158,15 +158,29 @@ impl<D: Duplex> Exchange<'_, D> {
         let sent = self.send(&stream, limit, upload, buffer, &out.bytes).await;
         sent.map_err(|cut| Failed::of(cut, false, tries))?;
         let mut answer = self.worker.shard.buffers().take();
-        let opening = match self.opening(&stream, upload, buffer, &mut answer, out).await {
+        let mut interim = 0;
+        let opening = self.opening(&stream, upload, buffer, &mut answer, out, &mut interim);
+        let opening = match opening.await {
             Ok(opening) => opening,
             Err(cut) => {
                 out.bytes.truncate(request_len);
-                let silent = answer.is_empty();
+                let silent = answer.is_empty() && interim == 0;
                 return Err(Failed::of(cut, silent, tries).on_kept(reused && silent));
             }
         };
         bs9_net::answered(sent_at);
+        answer.consume(opening.head_len);
+        let mut download = Pump::new(opening.framing);
+        let arrived = if opening.recode == Recode::Keep { download.admit(&answer) } else { Ok(0) };
+        let ready = match arrived {
+            Ok(ready) => ready,
+            Err(BodyError::Chunk(error)) => {
+                // Nothing of it has been sent: the client need not be cut off.
+                out.bytes.truncate(request_len);
+                let failure = Failure::Response(ResponseError::Body(error));
+                return Err(Failed::gone(Cut::Failure(failure)));
+            }
+        };
         let cell = lease.cell();
         let took = now().since(sent_at);
         cell.responses.increment();
@@ -188,7 +202,7 @@ impl<D: Duplex> Exchange<'_, D> {
         }
         self.cell.count_response(opening.status);
         let response = Response { exchange: self, lease, stream, opening };
-        Ok(response.relay(answer, upload, buffer, out).await)
+        Ok(response.relay((download, ready), answer, upload, buffer, out).await)
     }
 
     async fn connect(
@@ -304,8 +318,8 @@ impl<D: Duplex> Exchange<'_, D> {
     }
 
     /// Waits for the head of the final response, passing on interim ones and the rest
-    /// of the request's body meanwhile. The head for the client is then behind that for the
-    /// endpoint, which stays at the front of `out`, should it be sent again.
+    /// of the request's body meanwhile; `interim` counts them. The head for the client is then
+    /// behind that for the endpoint, which stays at the front of `out`, should it be sent again.
     async fn opening(
         &self,
         stream: &Transport,
@@ -313,12 +327,12 @@ impl<D: Duplex> Exchange<'_, D> {
         buffer: &mut Buffer,
         answer: &mut Buffer,
         out: &mut Scratch,
+        interim: &mut usize,
     ) -> Result<Opening, Cut> {
         let limits = HeadLimits {
             max_head_bytes: self.worker.shard.buffers().buffer_bytes(),
             ..self.site.limits
         };
-        let mut interim = 0;
         let request_len = out.bytes.len();
         loop {
             if !answer.is_empty() {
@@ -331,8 +345,8 @@ impl<D: Duplex> Exchange<'_, D> {
                 match read.map_err(Cut::Failure)? {
                     Answer::Final(opening) => return Ok(opening),
                     Answer::Interim { head_len, forwarded } => {
-                        interim += 1;
-                        if interim > MAX_INTERIM {
+                        *interim += 1;
+                        if *interim > MAX_INTERIM {
                             return Err(Cut::Failure(TOO_MANY_INTERIM));
                         }
                         answer.consume(head_len);
@@ -404,9 +418,6 @@ impl<D: Duplex> Exchange<'_, D> {
         let before = upload.pump.seen + upload.pump.moved;
         let pipes = self.worker.shard.pipes();
         let polled = upload.pump.poll(cx, self.client.stream, buffer, stream, pipes);
-        if upload.pump.seen > self.site.max_body_bytes {
-            return Poll::Ready(Err(Cut::Failure(Failure::BodyTooLarge)));
-        }
         match polled {
             Poll::Pending => {
                 if upload.pump.seen + upload.pump.moved != before {
@@ -426,6 +437,9 @@ impl<D: Duplex> Exchange<'_, D> {
             }
             Poll::Ready(Err(PumpError::Framing(error))) => {
                 Poll::Ready(Err(Cut::Failure(Failure::RequestBody(error))))
+            }
+            Poll::Ready(Err(PumpError::TooLarge)) => {
+                Poll::Ready(Err(Cut::Failure(Failure::BodyTooLarge)))
             }
             Poll::Ready(Err(PumpError::Read(_) | PumpError::CutOff)) => {
                 Poll::Ready(Err(Cut::ClientGone))

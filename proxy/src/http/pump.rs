@@ -33,6 +33,8 @@ pub(super) struct Pump {
     record: Option<Record>,
     /// Bytes went past us, from socket to socket.
     spliced: bool,
+    /// Payload bytes that may pass.
+    most: u64,
 }
 
 /// What has been written, should it have to be written again.
@@ -62,6 +64,9 @@ pub(super) enum PumpError {
     /// The other side takes no more.
     #[error("writing the body failed: {0}")]
     Write(#[source] io::Error),
+    /// More came than may pass.
+    #[error("the body is larger than may pass")]
+    TooLarge,
 }
 
 impl From<SpliceError> for PumpError {
@@ -76,7 +81,14 @@ impl From<SpliceError> for PumpError {
 impl Pump {
     pub(super) fn new(body: impl Into<BodyReader>) -> Self {
         let (body, splice) = (body.into(), Splice::default());
-        Self { body, ready: 0, seen: 0, moved: 0, splice, record: None, spliced: false }
+        let most = u64::MAX;
+        Self { body, ready: 0, seen: 0, moved: 0, splice, record: None, spliced: false, most }
+    }
+
+    /// Lets so many bytes of payload pass at most: what is too large must not arrive whole, and be
+    /// carried out, where the client is told that it was refused.
+    pub(super) fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Keeps what is written, up to so many bytes, framing included.
@@ -134,6 +146,9 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         for _ in 0..BURST {
             let ready = self.admit(buffer)?;
+            if self.seen > self.most {
+                return Poll::Ready(Err(PumpError::TooLarge));
+            }
             if ready > 0 {
                 let count = ready!(to.poll_write(cx, &buffer.filled()[..ready]))
                     .map_err(PumpError::Write)?;

@@ -5,6 +5,7 @@
 //! chunk extensions. Every leniency here is one that some other implementation does not share.
 
 use super::field::{is_token_byte, is_value_byte};
+use super::framing::LENGTH_LIMIT;
 use super::trailer::TrailerName;
 
 /// Bytes of one chunk-size line with its extensions, without CRLF.
@@ -22,8 +23,8 @@ pub enum ChunkError {
     /// No hexadecimal digits where a chunk size belongs, or something else behind them.
     #[error("a chunk size is not a hexadecimal number")]
     InvalidSize,
-    /// More than 16 digits.
-    #[error("a chunk size has too many digits")]
+    /// More than 16 digits, or 2^63 and more.
+    #[error("a chunk size is too large a number")]
     SizeTooLong,
     /// Not the grammar of chunk extensions.
     #[error("a chunk extension is malformed")]
@@ -243,6 +244,9 @@ impl ChunkedScanner {
             self.size_digits += 1;
             self.line_bytes += 1;
             self.remaining = self.remaining << 4 | u64::from(digit);
+            if self.remaining >= LENGTH_LIMIT {
+                return Err(ChunkError::SizeTooLong);
+            }
             return Ok(State::Size);
         }
         match byte {

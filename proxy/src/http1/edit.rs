@@ -2,10 +2,11 @@
 //! them.
 //!
 //! Only complete lines `name: value CRLF` are copied. Lines that are formed otherwise (a bare LF,
-//! other white space around the value) are written anew, so that the next recipient has nothing to
-//! interpret.
+//! other white space around the value, zeros before a length) are written anew, so that the next
+//! recipient has nothing to interpret.
 
 use super::field_table::{FieldTable, Lines};
+use super::framing::without_leading_zeros;
 use super::generated::push_decimal;
 use super::head::Version;
 use super::header_line::HeaderLine;
@@ -294,7 +295,10 @@ fn copy_lines(out: &mut Vec<u8>, fields: &FieldTable<'_>, from: usize, dropped: 
         run_start = fields.line_start(index + 1);
         if dropped & (1 << index) == 0 {
             let header = &fields.headers[index];
-            push_line(out, header.name.as_bytes(), header.value);
+            let is_length = fields.marks.content_length & (1 << index) != 0;
+            let value =
+                if is_length { without_leading_zeros(header.value) } else { header.value };
+            push_line(out, header.name.as_bytes(), value);
         }
     }
     out.extend_from_slice(&fields.head[run_start..fields.fields_end]);

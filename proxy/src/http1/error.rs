@@ -1,5 +1,6 @@
 //! Why a message is refused.
 
+use super::chunked::ChunkError;
 use super::fault::HeadFault;
 use super::framing::FramingFault;
 
@@ -109,6 +110,9 @@ pub enum ResponseError {
     /// trusted.
     #[error("an interim response has a body")]
     InterimWithBody,
+    /// What came of the body along with the head is not what the framing says.
+    #[error("the body is malformed: {0}")]
+    Body(ChunkError),
 }
 
 impl ResponseError {
@@ -129,6 +133,7 @@ impl ResponseError {
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnexpectedUpgrade => "unexpected_upgrade",
             Self::InterimWithBody => "interim_with_body",
+            Self::Body(error) => error.reason(),
         }
     }
 }

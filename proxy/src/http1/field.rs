@@ -12,7 +12,7 @@ pub(super) enum Field {
     Connection,
     Upgrade,
     Expect,
-    /// Meant for this hop only: never forwarded.
+    /// Meant for this hop only, or not even for it: never forwarded.
     HopByHop,
     ForwardedFor,
     ForwardedProto,
@@ -24,7 +24,8 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// Classifies a field name, which must be a token.
+    /// Classifies a field name, which must be a token. Framing fields with `_` for `-` frame
+    /// nothing here, but do so to gateways of the CGI family: they go no further.
     #[inline]
     pub(super) fn of(name: &str) -> Self {
         let name = name.as_bytes();
@@ -38,8 +39,10 @@ impl Field {
             10 if is(name, b"keep-alive") => Self::HopByHop,
             14 if is(name, b"content-length") => Self::ContentLength,
             14 if is(name, b"http2-settings") => Self::HopByHop,
+            14 if same_name(name, b"content-length") => Self::HopByHop,
             16 if is(name, b"proxy-connection") => Self::HopByHop,
             17 if is(name, b"transfer-encoding") => Self::TransferEncoding,
+            17 if same_name(name, b"transfer-encoding") => Self::HopByHop,
             18 if is(name, b"proxy-authenticate") => Self::HopByHop,
             19 if is(name, b"proxy-authorization") => Self::HopByHop,
             13.. if matches!(name[0], b'x' | b'X') => Self::x_forwarded(name),
@@ -174,7 +177,9 @@ mod tests {
             ("hOST", Field::Host),
             ("Hosts", Field::Other),
             ("content-length", Field::ContentLength),
-            ("Content_Length", Field::Other),
+            ("Content_Length", Field::HopByHop),
+            ("transfer_Encoding", Field::HopByHop),
+            ("X-Transfer-Encoding", Field::Other),
             ("TRANSFER-ENCODING", Field::TransferEncoding),
             ("Connection", Field::Connection),
             ("Keep-Alive", Field::HopByHop),

@@ -5,7 +5,7 @@ use httparse::Header;
 use super::connection::ConnectionOptions;
 use super::error::FieldFault;
 use super::field::{Field, list};
-use super::framing::{Framing, FramingFields};
+use super::framing::{Framing, FramingFields, without_leading_zeros};
 use super::head::{MAX_HEADERS, Version};
 
 /// A set of header lines, one bit each.
@@ -16,7 +16,8 @@ const _: () = assert!(MAX_HEADERS <= Lines::BITS as usize);
 /// they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
-    /// Not exactly `name: value CRLF`: written anew instead of copied.
+    /// Not exactly `name: value CRLF`, or a length with leading zeros: written anew instead of
+    /// copied.
     pub(super) irregular: Lines,
     /// Never forwarded: hop-by-hop fields and what `Connection` names.
     pub(super) hop_by_hop: Lines,
@@ -72,6 +73,9 @@ impl<'b> FieldTable<'b> {
                 Field::ContentLength => {
                     framing.content_length(header.value)?;
                     table.marks.content_length |= line;
+                    if without_leading_zeros(header.value).len() < header.value.len() {
+                        table.marks.irregular |= line;
+                    }
                 }
                 Field::TransferEncoding => {
                     framing.transfer_encoding(header.value)?;

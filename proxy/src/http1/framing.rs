@@ -7,8 +7,8 @@ use super::head::Version;
 /// different messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingFault {
-    /// Not a plain decimal number that fits 64 bits; lists are refused even when their members
-    /// agree.
+    /// Not a plain decimal number below 2^63, which is where others have a sign; lists are refused
+    /// even when their members agree.
     #[error("the Content-Length is not one decimal number")]
     InvalidContentLength,
     /// More than one `Content-Length` field, even with equal values.
@@ -95,18 +95,28 @@ impl FramingFields {
     }
 }
 
-/// `1*DIGIT` within 64 bits.
+/// Lengths and chunk sizes from here on are negative numbers to recipients that count with a sign.
+pub(super) const LENGTH_LIMIT: u64 = 1 << 63;
+
+/// `1*DIGIT` below [`LENGTH_LIMIT`].
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    value.iter().try_fold(0u64, |length, byte| {
+    let length = value.iter().try_fold(0u64, |length, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
         length.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    });
+    length.filter(|length| *length < LENGTH_LIMIT)
+}
+
+/// A number without leading zeros, which some recipients take for octal.
+pub(super) fn without_leading_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    &digits[zeros.min(digits.len().saturating_sub(1))..]
 }
 
 /// Why a value is not `chunked`.

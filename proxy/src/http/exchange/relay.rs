@@ -28,23 +28,19 @@ pub(super) struct Response<'e, 'a, D> {
 }
 
 impl<D: Duplex> Response<'_, '_, D> {
-    /// Sends the head in `out` and everything behind it.
+    /// Sends the head in `out` and everything behind it. Of the body, so many bytes at the front
+    /// of `answer` have been looked at.
     pub(super) async fn relay(
         self,
+        (mut download, ready): (Pump, usize),
         mut answer: Buffer,
         upload: &mut Upload,
         buffer: &mut Buffer,
         out: &mut Scratch,
     ) -> Fate {
         let Exchange { client, site, cell, .. } = *self.exchange;
-        answer.consume(self.opening.head_len);
-        let mut download = Pump::new(self.opening.framing);
         client.timer.set(site.body_timeout);
         let passes = self.opening.recode == Recode::Keep;
-        let ready = match if passes { download.admit(&answer) } else { Ok(0) } {
-            Ok(ready) => ready,
-            Err(error) => return self.cut(&PumpError::Framing(error)),
-        };
         cell.sent_bytes.add((out.bytes.len() + ready) as u64);
         let mut body = &answer.filled()[..ready];
         if ready <= SMALL_BODY_BYTES {

@@ -56,6 +56,18 @@ fn hop_by_hop_fields_stay_here() {
 }
 
 #[test]
+fn lengths_lose_zeros_that_could_be_read_as_octal() {
+    for (sent, passed) in [("010", "10"), ("00", "0"), ("0", "0"), ("100", "100"), ("007", "7")] {
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {sent}\r\nX: 01\r\n\r\n");
+        let expected = text.replace(&format!(": {sent}\r"), &format!(": {passed}\r"));
+        assert_eq!(edited_request(&text, &RequestEdits::default()), expected);
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {sent}\r\n\r\n");
+        let expected = format!("HTTP/1.1 200 OK\r\nContent-Length: {passed}\r\n\r\n");
+        assert_eq!(edited_response(&text, ResponseTo::default(), &KEPT_OPEN), expected);
+    }
+}
+
+#[test]
 fn irregular_lines_are_written_anew() {
     let text = "\r\nGET / HTTP/1.1\nHost:a\nA:  b\r\nC: d \r\nE:\t f\r\nG:\r\nContent-Length:\t5\r\nI: j\n\n";
     let expected = "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\nG: \r\nContent-Length: 5\r\nI: j\r\n\r\n";
