@@ -22,6 +22,7 @@ mod service;
 mod tcp;
 mod tls;
 mod udp;
+mod upstream;
 
 pub use access_log::{AccessLog, LogField, LogFormat, LogOutput, Rotation, TemplatePiece};
 pub use admin::{Admin, AdminPeer, AdminToken, PeerId, RateLimit};
@@ -60,6 +61,7 @@ pub use tls::{
     ServerCertificate, ServerName, TlsVersions, Trust, Verify,
 };
 pub use udp::UdpListener;
+pub use upstream::{UpstreamHttp2, UpstreamProtocol};
 
 /// Everything `bs9 serve` runs on.
 #[derive(Debug, Clone, PartialEq)]

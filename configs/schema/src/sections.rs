@@ -29,6 +29,7 @@ mod runtime;
 mod service;
 mod service_sandbox;
 mod tls;
+mod upstream;
 
 pub(crate) use config::{config, sections as config_sections};
 pub(crate) use manager::manager;

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use super::{ClusterTls, ProxyProtocol, Secret};
+use super::{ClusterTls, ProxyProtocol, Secret, UpstreamHttp2, UpstreamProtocol};
 
 /// `[clusters.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,10 @@ pub struct Cluster {
     pub max_connections: Option<usize>,
     /// Where requests wait when every endpoint is at its limit; `None`: they are refused.
     pub queue: Option<Queue>,
+    /// What is spoken where requests are HTTP. Default HTTP/1.1.
+    pub protocol: UpstreamProtocol,
+    /// Limits of connections of HTTP/2; without them, when `protocol` speaks none, of no meaning.
+    pub http2: UpstreamHttp2,
     /// TLS towards the endpoints; `None`: plaintext.
     pub tls: Option<Arc<ClusterTls>>,
     /// What connections begin with; `None`: with what they carry. Connections are not used again

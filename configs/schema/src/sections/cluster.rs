@@ -11,6 +11,7 @@ use super::{
     endpoint::{check_unique, endpoint, zone_name},
     health_check::health_check,
     tls::cluster_tls,
+    upstream::{Spoken, offer, spoken},
 };
 use crate::{
     model::{Balance, Cluster, Endpoint, HashKey, ProxyProtocol, Sticky},
@@ -85,7 +86,8 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
         Key::new("queue", "Where HTTP requests wait when every endpoint is at `max_connections`; `{}` takes every default. Absent: they are answered 503 at once."),
         table(queue),
     );
-    let tls = t.optional(
+    let spoken = spoken(t);
+    let mut tls = t.optional(
         Key::new("tls", "TLS towards the endpoints, health checks included: `true`, or a table. Absent: plaintext."),
         cluster_tls(),
     );
@@ -99,7 +101,11 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
     if queue.is_some() && !t.has("max_connections") {
         unused(t, "queue", "without `max_connections`", "add the limit that requests wait at");
     }
-    let picking = picking?;
+    let (picking, Spoken { protocol, http2 }) = (picking?, spoken?);
+    // A mistake in `tls` has been reported.
+    if !misread {
+        offer(t, protocol, tls.as_mut().and_then(Option::as_mut));
+    }
     check_picking(t, &picking, &endpoints);
     let Picking { balance, hash, sticky, zone, failover_below, panic_threshold, slow_start } =
         picking;
@@ -120,6 +126,8 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
         max_idle_connections: if proxy_protocol.is_some() { 0 } else { max_idle_connections },
         max_connections,
         queue,
+        protocol,
+        http2,
         tls: tls.flatten().map(Arc::new),
         proxy_protocol,
     })
@@ -191,7 +199,7 @@ fn check_picking(t: &Scope<'_>, picking: &Picking, endpoints: &[Located<Endpoint
     }
 }
 
-fn unused(t: &Scope<'_>, name: &str, why: &str, hint: &str) {
+pub(super) fn unused(t: &Scope<'_>, name: &str, why: &str, hint: &str) {
     let spot = t.key_spot(name).unwrap_or(t.spot());
     let finding = Finding::error(format!("`{name}` has no meaning {why}"));
     t.reader().push(finding.at(spot, &t.path_of(name)).hint(hint));

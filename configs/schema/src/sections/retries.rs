@@ -16,7 +16,7 @@ const REASONS: &[Word<RetryReason>] = &[
     Word::is(
         "connect-failure",
         RetryReason::ConnectFailure,
-        "No connection could be made. Nothing was sent, so that every request can be tried again, and the budget is not asked.",
+        "No connection could be made, or the endpoint said by HTTP/2 that it has not looked at the request (REFUSED_STREAM, GOAWAY). Nothing was done, so that every request can be tried again, and the budget is not asked.",
     ),
     Word::is("reset", RetryReason::Reset, "The connection ended before a byte of the response."),
     Word::is(
