@@ -33,7 +33,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use affinity::Cookies;
 use bs9_api::types::ClusterStatus;
-use bs9_config::Balance;
+use bs9_config::{Balance, UpstreamProtocol};
 use bs9_net::tls::ClientTls;
 use commons::Commons;
 use consistent::Consistent;
@@ -130,6 +130,16 @@ impl Cluster {
             commons,
             tls,
         })
+    }
+
+    /// Whether requests may go beside each other on a connection.
+    pub(crate) fn multiplexes(&self) -> bool {
+        self.config.protocol != UpstreamProtocol::Http1
+    }
+
+    /// The scheme of requests to its endpoints.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Takes one retry out of what the cluster can afford.

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bs9_net::{Buffer, BufferPool, Stream};
@@ -66,7 +66,16 @@ pub(crate) trait Duplex {
     }
 
     /// Writes all of `bytes`.
-    async fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+    async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut taken = 0;
+        poll_fn(|cx| {
+            while taken < bytes.len() {
+                taken += ready!(self.poll_write(cx, &bytes[taken..]))?;
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
 
     /// Writes all of `head`, then all of `body`, together where that is possible.
     async fn write_both(&self, head: &[u8], body: &[u8]) -> io::Result<()> {

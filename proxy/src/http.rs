@@ -7,6 +7,7 @@
 mod client;
 mod exchange;
 mod failure;
+mod grpc;
 mod handling;
 mod identity;
 mod pump;
@@ -20,6 +21,7 @@ mod stats;
 
 pub(crate) use client::{Client, Origin, linger};
 pub(crate) use failure::Failure;
+pub(crate) use grpc::is_call;
 pub(crate) use handling::{Fate, Handling};
 pub(crate) use identity::{Identities, Ids, parse_traceparent};
 pub(crate) use record::{Notes, Record};

@@ -7,6 +7,8 @@
 //! with its checks, the same routes, retries and limits. What that door answers, in HTTP/1.1 as
 //! well, [`stream`] takes apart into frames again. [`wire`] is the connection as `h2` wants it,
 //! watched by [`meter`].
+//!
+//! [`upstream`] is HTTP/2 to endpoints: the same, the other way round.
 
 mod connection;
 mod head;
@@ -16,8 +18,14 @@ mod outflow;
 mod preface;
 mod stats;
 mod stream;
+mod upstream;
 mod wire;
 
 pub(crate) use connection::serve;
 pub(crate) use preface::Opening;
 pub(crate) use stats::{Http2Cell, status};
+pub(crate) use upstream::{Lane, Seat, Sessions, StreamFault, Taken, Turn, fault_of};
+
+/// Bytes that wait for a connection's socket, beyond what its peer's windows allow at most: enough
+/// to keep it busy.
+const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;

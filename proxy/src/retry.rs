@@ -33,6 +33,8 @@ pub(crate) struct RetryPolicy {
 pub(crate) enum Setback {
     /// No connection: nothing was sent.
     Connect,
+    /// The endpoint said that it has not looked at the request.
+    Unseen,
     /// The connection ended before a byte of the response.
     Reset,
     /// The try took too long.
@@ -69,7 +71,7 @@ impl RetryPolicy {
     /// Whether this is a reason to try again.
     pub(crate) fn covers(&self, setback: Setback) -> bool {
         match setback {
-            Setback::Connect => self.on_connect_failure,
+            Setback::Connect | Setback::Unseen => self.on_connect_failure,
             Setback::Reset => self.on_reset,
             Setback::Timeout => self.on_timeout,
             Setback::Status(status @ 502..=504) => self.statuses[usize::from(status - 502)],

@@ -9,6 +9,8 @@ mod authority;
 mod fixture;
 #[path = "traffic/origin.rs"]
 mod origin;
+#[path = "traffic/python.rs"]
+mod python;
 #[path = "traffic/wire.rs"]
 mod wire;
 
@@ -30,6 +32,12 @@ mod expect;
 mod failures;
 #[path = "traffic/forwarded.rs"]
 mod forwarded;
+#[path = "traffic/grpc.rs"]
+mod grpc;
+#[path = "traffic/h2_upstream.rs"]
+mod h2_upstream;
+#[path = "traffic/h2_websocket.rs"]
+mod h2_websocket;
 #[path = "traffic/health.rs"]
 mod health;
 #[path = "traffic/http2.rs"]

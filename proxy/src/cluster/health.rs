@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bs9_config::{EndpointAddress, HealthCheck, Outliers, ProxyProtocol};
+use bs9_config::{EndpointAddress, HealthCheck, Outliers, ProxyProtocol, UpstreamProtocol};
 use bs9_net::tls::ClientTls;
 use probe::Prepared;
 use tokio::{task::AbortHandle, time::Instant};
@@ -18,6 +18,7 @@ use super::{Cluster, Endpoint, Health, names};
 
 mod grpc;
 mod http;
+mod http2;
 mod probe;
 
 /// Limit of a probe, and the pause after one that failed, where no check says otherwise.
@@ -42,6 +43,7 @@ struct Orders {
     outliers: Option<Outliers>,
     tls: Option<Arc<ClientTls>>,
     introduces: Option<ProxyProtocol>,
+    protocol: UpstreamProtocol,
 }
 
 impl PartialEq for Orders {
@@ -50,13 +52,15 @@ impl PartialEq for Orders {
         self.check == other.check
             && self.outliers == other.outliers
             && self.introduces == other.introduces
+            && self.protocol == other.protocol
             && tls[0] == tls[1]
     }
 }
 
 impl Orders {
     fn prepare(&self, check: Option<&HealthCheck>) -> Prepared {
-        Prepared::new(check.map(|check| &check.probe), self.tls.clone(), self.introduces)
+        let probe = check.map(|check| &check.probe);
+        Prepared::new(probe, self.protocol, self.tls.clone(), self.introduces)
     }
 }
 
@@ -77,6 +81,7 @@ impl Prober {
                 outliers: cluster.config.outliers,
                 tls: cluster.tls.clone(),
                 introduces: cluster.config.proxy_protocol,
+                protocol: cluster.config.protocol,
             };
             for member in &cluster.members {
                 let endpoint = &member.endpoint;

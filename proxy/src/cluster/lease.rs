@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use bs9_config::EndpointAddress;
+use bs9_config::{EndpointAddress, UpstreamProtocol};
 use bs9_net::{
     Stream, Transport, time,
     tls::{self, ClientTls, HandshakeFailure, TlsStream},
 };
 
 use super::{Endpoint, ShardCluster, endpoint::EndpointCell, latency::FAILURE_PENALTY};
+use crate::http2::Sessions;
 
 /// An endpoint in use; counted until dropped.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum ConnectFailure {
     Io(#[from] io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] HandshakeFailure),
+    #[error("it did not agree on HTTP/2")]
+    NotHttp2,
 }
 
 impl Lease {
@@ -91,6 +94,12 @@ impl Lease {
         self.cluster.idle[self.member].take(self.cluster.cluster.config.idle_timeout)
     }
 
+    /// Connections of HTTP/2 to the endpoint; `None`: only HTTP/1.1 is spoken with it.
+    #[inline]
+    pub(crate) fn sessions(&self) -> Option<&Rc<Sessions>> {
+        self.cluster.sessions.get(self.member)
+    }
+
     /// A new connection, which begins with `introduction`. Bounded by the caller's timer.
     pub(crate) async fn connect(&self, introduction: &[u8]) -> Result<Transport, ConnectFailure> {
         match &self.cluster.cluster.tls {
@@ -106,7 +115,13 @@ impl Lease {
         introduction: &[u8],
     ) -> Result<TlsStream, ConnectFailure> {
         let socket = self.dial(introduction).await?;
-        Ok(tls.connect(socket, called(&self.endpoint().address)).await?)
+        let stream = tls.connect(socket, called(&self.endpoint().address)).await?;
+        let agreed = stream.agreed().alpn.as_deref() == Some(b"h2");
+        if !agreed && self.cluster.cluster.config.protocol == UpstreamProtocol::Http2 {
+            stream.finish();
+            return Err(ConnectFailure::NotHttp2);
+        }
+        Ok(stream)
     }
 
     async fn dial(&self, introduction: &[u8]) -> Result<Stream, ConnectFailure> {

@@ -15,6 +15,7 @@ use super::{
     idle::IdleConnections,
     roster::{Roster, Seat},
 };
+use crate::http2::Sessions;
 
 /// A shard's half of a [`Cluster`].
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct ShardCluster {
     roster: RefCell<Roster>,
     balancer: Balancer,
     pub(super) idle: Box<[Rc<IdleConnections>]>,
+    /// Where HTTP/2 may be spoken.
+    pub(super) sessions: Box<[Rc<Sessions>]>,
 }
 
 /// Members that failed for this request already.
@@ -66,18 +69,30 @@ impl ShardCluster {
     /// Shard number `shard`'s half of `cluster`; idle connections of endpoints that `previous`
     /// has too are kept.
     pub fn new(cluster: &Arc<Cluster>, shard: usize, previous: Option<&Self>) -> Rc<Self> {
-        let keep = |endpoint: &Arc<Endpoint>| {
-            // Connections that were made otherwise are not what is wanted now.
-            let previous = previous.filter(|previous| same_tls(&previous.cluster, cluster))?;
+        // Connections that were made otherwise are not what is wanted now.
+        let previous = previous.filter(|previous| same_wire(&previous.cluster, cluster));
+        let place = |endpoint: &Arc<Endpoint>| {
             let same = |member: &Member| Arc::ptr_eq(&member.endpoint, endpoint);
-            previous.cluster.members.iter().position(same).map(|at| Rc::clone(&previous.idle[at]))
+            let known = previous?.cluster.members.iter().position(same)?;
+            previous.map(|previous| (previous, known))
         };
-        let idle = cluster.members.iter().map(|member| {
-            let fresh = || Rc::new(IdleConnections::new(Arc::clone(&member.endpoint), shard));
-            keep(&member.endpoint).unwrap_or_else(fresh)
+        let idle = cluster.members.iter().map(|Member { endpoint, .. }| match place(endpoint) {
+            Some((previous, at)) => Rc::clone(&previous.idle[at]),
+            None => Rc::new(IdleConnections::new(Arc::clone(endpoint), shard)),
+        });
+        let multiplexed = cluster.members.iter().filter(|_| cluster.multiplexes());
+        let sessions = multiplexed.map(|Member { endpoint, .. }| match place(endpoint) {
+            Some((previous, at)) if same_limits(&previous.cluster, cluster) => {
+                Rc::clone(&previous.sessions[at])
+            }
+            _ => {
+                let bs9_config::Cluster { http2, idle_timeout, .. } = cluster.config;
+                Sessions::new(endpoint, shard, http2, idle_timeout)
+            }
         });
         let made = Self {
             idle: idle.collect(),
+            sessions: sessions.collect(),
             roster: RefCell::default(),
             balancer: Balancer::new(cluster.config.balance, shard, cluster.shards),
             cluster: Arc::clone(cluster),
@@ -206,10 +221,18 @@ impl ShardCluster {
     }
 }
 
-fn same_tls(one: &Cluster, other: &Cluster) -> bool {
-    match (&one.tls, &other.tls) {
+/// Whether connections to the endpoints of both speak the same.
+fn same_wire(one: &Cluster, other: &Cluster) -> bool {
+    let same_tls = match (&one.tls, &other.tls) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
         _ => false,
-    }
+    };
+    same_tls && one.config.protocol == other.config.protocol
+}
+
+/// Whether connections of HTTP/2 have the same limits.
+fn same_limits(one: &Cluster, other: &Cluster) -> bool {
+    let (one, other) = (&one.config, &other.config);
+    one.http2 == other.http2 && one.idle_timeout == other.idle_timeout
 }

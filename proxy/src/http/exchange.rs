@@ -12,6 +12,7 @@ use std::{
 use bs9_net::{Buffer, CoarseInstant, Interrupted, Transport, now};
 use relay::Response;
 use tries::{Failed, Tries};
+use way::{Upstream, Way};
 
 use super::{
     client::{Client, Origin},
@@ -33,6 +34,7 @@ use crate::{
 
 mod relay;
 mod tries;
+mod way;
 
 /// Limit for writing an answer of our own.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,7 +130,9 @@ impl<D: Duplex> Exchange<'_, D> {
             BodyFraming::Length(length) => length <= most as u64,
             BodyFraming::Chunked => most > 0,
         };
-        if fits && self.facts.repeatable && self.route.retry.attempts > 0 {
+        // What an endpoint of HTTP/2 has not looked at may be sent again, whatever it is.
+        let repeatable = self.facts.repeatable || self.cluster.cluster.multiplexes();
+        if fits && repeatable && self.route.retry.attempts > 0 {
             pump.record(self.worker.scratch(), most);
         }
         Upload { pump, refused: false }
@@ -147,12 +151,33 @@ impl<D: Duplex> Exchange<'_, D> {
             None => tries.deadline,
             Some(timeout) => now().plus(timeout).min(tries.deadline),
         };
-        let kept = if tries.afresh { None } else { lease.reuse() };
-        let reused = kept.is_some();
-        let stream = match kept {
+        let reused = if tries.afresh { None } else { lease.reuse() };
+        let kept = reused.is_some();
+        let stream = match reused {
             Some(stream) => stream,
-            None => self.connect(lease, limit, upload, buffer).await?,
+            None => match lease.sessions() {
+                None => self.connect(lease, limit, upload, buffer).await?,
+                Some(sessions) => {
+                    // Apart, so that requests by HTTP/1.1 need not be as large.
+                    let way = (lease, sessions, limit);
+                    let beside = self.attempt_beside(way, tries, upload, buffer, out);
+                    return Box::pin(beside).await;
+                }
+            },
         };
+        self.converse(Way { lease, stream, kept, limit }, tries, upload, buffer, out).await
+    }
+
+    /// Sends the request, and relays what comes back.
+    async fn converse<E: Upstream>(
+        &self,
+        way: Way<'_, E>,
+        tries: &mut Tries,
+        upload: &mut Upload,
+        buffer: &mut Buffer,
+        out: &mut Scratch,
+    ) -> Result<Fate, Failed> {
+        let Way { lease, stream, kept, limit } = way;
         let request_len = out.bytes.len();
         let sent_at = now();
         let sent = self.send(&stream, limit, upload, buffer, &out.bytes).await;
@@ -165,7 +190,7 @@ impl<D: Duplex> Exchange<'_, D> {
             Err(cut) => {
                 out.bytes.truncate(request_len);
                 let silent = answer.is_empty() && interim == 0;
-                return Err(Failed::of(cut, silent, tries).on_kept(reused && silent));
+                return Err(Failed::of(cut, silent, tries).on_kept(kept && silent));
             }
         };
         bs9_net::answered(sent_at);
@@ -236,8 +261,7 @@ impl<D: Duplex> Exchange<'_, D> {
                 lease.cell().connect_failures.increment();
                 Err(Failed::to_connect(Failure::ConnectTimeout))
             }
-            Err(Interrupted::Draining) => Err(Failed::gone(Cut::ClientGone)),
-            Err(Interrupted::Aborted) => Err(Failed::gone(Cut::Aborted)),
+            Err(interrupted) => Err(Failed::interrupted(interrupted)),
         }
     }
 
@@ -281,7 +305,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// Sends the head, with what had arrived of the body.
     async fn send(
         &self,
-        stream: &Transport,
+        stream: &impl Upstream,
         limit: CoarseInstant,
         upload: &mut Upload,
         buffer: &mut Buffer,
@@ -322,7 +346,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// behind that for the endpoint, which stays at the front of `out`, should it be sent again.
     async fn opening(
         &self,
-        stream: &Transport,
+        stream: &impl Upstream,
         upload: &mut Upload,
         buffer: &mut Buffer,
         answer: &mut Buffer,
@@ -372,7 +396,7 @@ impl<D: Duplex> Exchange<'_, D> {
     /// Reads from the endpoint, uploading meanwhile. Notices when the client has gone.
     async fn wait_for_endpoint(
         &self,
-        stream: &Transport,
+        stream: &impl Upstream,
         upload: &mut Upload,
         buffer: &mut Buffer,
         answer: &mut Buffer,
@@ -395,7 +419,8 @@ impl<D: Duplex> Exchange<'_, D> {
             .await;
         match waited {
             Ok(Ok(Ok(count))) if count > 0 => Ok(()),
-            Ok(Ok(_)) => Err(Cut::Failure(Failure::UpstreamClosed)),
+            Ok(Ok(Ok(_))) => Err(Cut::Failure(Failure::UpstreamClosed)),
+            Ok(Ok(Err(error))) => Err(Cut::Failure(Failure::of_upstream(&error))),
             Ok(Err(cut)) => Err(cut),
             Err(Interrupted::Elapsed) if parting => Err(Cut::ClientGone),
             Err(Interrupted::Elapsed) => {
@@ -411,7 +436,7 @@ impl<D: Duplex> Exchange<'_, D> {
     fn poll_upload(
         &self,
         cx: &mut Context<'_>,
-        stream: &Transport,
+        stream: &impl Upstream,
         upload: &mut Upload,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Cut>> {
@@ -449,7 +474,7 @@ impl<D: Duplex> Exchange<'_, D> {
 }
 
 async fn write_three(
-    stream: &Transport,
+    stream: &impl Upstream,
     first: &[u8],
     second: &[u8],
     third: &[u8],

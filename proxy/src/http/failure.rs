@@ -1,6 +1,11 @@
 //! Every way in which bs9 itself has to answer a request, or to give it up.
 
-use crate::http1::{BodyError, RequestError, ResponseError};
+use std::io;
+
+use crate::{
+    http1::{BodyError, HeadFault, RequestError, ResponseError},
+    http2::{self, StreamFault},
+};
 
 /// Why a request was not answered by an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +64,21 @@ pub(crate) enum Failure {
     /// The response did not begin in time.
     #[error("the response did not begin in time")]
     ResponseTimeout,
+    /// The endpoint refused the stream.
+    #[error("the endpoint refused the stream")]
+    StreamRefused,
+    /// The endpoint reset the stream before its response.
+    #[error("the endpoint reset the stream before its response")]
+    StreamReset,
+    /// The endpoint is leaving, and has not looked at the request.
+    #[error("the endpoint is leaving, and has not looked at the request")]
+    UpstreamGoneAway,
+    /// The endpoint does not speak HTTP/2 as it should.
+    #[error("the endpoint does not speak HTTP/2 as it should")]
+    UpstreamProtocol,
+    /// The endpoint did not answer a PING.
+    #[error("the endpoint did not answer a PING")]
+    UpstreamUnresponsive,
     /// The client went away before there was a response.
     #[error("the client went away")]
     ClientGone,
@@ -70,7 +90,7 @@ pub(crate) const REASONS: usize = Failure::REASON_NAMES.len();
 impl Failure {
     /// The names of all reasons, by [`Failure::index`]; the codec's own reasons are told
     /// apart in logs.
-    pub(crate) const REASON_NAMES: [&'static str; 21] = [
+    pub(crate) const REASON_NAMES: [&'static str; 26] = [
         "bad_request",
         "bad_request_body",
         "connect_method",
@@ -92,7 +112,26 @@ impl Failure {
         "queue_timeout",
         "client_gone",
         "address_denied",
+        "stream_refused",
+        "stream_reset",
+        "upstream_goaway",
+        "upstream_http2_error",
+        "upstream_ping_timeout",
     ];
+
+    /// Why reading from an endpoint failed.
+    pub(crate) fn of_upstream(error: &io::Error) -> Self {
+        match http2::fault_of(error) {
+            None | Some(StreamFault::Closed) => Self::UpstreamClosed,
+            Some(StreamFault::Refused) => Self::StreamRefused,
+            Some(StreamFault::GoneAway) => Self::UpstreamGoneAway,
+            Some(StreamFault::Reset(_)) => Self::StreamReset,
+            Some(StreamFault::Protocol(_)) => Self::UpstreamProtocol,
+            Some(StreamFault::PingTimeout) => Self::UpstreamUnresponsive,
+            Some(StreamFault::Unsayable) => Self::Request(RequestError::InvalidTarget),
+            Some(StreamFault::HeadTooLarge) => Self::Response(HeadFault::TooLarge.into()),
+        }
+    }
 
     /// Its place among [`Self::REASON_NAMES`].
     pub(crate) fn index(self) -> usize {
@@ -120,6 +159,11 @@ impl Failure {
             Self::QueueTimeout => 18,
             Self::ClientGone => 19,
             Self::AddressDenied => 20,
+            Self::StreamRefused => 21,
+            Self::StreamReset => 22,
+            Self::UpstreamGoneAway => 23,
+            Self::UpstreamProtocol => 24,
+            Self::UpstreamUnresponsive => 25,
         }
     }
 
@@ -157,8 +201,12 @@ impl Failure {
             Self::ConnectFailed
             | Self::UpstreamClosed
             | Self::Response(_)
-            | Self::UpstreamExcess => 502,
-            Self::ConnectTimeout | Self::ResponseTimeout => 504,
+            | Self::UpstreamExcess
+            | Self::StreamRefused
+            | Self::StreamReset
+            | Self::UpstreamGoneAway
+            | Self::UpstreamProtocol => 502,
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::UpstreamUnresponsive => 504,
         }
     }
 
@@ -177,6 +225,11 @@ impl Failure {
                 | Self::UpstreamClosed
                 | Self::Response(_)
                 | Self::UpstreamExcess
+                | Self::StreamRefused
+                | Self::StreamReset
+                | Self::UpstreamGoneAway
+                | Self::UpstreamProtocol
+                | Self::UpstreamUnresponsive
                 | Self::ResponseTimeout
         )
     }

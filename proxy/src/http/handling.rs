@@ -8,6 +8,7 @@ use super::{
     client::Client,
     exchange::Exchange,
     failure::Failure,
+    grpc,
     record::Record,
     reply::{write_failure, write_redirect},
     request::{self, Facts, NO_ROUTE, Plan},
@@ -39,11 +40,18 @@ pub(crate) struct Handling<'a, D> {
     site: &'a HttpSite,
     cell: &'a Record<'a>,
     client: Client<'a, D>,
+    /// It is a call of gRPC, by HTTP/2.
+    is_call: bool,
 }
 
 impl<'a, D: Duplex> Handling<'a, D> {
     pub(crate) fn new(worker: &'a Rc<Worker>, site: &'a HttpSite, client: Client<'a, D>) -> Self {
-        Self { worker, site, cell: client.record, client }
+        Self { worker, site, cell: client.record, client, is_call: false }
+    }
+
+    /// Whether what fails is answered in gRPC's words.
+    pub(crate) fn of_call(self, is_call: bool) -> Self {
+        Self { is_call, ..self }
     }
 
     /// Carries a request whose head is at the front of `buffer`. When its plan is to be
@@ -155,7 +163,11 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let head_request = facts.is_some_and(|facts| facts.response_to.head);
         out.bytes.clear();
         let tells = self.site.reason_header;
-        write_failure(&mut out.bytes, failure, after, keep_alive, head_request, tells);
+        if self.is_call {
+            grpc::write_failure(&mut out.bytes, failure, keep_alive, tells);
+        } else {
+            write_failure(&mut out.bytes, failure, after, keep_alive, head_request, tells);
+        }
         fields.apply(&mut out.bytes);
         self.send(keep_alive, out).await
     }

@@ -16,9 +16,10 @@ use h2::{
     Reason, RecvStream,
     server::{self, SendResponse},
 };
-use http::{Method, Request};
+use http::{Method, Request, header::CONTENT_TYPE};
 
 use super::{
+    MAX_SEND_BUFFER_BYTES,
     head::{self, Shape},
     meter::Meter,
     stats::Ending,
@@ -27,15 +28,11 @@ use super::{
 };
 use crate::{
     duplex::Duplex,
-    http::{Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, linger, plan},
+    http::{Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, is_call, linger, plan},
     http1::{RequestError, ResponseTo},
     part::HttpSite,
     worker::{View, Worker},
 };
-
-/// Bytes of one response that wait for the socket, beyond what the client's window allows at
-/// most: enough to keep it busy.
-const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What the requests of a connection share.
 struct Shared {
@@ -65,7 +62,7 @@ pub(crate) async fn serve<D: Duplex>(
     let stream = Rc::new(stream);
     let buffers = Rc::clone(worker.shard.buffers());
     let meter = Rc::new(Meter::new());
-    let wire = Wire::new(Rc::clone(&stream), Rc::clone(&buffers), early, Rc::clone(&meter));
+    let wire = Wire::new(Rc::clone(&stream), Rc::clone(&buffers), Some(early), Rc::clone(&meter));
     timer.set(site.head_timeout);
     let handshake = builder(site, settings).handshake::<_, Bytes>(wire);
     let ending = match timer.guard(handshake).await {
@@ -133,7 +130,7 @@ impl Ending {
 
 /// A connection at work.
 struct Connection<'a, D> {
-    connection: server::Connection<Wire<D>, Bytes>,
+    connection: server::Connection<Wire<D, Meter>, Bytes>,
     shared: Rc<Shared>,
     timer: &'a Timer,
     meter: &'a Meter,
@@ -274,7 +271,8 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     let notes = Notes::wanted(worker, site, "HTTP/2.0");
     let record = Record::new(worker, site, notes.as_ref());
     let client = Client { stream: &lane, timer: &timer, origin, record: &record };
-    let handling = Handling::new(worker, site, client);
+    let is_call = request.headers().get(CONTENT_TYPE).is_some_and(|is| is_call(is.as_bytes()));
+    let handling = Handling::new(worker, site, client).of_call(is_call);
     let planned = written
         .and_then(|_| plan(worker, &view, site, origin, buffer.filled(), &mut out.bytes))
         .and_then(|planned| {

@@ -17,6 +17,9 @@ use crate::{
     http1::{HeadFault, RequestError, ResponseHead, is_for_one_hop},
 };
 
+/// How a call of gRPC ended: in its trailers, or in its head when there is nothing else.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// How the body of a request is put after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -147,7 +150,11 @@ fn write_fields(out: &mut &mut [u8], fields: &HeaderMap) -> std::io::Result<()> 
     Ok(())
 }
 
-fn write_field(out: &mut impl std::io::Write, name: &str, value: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_field(
+    out: &mut impl std::io::Write,
+    name: &str,
+    value: &[u8],
+) -> std::io::Result<()> {
     out.write_all(name.as_bytes())?;
     out.write_all(b": ")?;
     out.write_all(value)?;
@@ -179,6 +186,10 @@ pub(super) fn response(head: &ResponseHead<'_>) -> Option<Response<()>> {
     *headers = fields(head.headers().filter(|(name, _)| !is_for_one_hop(name)))?;
     if switches {
         headers.remove(SEC_WEBSOCKET_ACCEPT);
+    }
+    if headers.contains_key(GRPC_STATUS) {
+        // It is the trailers as well: what is not theirs would pass for metadata of the call.
+        headers.remove(CONTENT_LENGTH);
     }
     Some(response)
 }

@@ -95,6 +95,22 @@ impl Inflow {
         self.body.flow_control().release_capacity(count).map_err(gone)?;
         Ok(offered - left)
     }
+
+    /// Whether the peer has said all it had to say on this stream.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended || (self.arrived.is_empty() && self.body.is_end_stream())
+    }
+
+    /// Ready when the peer has said all it had to say, which is not listened to any more.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.ended {
+            let unread = std::mem::take(&mut self.arrived).len();
+            // A stream that is gone already needs no room.
+            let _released = self.body.flow_control().release_capacity(unread);
+            ready!(self.poll_arrival(cx));
+        }
+        Poll::Ready(())
+    }
 }
 
 /// A stream, or its connection, that has ended before its time.

@@ -9,6 +9,8 @@ use std::cell::Cell;
 
 use bs9_net::{CoarseInstant, now};
 
+use super::wire::Ear;
+
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEADER_BYTES: usize = 9;
 
@@ -58,9 +60,32 @@ impl Meter {
         self.flooded.get()
     }
 
+    fn earn(&self, frames: u32) {
+        self.credit.set((self.credit.get() + frames).min(BURST));
+    }
+
+    fn spend(&self) {
+        if self.credit.get() == 0 {
+            let elapsed = now().since(self.counted_from.get()).as_millis();
+            let earned = elapsed.saturating_mul(PER_SECOND.into()) / 1000;
+            self.earn(u32::try_from(earned).unwrap_or(BURST));
+            self.counted_from.set(now());
+        }
+        match self.credit.get().checked_sub(1) {
+            Some(left) => self.credit.set(left),
+            None => self.flooded.set(true),
+        }
+    }
+}
+
+impl Ear for Meter {
+    fn is_deaf(&self) -> bool {
+        self.is_flooded()
+    }
+
     /// Takes in what the client sent. Once it [is a flood](Self::is_flooded), no more of it
     /// matters.
-    pub(super) fn received(&self, mut bytes: &[u8]) {
+    fn received(&self, mut bytes: &[u8]) {
         while !self.flooded.get() {
             let skipped = self.skip.get().min(bytes.len());
             self.skip.set(self.skip.get() - skipped);
@@ -87,31 +112,13 @@ impl Meter {
         }
     }
 
-    fn earn(&self, frames: u32) {
-        self.credit.set((self.credit.get() + frames).min(BURST));
-    }
-
-    fn spend(&self) {
-        if self.credit.get() == 0 {
-            let elapsed = now().since(self.counted_from.get()).as_millis();
-            let earned = elapsed.saturating_mul(PER_SECOND.into()) / 1000;
-            self.earn(u32::try_from(earned).unwrap_or(BURST));
-            self.counted_from.set(now());
-        }
-        match self.credit.get().checked_sub(1) {
-            Some(left) => self.credit.set(left),
-            None => self.flooded.set(true),
-        }
-    }
-
     /// `count` bytes went to the client, which it may acknowledge by WINDOW_UPDATE.
-    pub(super) fn sent(&self, count: usize) -> usize {
+    fn sent(&self, count: usize) {
         let sent = self.sent.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         if sent >= BYTES_PER_UPDATE {
             self.earn((sent / BYTES_PER_UPDATE).min(BURST));
         }
         self.sent.set(sent % BYTES_PER_UPDATE);
-        count
     }
 }
 

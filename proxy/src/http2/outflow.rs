@@ -105,6 +105,23 @@ impl Outflow {
     }
 }
 
+/// Writes piece by piece, as much as is taken now.
+pub(super) fn poll_write_pieces(
+    bytes: &[u8],
+    mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match write(&bytes[taken..]) {
+            Poll::Ready(Ok(count)) => taken += count,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending if taken == 0 => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Ok(taken))
+}
+
 /// The fields of a whole trailer section; `None`: it is none.
 fn trailer_fields(section: &[u8]) -> Option<HeaderMap> {
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];

@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
     io,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -16,7 +15,7 @@ use h2::{Reason, RecvStream, server::SendResponse};
 use super::{
     head::{self, Shape},
     inflow::{Inflow, gone},
-    outflow::Outflow,
+    outflow::{Outflow, poll_write_pieces},
 };
 use crate::{
     duplex::Duplex,
@@ -106,27 +105,7 @@ impl Duplex for Lane {
 
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let answer = &mut *self.answer.borrow_mut();
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match answer.poll_write(cx, &bytes[taken..]) {
-                Poll::Ready(Ok(count)) => taken += count,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if taken == 0 => return Poll::Pending,
-                Poll::Pending => break,
-            }
-        }
-        Poll::Ready(Ok(taken))
-    }
-
-    async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut taken = 0;
-        poll_fn(|cx| {
-            while taken < bytes.len() {
-                taken += ready!(self.poll_write(cx, &bytes[taken..]))?;
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
+        poll_write_pieces(bytes, |piece| answer.poll_write(cx, piece))
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

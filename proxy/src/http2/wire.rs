@@ -1,4 +1,4 @@
-//! A client's connection as the `h2` crate wants it.
+//! A connection as the `h2` crate wants it.
 
 use std::{
     io::{self, IoSlice},
@@ -10,37 +10,57 @@ use std::{
 use bs9_net::{Buffer, BufferPool};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::meter::Meter;
 use crate::duplex::Duplex;
+
+/// Follows what passes on a connection.
+pub(super) trait Ear {
+    /// Whether nothing more is to be read.
+    fn is_deaf(&self) -> bool {
+        false
+    }
+
+    /// `bytes` came from the peer.
+    fn received(&self, bytes: &[u8]);
+
+    /// `count` bytes went to the peer.
+    fn sent(&self, _count: usize) {}
+}
 
 /// A connection, with what was read from it before it was known to speak HTTP/2. It holds a
 /// buffer only while there is something in it.
-pub(super) struct Wire<D> {
+pub(super) struct Wire<D, E> {
     stream: Rc<D>,
     buffers: Rc<BufferPool>,
     early: Option<Buffer>,
-    meter: Rc<Meter>,
+    ear: Rc<E>,
 }
 
-impl<D> Wire<D> {
+impl<D, E> Wire<D, E> {
     pub(super) fn new(
         stream: Rc<D>,
         buffers: Rc<BufferPool>,
-        early: Buffer,
-        meter: Rc<Meter>,
+        early: Option<Buffer>,
+        ear: Rc<E>,
     ) -> Self {
-        Self { stream, buffers, early: Some(early), meter }
+        Self { stream, buffers, early, ear }
     }
 }
 
-impl<D: Duplex> AsyncRead for Wire<D> {
+impl<D, E: Ear> Wire<D, E> {
+    fn tell(&self, count: usize) -> usize {
+        self.ear.sent(count);
+        count
+    }
+}
+
+impl<D: Duplex, E: Ear> AsyncRead for Wire<D, E> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, buffers, early, meter } = &mut *self;
-        if meter.is_flooded() {
+        let Self { stream, buffers, early, ear } = &mut *self;
+        if ear.is_deaf() {
             // It is told so, and not listened to any more.
             return Poll::Pending;
         }
@@ -50,7 +70,7 @@ impl<D: Duplex> AsyncRead for Wire<D> {
         if let Some(buffer) = early {
             let count = buffer.len().min(into.remaining());
             let bytes = &buffer.filled()[..count];
-            meter.received(bytes);
+            ear.received(bytes);
             into.put_slice(bytes);
             buffer.consume(count);
             if buffer.is_empty() {
@@ -61,13 +81,13 @@ impl<D: Duplex> AsyncRead for Wire<D> {
     }
 }
 
-impl<D: Duplex> AsyncWrite for Wire<D> {
+impl<D: Duplex, E: Ear> AsyncWrite for Wire<D, E> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bytes).map_ok(|count| self.meter.sent(count))
+        self.stream.poll_write(cx, bytes).map_ok(|count| self.tell(count))
     }
 
     fn poll_write_vectored(
@@ -75,7 +95,7 @@ impl<D: Duplex> AsyncWrite for Wire<D> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write_vectored(cx, slices).map_ok(|count| self.meter.sent(count))
+        self.stream.poll_write_vectored(cx, slices).map_ok(|count| self.tell(count))
     }
 
     fn is_write_vectored(&self) -> bool {

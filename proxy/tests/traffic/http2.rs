@@ -8,13 +8,13 @@ mod ending;
 #[path = "http2/floods.rs"]
 mod floods;
 #[path = "http2/frames.rs"]
-mod frames;
+pub(crate) mod frames;
 #[path = "http2/malformed.rs"]
 mod malformed;
 #[path = "http2/requests.rs"]
 mod requests;
 #[path = "http2/session.rs"]
-mod session;
+pub(crate) mod session;
 #[path = "http2/tools.rs"]
 mod tools;
 #[path = "http2/websocket.rs"]

@@ -7,14 +7,12 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::probe::ProbeFailure;
-use crate::http1::{
-    BodyReader, HeadLimits, HeaderStorage, Parsed, ResponseHead, ResponseTo, parse_response,
-};
+use crate::http1::{BodyReader, HeadLimits, HeaderStorage, Parsed, ResponseTo, parse_response};
 
 /// Bytes of a response head that are read at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bytes of a response body that are looked at.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Asks for `path` and judges the answer.
 pub(super) async fn ask(
@@ -55,7 +53,10 @@ async fn read_head(
             let (head_len, interim) = (head.head_len, head.is_interim());
             let body = BodyReader::from(head.framing);
             if !interim {
-                judge(&head, expected)?;
+                judge(head.status, expected, |name, value| {
+                    let mut fields = head.headers();
+                    fields.any(|(found, is)| found.eq_ignore_ascii_case(name) && is == value)
+                })?;
             }
             received.drain(..head_len);
             if interim {
@@ -69,16 +70,16 @@ async fn read_head(
     }
 }
 
-fn judge(head: &ResponseHead<'_>, expected: &Expectation) -> Result<(), ProbeFailure> {
-    if !expected.statuses.iter().any(|range| range.contains(head.status)) {
-        return Err(ProbeFailure::Status(head.status));
+/// Judges an answer's status, and its fields by whether it `has` them.
+pub(super) fn judge(
+    status: u16,
+    expected: &Expectation,
+    has: impl Fn(&str, &[u8]) -> bool,
+) -> Result<(), ProbeFailure> {
+    if !expected.statuses.iter().any(|range| range.contains(status)) {
+        return Err(ProbeFailure::Status(status));
     }
-    let missing = |(name, value): &&(Arc<str>, Arc<str>)| {
-        !head
-            .headers()
-            .any(|(found, is)| found.eq_ignore_ascii_case(name) && is == value.as_bytes())
-    };
-    match expected.headers.iter().find(missing) {
+    match expected.headers.iter().find(|(name, value)| !has(name, value.as_bytes())) {
         Some((name, _)) => Err(ProbeFailure::Header(Arc::clone(name))),
         None => Ok(()),
     }

@@ -2,7 +2,9 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use bs9_config::{ClusterTls, EndpointAddress, Probe, ProxyProtocol, TlsVersions, Verify};
+use bs9_config::{
+    ClusterTls, EndpointAddress, Probe, ProxyProtocol, TlsVersions, UpstreamProtocol, Verify,
+};
 use bs9_net::tls::ClientTls;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -13,7 +15,7 @@ use tokio_rustls::{
     rustls::{self, ClientConfig},
 };
 
-use super::{grpc, http};
+use super::{grpc, http, http2};
 use crate::{
     cluster::{Endpoint, lease::called},
     http1::{BodyError, ResponseError},
@@ -56,6 +58,8 @@ pub(super) enum ProbeFailure {
 /// A probe with what it needs for its handshakes.
 pub(super) struct Prepared {
     probe: Probe,
+    /// Whether HTTP is asked for by HTTP/2.
+    by_http2: bool,
     tls: Option<Handshake>,
     /// What connections begin with.
     introduction: Vec<u8>,
@@ -67,27 +71,37 @@ struct Handshake {
 }
 
 impl Prepared {
-    /// Without a `probe`, a connection has to be accepted; `tls` is the cluster's.
+    /// Without a `probe`, a connection has to be accepted; `tls` is the cluster's, and `protocol`
+    /// what it speaks.
     /// `introduces`: connections begin with a header of the PROXY protocol.
     pub(super) fn new(
         probe: Option<&Probe>,
+        protocol: UpstreamProtocol,
         tls: Option<Arc<ClientTls>>,
         introduces: Option<ProxyProtocol>,
     ) -> Self {
         let probe = probe.cloned().unwrap_or(Probe::Tcp);
         let tls = tls.or_else(|| matches!(probe, Probe::Tls).then(whoever).flatten());
         let tls = tls.map(|tls| {
-            let config = match &probe {
-                Probe::Grpc { .. } => {
+            let offered = match (&probe, protocol) {
+                (Probe::Grpc { .. }, _) | (Probe::Http { .. }, UpstreamProtocol::Http2) => {
+                    Some(b"h2".to_vec())
+                }
+                (Probe::Http { .. }, UpstreamProtocol::Auto) => Some(b"http/1.1".to_vec()),
+                _ => None,
+            };
+            let config = match offered {
+                Some(offered) => {
                     let mut config = ClientConfig::clone(tls.config());
-                    config.alpn_protocols = vec![b"h2".to_vec()];
+                    config.alpn_protocols = vec![offered];
                     Arc::new(config)
                 }
-                _ => Arc::clone(tls.config()),
+                None => Arc::clone(tls.config()),
             };
             Handshake { connector: TlsConnector::from(config), tls }
         });
-        Self { probe, tls, introduction: own_introduction(introduces) }
+        let by_http2 = protocol == UpstreamProtocol::Http2;
+        Self { probe, by_http2, tls, introduction: own_introduction(introduces) }
     }
 
     /// Probes once.
@@ -150,6 +164,9 @@ impl Prepared {
         };
         match &self.probe {
             Probe::Tcp | Probe::Tls => Ok(()),
+            Probe::Http { path, host: given, headers, expected } if self.by_http2 => {
+                http2::ask(stream, (scheme, &host(given), path), headers, expected).await
+            }
             Probe::Http { path, host: given, headers, expected } => {
                 http::ask(stream, path, &host(given), headers, expected).await
             }

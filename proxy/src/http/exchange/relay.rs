@@ -2,9 +2,9 @@
 
 use std::{future::poll_fn, io, task::Poll};
 
-use bs9_net::{Buffer, CoarseInstant, Transport};
+use bs9_net::{Buffer, CoarseInstant};
 
-use super::{Exchange, SMALL_BODY_BYTES, Upload};
+use super::{Exchange, SMALL_BODY_BYTES, Upload, way::Upstream};
 use crate::{
     cluster::Lease,
     duplex::Duplex,
@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// A response whose head is known.
-pub(super) struct Response<'e, 'a, D> {
+pub(super) struct Response<'e, 'a, D, E> {
     pub(super) exchange: &'e Exchange<'a, D>,
     pub(super) lease: &'e Lease,
-    pub(super) stream: Transport,
+    pub(super) stream: E,
     pub(super) opening: Opening,
 }
 
-impl<D: Duplex> Response<'_, '_, D> {
+impl<D: Duplex, E: Upstream> Response<'_, '_, D, E> {
     /// Sends the head in `out` and everything behind it. Of the body, so many bytes at the front
     /// of `answer` have been looked at.
     pub(super) async fn relay(
@@ -186,7 +186,7 @@ impl<D: Duplex> Response<'_, '_, D> {
             if until_close {
                 self.stream.finish();
             } else {
-                self.lease.keep(self.stream);
+                self.stream.keep(self.lease, &worker.shard);
             }
         }
         let facts = &self.exchange.facts;
@@ -205,7 +205,10 @@ impl<D: Duplex> Response<'_, '_, D> {
     fn cut(&self, error: &PumpError) -> Fate {
         self.lease.cell().failures.increment();
         let Exchange { client, worker, cell, .. } = *self.exchange;
-        cell.count_failure(Failure::UpstreamClosed);
+        cell.count_failure(match error {
+            PumpError::Read(error) => Failure::of_upstream(error),
+            _ => Failure::UpstreamClosed,
+        });
         if let Some(suppressed) = worker.may_log() {
             tracing::warn!(
                 peer = %client.origin.peer, endpoint = self.lease.endpoint().name(), %error, suppressed,

@@ -54,6 +54,15 @@ impl Failed {
         Self { cut, setback: None, kept: false, next: None }
     }
 
+    /// Waiting for a connection ended, for this reason.
+    pub(super) fn interrupted(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Elapsed => Self::to_connect(Failure::ConnectTimeout),
+            Interrupted::Draining => Self::gone(Cut::ClientGone),
+            Interrupted::Aborted => Self::gone(Cut::Aborted),
+        }
+    }
+
     /// The endpoint's answer is one that another endpoint may better.
     pub(super) fn answered(next: Lease) -> Self {
         Self { next: Some(next), ..Self::gone(Cut::Failure(Failure::UpstreamClosed)) }
@@ -62,18 +71,26 @@ impl Failed {
     /// The request had been sent, at least in part. `silent`: not a byte of a response came.
     pub(super) fn of(cut: Cut, silent: bool, tries: &Tries) -> Self {
         let setback = match &cut {
-            Cut::Failure(Failure::UpstreamClosed) if silent => Some(Setback::Reset),
+            Cut::Failure(Failure::StreamRefused | Failure::UpstreamGoneAway) => {
+                Some(Setback::Unseen)
+            }
+            Cut::Failure(
+                Failure::UpstreamClosed | Failure::StreamReset | Failure::UpstreamUnresponsive,
+            ) if silent => Some(Setback::Reset),
             Cut::Failure(Failure::ResponseTimeout) if now() < tries.deadline => {
                 Some(Setback::Timeout)
             }
             _ => None,
         };
-        Self { cut, setback, kept: false, next: None }
+        // A connection that ends in good order says nothing of the endpoint.
+        let kept = matches!(cut, Cut::Failure(Failure::UpstreamGoneAway));
+        Self { cut, setback, kept, next: None }
     }
 
     /// Whether a kept connection had been closed under us.
     pub(super) fn on_kept(self, kept: bool) -> Self {
-        Self { kept: kept && self.setback == Some(Setback::Reset), ..self }
+        let closed = matches!(self.cut, Cut::Failure(Failure::UpstreamClosed));
+        Self { kept: self.kept || (kept && closed && self.setback == Some(Setback::Reset)), ..self }
     }
 }
 
@@ -135,11 +152,14 @@ impl<D: Duplex> Exchange<'_, D> {
         if !self.may_repeat(setback, tries, upload) {
             return Err(cut);
         }
-        // Nothing had been sent, so that it is no second request: that is free.
-        if setback != Setback::Connect && !self.spend(tries) {
+        // Nothing had been done, so that it is no second request: that is free.
+        let free = matches!(setback, Setback::Connect | Setback::Unseen);
+        if !free && !self.spend(tries) {
             return Err(cut);
         }
-        if !kept {
+        // Who refuses one stream may take the next, if there is nobody else.
+        let alone = setback == Setback::Unseen && self.cluster.cluster.members.len() == 1;
+        if !kept && !alone {
             tries.tried.add(lease.member());
         }
         tries.afresh = kept;
@@ -171,8 +191,14 @@ impl<D: Duplex> Exchange<'_, D> {
     }
 
     fn may_repeat(&self, setback: Setback, tries: &Tries, upload: &Upload) -> bool {
-        let safe = setback == Setback::Connect
-            || (self.facts.repeatable && upload.pump.recorded().is_some());
+        let whole = || upload.pump.recorded().is_some();
+        let safe = match setback {
+            Setback::Connect => true,
+            Setback::Unseen => whole(),
+            Setback::Reset | Setback::Timeout | Setback::Status(_) => {
+                self.facts.repeatable && whole()
+            }
+        };
         tries.left > 0 && safe && self.route.retry.covers(setback)
     }
 

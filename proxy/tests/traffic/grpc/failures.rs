@@ -1,0 +1,126 @@
+//! What bs9 itself answers to a call is said in gRPC's words, in a head that is its trailers.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use crate::{
+    fixture::{Proxy, Site},
+    h2_upstream::origin::{H2Origin, begin},
+    http2::session::{Session, on_a_runtime, request, upload, whole},
+    origin::Refusing,
+};
+
+/// The head of the answer to a call, which has to be all of it.
+async fn called(proxy: &Proxy, path: &str) -> HeaderMap {
+    let session = Session::open(proxy).await;
+    let asked = request("POST", path).header("content-type", "application/grpc+proto");
+    let (response, mut stream) = session.begin(asked.header("te", "trailers"), false).await;
+    // It may have been answered before.
+    let _all = upload(&mut stream, Bytes::from_static(&[0; 5]), true).await;
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.body().is_end_stream(), "trailers only");
+    response.headers().clone()
+}
+
+fn assert_says(head: &HeaderMap, status: &str, message: &str) {
+    assert_eq!(head["grpc-status"], status, "{head:?}");
+    assert_eq!(head["grpc-message"], message);
+    assert_eq!(head["content-type"], "application/grpc");
+    assert!(!head.contains_key("content-length"), "{head:?}");
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_unavailable() {
+    let refusing = Refusing::new();
+    let site = Site {
+        cluster: "protocol = \"h2\"",
+        listener: "reason_header = true",
+        ..Site::of([refusing.address()])
+    };
+    let proxy = site.start();
+    on_a_runtime(async {
+        let head = called(&proxy, "/a.B/C").await;
+        assert_says(&head, "14", "no endpoint accepted a connection");
+        assert_eq!(head["x-bs9-reason"], "connect_failed");
+    });
+    let none = Site { cluster: "protocol = \"h2\"", ..Site::default() }.start();
+    on_a_runtime(async {
+        assert_says(&called(&none, "/a.B/C").await, "14", "the cluster has no endpoints");
+    });
+    // The words of HTTP for everybody else.
+    assert_eq!(proxy.web().get("/").status(), 502);
+}
+
+#[test]
+fn what_takes_too_long_has_exceeded_its_deadline() {
+    let origin = H2Origin::answering(|asked, respond| async move {
+        let _kept = (asked, respond);
+        std::future::pending::<()>().await;
+    });
+    let site = Site {
+        cluster: "protocol = \"h2\"",
+        route: "timeout = \"200ms\"",
+        ..Site::of([origin.address()])
+    };
+    let proxy = site.start();
+    on_a_runtime(async {
+        assert_says(&called(&proxy, "/a.B/C").await, "4", "the response did not begin in time");
+    });
+}
+
+#[test]
+fn what_no_route_takes_is_unimplemented() {
+    let origin = H2Origin::named("here");
+    let site = Site {
+        cluster: "protocol = \"h2\"",
+        route: "path = \"/a.B/\"",
+        ..Site::of([origin.address()])
+    };
+    let proxy = site.start();
+    on_a_runtime(async {
+        assert_says(&called(&proxy, "/other.C/D").await, "12", "no route matches");
+    });
+}
+
+#[test]
+fn what_an_endpoint_says_in_its_head_alone_stays_as_it_is() {
+    let origin = H2Origin::answering(|_, mut respond| async move {
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "5")
+            .header("grpc-message", "there is none");
+        respond.send_response(head.body(()).unwrap(), true).unwrap();
+    });
+    let proxy = Site { cluster: "protocol = \"h2\"", ..Site::of([origin.address()]) }.start();
+    on_a_runtime(async {
+        let head = called(&proxy, "/a.B/C").await;
+        assert_eq!(
+            (&head["grpc-status"], &head["grpc-message"]),
+            (&"5".parse().unwrap(), &"there is none".parse().unwrap())
+        );
+        assert!(!head.contains_key("content-length"), "{head:?}");
+    });
+}
+
+#[test]
+fn trailers_come_even_where_a_length_was_stated() {
+    let origin = H2Origin::answering(|_, mut respond| async move {
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("content-length", "5");
+        let mut stream = begin(&mut respond, head);
+        upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
+        let status = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+        stream.send_trailers(status).unwrap();
+    });
+    let proxy = Site { cluster: "protocol = \"h2\"", ..Site::of([origin.address()]) }.start();
+    on_a_runtime(async {
+        let session = Session::open(&proxy).await;
+        let asked = request("POST", "/a.B/C").header("content-type", "application/grpc");
+        let (response, _) = session.begin(asked, true).await;
+        let answer = whole(response.await.unwrap()).await.unwrap();
+        assert_eq!(answer.body, [0; 5]);
+        assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
+    });
+}
