@@ -93,7 +93,7 @@ impl<D: Duplex> Exchange<'_, D> {
                 let stream = self.connect(lease, limit, upload, buffer).await?;
                 let agreed = stream.agreed().and_then(|agreed| agreed.alpn.as_deref());
                 if config.protocol == UpstreamProtocol::Auto && agreed != Some(b"h2") {
-                    turn.is_http1();
+                    turn.settle_for_http1();
                     return Ok(Found::Connection(stream));
                 }
                 self.begin(turn, stream, asked_all).await?

@@ -170,7 +170,7 @@ impl Drop for Active {
 
 impl Turn {
     /// The endpoint chose HTTP/1.1.
-    pub(crate) fn is_http1(self) {
+    pub(crate) fn settle_for_http1(self) {
         self.sessions.http1.set(true);
     }
 

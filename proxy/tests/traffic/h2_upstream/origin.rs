@@ -31,8 +31,6 @@ type Answer = dyn Fn(Asked, SendResponse<Bytes>) -> Answering + Send + Sync;
 /// A request that an endpoint was asked.
 pub(crate) struct Asked {
     pub(crate) request: Request<RecvStream>,
-    /// The number of the connection it came on.
-    pub(crate) connection: usize,
 }
 
 impl Asked {
@@ -200,7 +198,7 @@ async fn serve(
         *head.headers_mut() = parts.headers.clone();
         seen.requests.lock().unwrap().push((number, head));
         let request = Request::from_parts(parts, body);
-        tokio::spawn(answer(Asked { request, connection: number }, respond));
+        tokio::spawn(answer(Asked { request }, respond));
     }
 }
 
