@@ -9,7 +9,7 @@ use std::{
 };
 
 use bs9_config::UpstreamHttp2;
-use bs9_net::{CoarseInstant, Interrupted, Timer, Transport, now};
+use bs9_net::{CoarseInstant, Interrupted, Shard, Timer, Transport, now};
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
 
@@ -26,10 +26,11 @@ pub(super) struct Driver {
     sessions: Weak<Sessions>,
     idle_timeout: Duration,
     pinger: Option<Pinger>,
+    shard: Rc<Shard>,
     timer: Timer,
     /// The endpoint's limit of requests, as last seen.
     limit: usize,
-    /// Nothing was asked for so long that it ends, at the latest then.
+    /// Nothing was asked for so long, or nothing will be, that it ends: at the latest then.
     retired: Option<CoarseInstant>,
 }
 
@@ -79,14 +80,25 @@ impl Driver {
         sessions: Weak<Sessions>,
         settings: UpstreamHttp2,
         idle_timeout: Duration,
-        timer: Timer,
+        shard: &Rc<Shard>,
     ) -> Self {
         let pinger = settings.ping_interval.and_then(|interval| {
             let timeout = settings.ping_timeout;
             Some(Pinger { pings: connection.ping_pong()?, interval, timeout, asked: None })
         });
         let limit = connection.max_concurrent_send_streams();
-        Self { connection, session, sessions, idle_timeout, pinger, timer, limit, retired: None }
+        let (shard, timer) = (Rc::clone(shard), shard.timer());
+        Self {
+            connection,
+            session,
+            sessions,
+            idle_timeout,
+            pinger,
+            shard,
+            timer,
+            limit,
+            retired: None,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -133,7 +145,8 @@ impl Driver {
             Some(by) => Ok(by),
             None => {
                 let due = self.session.used().plus(self.idle_timeout);
-                if due > now() {
+                // A drain is over sooner than that.
+                if due > now() && !self.shard.is_draining() {
                     return Ok(due);
                 }
                 // Without anybody who could ask for something more, the library says goodbye.

@@ -201,7 +201,7 @@ impl Turn {
             Rc::downgrade(sessions),
             settings,
             sessions.idle_timeout,
-            shard.timer(),
+            shard,
         );
         bs9_net::spawn(drive(driver, stream));
         Ok(seat)

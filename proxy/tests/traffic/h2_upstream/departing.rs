@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use super::scripted::scripted;
 use crate::{
     fixture::{Proxy, Site, eventually},
+    http2::frames::GOAWAY,
     origin::Origin,
     wire::{PATIENCE, Wire, post},
 };
@@ -102,4 +103,20 @@ fn a_connection_that_was_told_goodbye_while_idle_is_not_used_again() {
         assert_eq!(posted(&proxy).response().status(), 200);
     }
     assert_eq!((origin.connections(), proxy.failures().len()), (2, 0));
+}
+
+#[test]
+fn a_drain_says_goodbye_to_endpoints_that_have_nothing_to_do() {
+    let (told, goodbye) = mpsc::channel();
+    let origin = scripted(move |_, mut server| {
+        let stream = server.request();
+        server.answer(stream, &[]);
+        told.send(server.0.next_of(&[GOAWAY]).code()).unwrap();
+        server.rest();
+    });
+    let proxy = start(&origin);
+    let mut client = proxy.web();
+    assert_eq!(client.get("/").status(), 200);
+    let _ended = proxy.drain(PATIENCE);
+    assert_eq!(goodbye.recv_timeout(PATIENCE), Ok(0), "without an error");
 }
