@@ -3,6 +3,7 @@
 //! What is slow or waits for a server never runs on a shard: keys are derived on a thread of
 //! their own ([`Workshop`]), users that are not listed are looked up on another ([`Lookup`]).
 
+mod accounts;
 mod attempts;
 mod demand;
 mod lookup;
@@ -14,8 +15,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bs9_config::LoginAttempts;
 
-pub(crate) use demand::{Ask, Demand, Method, demand};
-pub(crate) use lookup::{Lookup, Question, Source};
+pub(crate) use accounts::account_name;
+pub(crate) use demand::{Ask, Demand, Method, NoDemand, demand};
+pub(crate) use lookup::{Lookup, LookupError, Question, Source};
 pub(crate) use mock::Mock;
 pub(crate) use user::User;
 pub(crate) use workshop::{Urgency, Workshop};

@@ -115,7 +115,8 @@ impl Part {
     /// `asked`. `None`: it is not asked.
     pub(crate) fn question(&self, name: &str, asked: &str) -> Option<Question> {
         let postgres = self.postgres()?;
-        let query = postgres.access.query.as_ref()?;
+        let own = self.database(asked).and_then(|asked| asked.database.auth_query.as_ref());
+        let query = own.or(postgres.access.query.as_ref())?;
         let place = query.database.as_deref().unwrap_or(asked);
         let database = self.database(place)?.database;
         let secret = postgres.users.get(&query.user).and_then(|user| user.secret.as_ref());

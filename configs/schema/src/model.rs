@@ -40,10 +40,10 @@ pub use manager::{
 };
 pub use postgres::{
     Access, AuthQuery, ChannelBinding, ClientCertificate, ClientSslMode, Console, Database,
-    DatabaseLimits, DatabaseTls, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser,
-    IdentMaps, IdentUser, LoginAttempts, PoolLimits, PoolMode, Postgres, PostgresAuth,
-    PostgresUser, ProtocolLevel, QueryLog, ServerAddress, SessionState, SslMode, Stateful,
-    UserLimits, UserSecret,
+    DatabaseLimits, DatabaseTls, Hba, HbaAddress, HbaConnection, HbaDatabase, HbaMethod,
+    HbaPattern, HbaRule, HbaUser, IdentMaps, IdentUser, LoginAttempts, PoolLimits, PoolMode,
+    Postgres, PostgresAuth, PostgresUser, ProtocolLevel, QueryLog, ServerAddress, SessionState,
+    SslMode, Stateful, UserLimits, UserSecret,
 };
 pub use retries::{Retries, RetryReason};
 pub use route::{

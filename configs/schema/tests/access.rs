@@ -133,6 +133,26 @@ fn rules_users_and_maps_come_from_files() {
 }
 
 #[test]
+fn a_database_may_say_who_asks_for_its_users() {
+    let folder = folder();
+    let own = "auth_user = \"b\"\nauth_query = \"SELECT own($1)\"\n\
+               [postgres.databases.other]\n[postgres.users.a]\n[postgres.users.b]";
+    let (_, postgres) =
+        good(folder.path(), &pool("auth_user = \"a\"\nauth_dbname = \"other\"", "", own));
+    let query = |name: &str| postgres.databases[name].auth_query.clone().expect("somebody asks");
+    let (own, other) = (query("app"), query("other"));
+    assert_eq!((&*own.user, &*own.query), ("b", "SELECT own($1)"));
+    assert_eq!(own.database.as_deref(), Some("other"));
+    assert_eq!(Some(other), postgres.access.query);
+    let alone = "auth_user = \"b\"\n[postgres.databases.other]\n[postgres.users.b]";
+    let (_, postgres) = good(folder.path(), &pool("auth_query = \"SELECT $1\"", "", alone));
+    assert_eq!(postgres.access.query, None);
+    assert_eq!(postgres.databases["other"].auth_query, None);
+    let own = postgres.databases["app"].auth_query.as_ref().expect("somebody asks");
+    assert_eq!((&*own.user, &*own.query, own.database.as_deref()), ("b", "SELECT $1", None));
+}
+
+#[test]
 fn a_file_of_users_that_changed_is_a_change_of_users() {
     let folder = folder();
     let text = pool("auth = \"md5\"\nauth_file = \"userlist.txt\"", "", "");
@@ -196,6 +216,13 @@ fn what_does_not_serve_is_refused_with_its_reason() {
             "the password of `bob` is hashed",
         ),
         (postgres("auth_query = \"SELECT $1\""), "no meaning without `auth_user`"),
+        (database("auth_query = \"SELECT $1\""), "no meaning without `auth_user`"),
+        (database("auth_dbname = \"app\""), "no meaning without `auth_user`"),
+        (database("auth_user = \"looker\""), "the user `looker` is not listed"),
+        (
+            database("auth_user = \"l\"\nauth_dbname = \"other\"\n[postgres.users.l]"),
+            "there is no database `other`",
+        ),
         (
             postgres("auth_user = \"l\"\nauth_dbname = \"other\"\n[postgres.users.l]"),
             "there is no database `other`",

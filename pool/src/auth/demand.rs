@@ -3,7 +3,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use bs9_config::{
-    ClientCertificate, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser, PostgresAuth,
+    ClientCertificate, Hba, HbaAddress, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser,
+    PostgresAuth,
 };
 use bs9_net::PeerAddress;
 
@@ -13,7 +14,11 @@ pub(crate) struct Ask<'a> {
     pub(crate) user: &'a str,
     pub(crate) database: &'a str,
     pub(crate) peer: PeerAddress,
+    /// The address it has connected to; `None`: a Unix socket.
+    pub(crate) own: Option<IpAddr>,
     pub(crate) encrypted: bool,
+    /// The roles the user is a member of, itself included; `None`: not looked up yet.
+    pub(crate) roles: Option<&'a [Arc<str>]>,
 }
 
 /// What has to be done.
@@ -33,17 +38,23 @@ pub(crate) enum Method {
     Nothing,
     Md5,
     Scram,
+    /// The system knows who is at the other end of a Unix socket.
+    Peer,
 }
 
-/// No rule lets it in.
+/// Why it is not known what has to be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct NoEntry {
-    message: String,
+pub(crate) enum NoDemand {
+    /// No rule lets it in.
+    #[error("{0}")]
+    NoEntry(String),
+    /// It depends on what roles the user is a member of.
+    #[error("it is not known what roles the user is a member of")]
+    Roles,
 }
 
 /// Finds out what `ask` has to do.
-pub(crate) fn demand(auth: &PostgresAuth, ask: Ask<'_>) -> Result<Demand, NoEntry> {
+pub(crate) fn demand(auth: &PostgresAuth, ask: Ask<'_>) -> Result<Demand, NoDemand> {
     let plain = |method| Demand { method, certificate: None, map: None };
     Ok(match auth {
         PostgresAuth::Trust => plain(Method::Nothing),
@@ -56,9 +67,14 @@ pub(crate) fn demand(auth: &PostgresAuth, ask: Ask<'_>) -> Result<Demand, NoEntr
     })
 }
 
-fn by_rules(hba: &Hba, ask: Ask<'_>) -> Result<Demand, NoEntry> {
-    let Some(rule) = hba.rules.iter().find(|rule| matches(rule, ask)) else {
-        return Err(ask.no_entry("no pg_hba.conf entry for"));
+fn by_rules(hba: &Hba, ask: Ask<'_>) -> Result<Demand, NoDemand> {
+    let mut rules = hba.rules.iter();
+    let rule = loop {
+        match rules.next() {
+            None => return Err(ask.no_entry("no pg_hba.conf entry for")),
+            Some(rule) if matches(rule, ask)? => break rule,
+            Some(_) => {}
+        }
     };
     let (method, own) = match rule.method {
         HbaMethod::Reject => return Err(ask.no_entry("pg_hba.conf rejects connection for")),
@@ -66,12 +82,14 @@ fn by_rules(hba: &Hba, ask: Ask<'_>) -> Result<Demand, NoEntry> {
         HbaMethod::Md5 => (Method::Md5, None),
         HbaMethod::ScramSha256 => (Method::Scram, None),
         HbaMethod::Cert => (Method::Nothing, Some(ClientCertificate::VerifyFull)),
+        HbaMethod::Peer => (Method::Peer, None),
     };
     let certificate = own.or(rule.client_certificate);
     Ok(Demand { method, certificate, map: rule.map.clone() })
 }
 
-fn matches(rule: &HbaRule, ask: Ask<'_>) -> bool {
+/// Fails when that depends on roles that were not looked up.
+fn matches(rule: &HbaRule, ask: Ask<'_>) -> Result<bool, NoDemand> {
     let connected = match (rule.connection, ask.peer) {
         (HbaConnection::Local, PeerAddress::Unix) => true,
         (HbaConnection::Host, PeerAddress::Tcp(_)) => true,
@@ -79,21 +97,46 @@ fn matches(rule: &HbaRule, ask: Ask<'_>) -> bool {
         (HbaConnection::HostNoSsl, PeerAddress::Tcp(_)) => !ask.encrypted,
         _ => false,
     };
-    connected
-        && rule.databases.iter().any(|database| match database {
+    let from_there = || match (rule.address, address(ask.peer)) {
+        (HbaAddress::Any, _) => true,
+        (HbaAddress::SameHost, Some(ip)) => ip.is_loopback() || ask.own == Some(ip),
+        (HbaAddress::In(network), Some(ip)) => (network.first()..=network.last()).contains(&ip),
+        (_, None) => false,
+    };
+    Ok(connected && from_there() && is_for_database(rule, ask)? && is_for_user(rule, ask)?)
+}
+
+fn is_for_database(rule: &HbaRule, ask: Ask<'_>) -> Result<bool, NoDemand> {
+    for database in &rule.databases {
+        let is = match database {
             HbaDatabase::All => true,
             HbaDatabase::SameUser => ask.database == ask.user,
+            HbaDatabase::SameRole => ask.is_member_of(ask.database)?,
             // Those who replicate are told that they cannot, before this is asked.
             HbaDatabase::Replication => false,
             HbaDatabase::Is(name) => **name == *ask.database,
-        })
-        && rule.users.iter().any(|user| match user {
+            HbaDatabase::Matches(pattern) => pattern.matches(ask.database),
+        };
+        if is {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_for_user(rule: &HbaRule, ask: Ask<'_>) -> Result<bool, NoDemand> {
+    for user in &rule.users {
+        let is = match user {
             HbaUser::All => true,
             HbaUser::Is(name) => **name == *ask.user,
-        })
-        && rule.network.is_none_or(|network| {
-            address(ask.peer).is_some_and(|ip| (network.first()..=network.last()).contains(&ip))
-        })
+            HbaUser::MemberOf(role) => ask.is_member_of(role)?,
+            HbaUser::Matches(pattern) => pattern.matches(ask.user),
+        };
+        if is {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn address(peer: PeerAddress) -> Option<IpAddr> {
@@ -104,15 +147,23 @@ fn address(peer: PeerAddress) -> Option<IpAddr> {
 }
 
 impl Ask<'_> {
+    fn is_member_of(&self, role: &str) -> Result<bool, NoDemand> {
+        // Everyone is a member of the role of its own name.
+        if role == self.user {
+            return Ok(true);
+        }
+        let roles = self.roles.ok_or(NoDemand::Roles)?;
+        Ok(roles.iter().any(|one| **one == *role))
+    }
+
     /// In a server's words.
-    fn no_entry(&self, what: &str) -> NoEntry {
+    fn no_entry(&self, what: &str) -> NoDemand {
         let host = address(self.peer).map_or_else(|| "[local]".to_owned(), |ip| ip.to_string());
         let Self { user, database, .. } = self;
         let encryption = if self.encrypted { "SSL encryption" } else { "no encryption" };
-        let message = format!(
+        NoDemand::NoEntry(format!(
             "{what} host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
-        );
-        NoEntry { message }
+        ))
     }
 }
 
@@ -124,11 +175,12 @@ mod tests {
 
     fn rule(connection: HbaConnection, method: HbaMethod) -> HbaRule {
         HbaRule {
+            file: std::path::Path::new("hba").into(),
             line: 1,
             connection,
             databases: vec![HbaDatabase::All],
             users: vec![HbaUser::All],
-            network: None,
+            address: HbaAddress::Any,
             method,
             client_certificate: None,
             map: None,
@@ -140,7 +192,8 @@ mod tests {
             "local" => PeerAddress::Unix,
             ip => PeerAddress::Tcp((ip.parse::<IpAddr>().expect("an address"), 1).into()),
         };
-        Ask { user: "alice", database: "app", peer, encrypted }
+        let own = Some([11, 0, 0, 1].into());
+        Ask { user: "alice", database: "app", peer, own, encrypted, roles: None }
     }
 
     fn decide(rules: Vec<HbaRule>, ask: Ask<'_>) -> Result<Method, String> {
@@ -154,7 +207,8 @@ mod tests {
         use HbaConnection::{Host, HostNoSsl, HostSsl, Local};
         let rules = || {
             let mut inside = rule(Host, HbaMethod::Trust);
-            inside.network = Network::new([10, 0, 0, 0].into(), 8);
+            let network = Network::new([10, 0, 0, 0].into(), 8).expect("a network");
+            inside.address = HbaAddress::In(network);
             let mut others = rule(HostSsl, HbaMethod::ScramSha256);
             others.users = vec![HbaUser::Is("bob".into()), HbaUser::Is("alice".into())];
             others.databases = vec![HbaDatabase::SameUser, HbaDatabase::Is("app".into())];
@@ -177,6 +231,35 @@ mod tests {
         assert_eq!(decide(rules(), own), Ok(Method::Scram));
         let other = Ask { database: "other", ..ask("11.0.0.1", true) };
         assert!(decide(rules(), other).is_err());
+    }
+
+    #[test]
+    fn rules_about_roles_wait_for_the_server() {
+        let mut staff = rule(HbaConnection::Host, HbaMethod::Trust);
+        staff.users = vec![HbaUser::MemberOf("staff".into())];
+        staff.address = HbaAddress::SameHost;
+        let mut own = rule(HbaConnection::Host, HbaMethod::ScramSha256);
+        own.databases = vec![HbaDatabase::SameRole];
+        let rules = || vec![staff.clone(), own.clone()];
+        let path = std::path::Path::new("hba").into();
+        let auth = PostgresAuth::Hba(Arc::new(Hba { path, rules: rules() }));
+        // From elsewhere, the first does not matter; a database of the user's own name needs
+        // nobody's word.
+        let elsewhere = ask("12.0.0.1", false);
+        let alices = Ask { database: "alice", ..elsewhere };
+        assert_eq!(demand(&auth, alices).map(|demand| demand.method), Ok(Method::Scram));
+        assert_eq!(demand(&auth, elsewhere), Err(NoDemand::Roles));
+        let roles = ["alice", "app"].map(Arc::from);
+        let known = Ask { roles: Some(&roles), ..elsewhere };
+        assert_eq!(demand(&auth, known).map(|demand| demand.method), Ok(Method::Scram));
+        for here in ["11.0.0.1", "127.0.0.1"] {
+            assert_eq!(demand(&auth, ask(here, false)), Err(NoDemand::Roles));
+            let roles = ["alice", "staff"].map(Arc::from);
+            let known = Ask { roles: Some(&roles), ..ask(here, false) };
+            assert_eq!(demand(&auth, known).map(|demand| demand.method), Ok(Method::Nothing));
+        }
+        let nobody = Ask { roles: Some(&[]), ..elsewhere };
+        assert!(matches!(demand(&auth, nobody), Err(NoDemand::NoEntry(_))));
     }
 
     #[test]

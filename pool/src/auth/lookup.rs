@@ -25,7 +25,8 @@ const FAILURE_TTL: Duration = Duration::from_secs(1);
 /// Remembers answers, over all shards; asks on a thread of its own, which starts with the
 /// first question.
 pub(crate) struct Lookup {
-    answers: Mutex<FxHashMap<Key, Arc<Entry>>>,
+    users: Memory<Option<Found>>,
+    roles: Memory<Roles>,
     asker: OnceLock<Option<mpsc::Sender<Order>>>,
 }
 
@@ -65,7 +66,10 @@ pub(crate) enum LookupError {
     NoThread,
 }
 
-/// What the server said.
+/// Names of roles.
+pub(crate) type Roles = Arc<[Arc<str>]>;
+
+/// What the server said of a user.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     password: Option<String>,
@@ -76,24 +80,36 @@ struct Row {
 /// A question on its way.
 struct Order {
     question: Question,
-    answer: oneshot::Sender<Result<Option<Row>, LookupError>>,
+    answer: Wanted,
 }
 
+/// What is asked, and who waits for the answer.
+enum Wanted {
+    User(oneshot::Sender<Result<Option<Row>, LookupError>>),
+    Roles(oneshot::Sender<Result<Roles, LookupError>>),
+}
+
+/// Who is asked for, where, by whom and how.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     database: Arc<str>,
+    asker: Arc<str>,
+    query: Arc<str>,
     name: Arc<str>,
 }
 
+/// Answers of one kind.
+struct Memory<T>(Mutex<FxHashMap<Key, Arc<Entry<T>>>>);
+
 /// An answer, or the place for it: all who ask the same meanwhile wait for one.
-struct Entry {
-    answer: OnceCell<Answer>,
-    /// Who was found the last time: derived keys stay good while the password is the same.
-    before: Option<Arc<User>>,
+struct Entry<T> {
+    answer: OnceCell<Answer<T>>,
+    /// What was found the last time: derived keys stay good while the password is the same.
+    before: Option<T>,
 }
 
-struct Answer {
-    outcome: Result<Option<Found>, LookupError>,
+struct Answer<T> {
+    outcome: Result<T, LookupError>,
     expires: Instant,
 }
 
@@ -105,12 +121,12 @@ struct Found {
 
 impl Lookup {
     pub(crate) fn new() -> Self {
-        Self { answers: Mutex::default(), asker: OnceLock::new() }
+        Self { users: Memory::default(), roles: Memory::default(), asker: OnceLock::new() }
     }
 
     /// Who has that name. A password that has ended is none.
     pub(crate) async fn find(&self, question: Question) -> Result<Option<Arc<User>>, LookupError> {
-        let entry = self.entry(&question);
+        let entry = self.users.entry(&question);
         let answer = entry.answer.get_or_init(|| self.ask(question, entry.before.as_ref())).await;
         let found = answer.outcome.clone()?;
         Ok(found.map(|Found { user, ends }| match has_ended(ends, SystemTime::now()) {
@@ -119,16 +135,74 @@ impl Lookup {
         }))
     }
 
-    fn entry(&self, question: &Question) -> Arc<Entry> {
-        let key =
-            Key { database: Arc::clone(&question.database), name: Arc::clone(&question.name) };
+    /// The roles that who has that name is a member of, directly or not, its own included. Those
+    /// that only superusers are members of by being that are left out.
+    pub(crate) async fn roles(&self, question: Question) -> Result<Roles, LookupError> {
+        let entry = self.roles.entry(&question);
+        let answer = entry.answer.get_or_init(|| self.ask_roles(question)).await;
+        answer.outcome.clone()
+    }
+
+    async fn ask(
+        &self,
+        question: Question,
+        before: Option<&Option<Found>>,
+    ) -> Answer<Option<Found>> {
+        let (name, query) = (Arc::clone(&question.name), question.query.clone());
+        let before = before.and_then(Option::as_ref).map(|found| &found.user);
+        let (outcome, ttl) = match self.fetch(question, Wanted::User).await {
+            Ok(Some(row)) => (Ok(Some(found(&name, row, before))), query.ttl),
+            Ok(None) => (Ok(None), query.negative_ttl),
+            Err(error) => (Err(error), FAILURE_TTL),
+        };
+        Answer::new(&name, outcome, ttl)
+    }
+
+    async fn ask_roles(&self, question: Question) -> Answer<Roles> {
+        let (name, query) = (Arc::clone(&question.name), question.query.clone());
+        let (outcome, ttl) = match self.fetch(question, Wanted::Roles).await {
+            Ok(roles) if roles.is_empty() => (Ok(roles), query.negative_ttl),
+            Ok(roles) => (Ok(roles), query.ttl),
+            Err(error) => (Err(error), FAILURE_TTL),
+        };
+        Answer::new(&name, outcome, ttl)
+    }
+
+    async fn fetch<T>(
+        &self,
+        question: Question,
+        wanted: fn(oneshot::Sender<Result<T, LookupError>>) -> Wanted,
+    ) -> Result<T, LookupError> {
+        let asker = self.asker.get_or_init(|| asker::start(MAX_QUESTIONS));
+        let asker = asker.as_ref().ok_or(LookupError::NoThread)?;
+        let (answer, wait) = oneshot::channel();
+        let order = Order { question, answer: wanted(answer) };
+        asker.try_send(order).map_err(|_| LookupError::Crowded)?;
+        wait.await.map_err(|_| LookupError::NoThread)?
+    }
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn entry(&self, question: &Question) -> Arc<Entry<T>> {
+        let key = Key {
+            database: Arc::clone(&question.database),
+            asker: Arc::clone(&question.query.user),
+            query: Arc::clone(&question.query.query),
+            name: Arc::clone(&question.name),
+        };
         let now = Instant::now();
-        let mut answers = self.answers();
+        let mut answers = self.lock();
         let known = answers.get(&key);
         if let Some(known) = known.filter(|known| known.is_good(now)) {
             return Arc::clone(known);
         }
-        let before = known.and_then(|known| known.user());
+        let before = known.and_then(|known| known.answer.get()?.outcome.clone().ok());
         let entry = Arc::new(Entry { answer: OnceCell::new(), before });
         if answers.len() >= MAX_ANSWERS {
             answers.retain(|_, entry| entry.is_good(now));
@@ -141,43 +215,25 @@ impl Lookup {
         entry
     }
 
-    fn answers(&self) -> MutexGuard<'_, FxHashMap<Key, Arc<Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<Key, Arc<Entry<T>>>> {
         // Nothing panics while the map is half changed.
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn ask(&self, question: Question, before: Option<&Arc<User>>) -> Answer {
-        let (name, query) = (Arc::clone(&question.name), question.query.clone());
-        let (outcome, ttl) = match self.fetch(question).await {
-            Ok(Some(row)) => (Ok(Some(found(&name, row, before))), query.ttl),
-            Ok(None) => (Ok(None), query.negative_ttl),
-            Err(error) => {
-                tracing::warn!(user = &*name, %error, "a user could not be looked up");
-                (Err(error), FAILURE_TTL)
-            }
-        };
-        Answer { outcome, expires: Instant::now() + ttl }
-    }
-
-    async fn fetch(&self, question: Question) -> Result<Option<Row>, LookupError> {
-        let asker = self.asker.get_or_init(|| asker::start(MAX_QUESTIONS));
-        let asker = asker.as_ref().ok_or(LookupError::NoThread)?;
-        let (answer, wait) = oneshot::channel();
-        let order = Order { question, answer };
-        asker.try_send(order).map_err(|_| LookupError::Crowded)?;
-        wait.await.map_err(|_| LookupError::NoThread)?
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl<T> Entry<T> {
     /// Whether it can be used, or waited for.
     fn is_good(&self, now: Instant) -> bool {
         self.answer.get().is_none_or(|answer| now < answer.expires)
     }
+}
 
-    fn user(&self) -> Option<Arc<User>> {
-        let found = self.answer.get()?.outcome.as_ref().ok()?.as_ref()?;
-        Some(Arc::clone(&found.user))
+impl<T> Answer<T> {
+    fn new(name: &str, outcome: Result<T, LookupError>, ttl: Duration) -> Self {
+        if let Err(error) = &outcome {
+            tracing::warn!(user = name, %error, "a user could not be looked up");
+        }
+        Self { outcome, expires: Instant::now() + ttl }
     }
 }
 

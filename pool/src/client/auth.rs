@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use bs9_config::{ClientCertificate, Postgres};
-use bs9_net::PeerAddress;
+use bs9_net::{PeerAddress, Transport};
 use bs9_wire::{
     auth::{
         Verifier,
@@ -16,7 +16,7 @@ use bs9_wire::{
 
 use super::greeting::{Greeting, Refusal};
 use crate::{
-    auth::{Ask, Demand, Method, Urgency, User, demand},
+    auth::{Ask, Demand, LookupError, Method, NoDemand, Urgency, User, account_name, demand},
     tls,
 };
 
@@ -72,17 +72,18 @@ impl Greeting {
         claim: Claim<'_>,
     ) -> Result<Identified, Refusal> {
         let Claim { user: name, database, forced } = claim;
-        let encrypted = self.is_encrypted();
-        let ask = Ask { user: name, database, peer: self.peer, encrypted };
-        let demanded = demand(&postgres.auth, ask)
-            .map_err(|none| Refusal::told(SqlState::INVALID_AUTHORIZATION, none.to_string()))?;
+        let demanded = self.demand(postgres, claim).await?;
         self.check_certificate(postgres, &demanded, name)?;
         let user = self.find(name, database).await?;
+        if matches!(demanded.method, Method::Nothing | Method::Peer) && user.is_none() && !forced {
+            let message = format!("role \"{name}\" does not exist");
+            return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
+        }
         let keys = match demanded.method {
-            Method::Nothing if user.is_some() || forced => None,
-            Method::Nothing => {
-                let message = format!("role \"{name}\" does not exist");
-                return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
+            Method::Nothing => None,
+            Method::Peer => {
+                self.check_peer(postgres, &demanded, name).await?;
+                None
             }
             Method::Md5 if !self.asks_scram_instead(user.as_deref()) => {
                 self.md5(name, user.as_deref()).await?;
@@ -91,6 +92,59 @@ impl Greeting {
             Method::Md5 | Method::Scram => Some(self.scram(name, user.as_deref()).await?),
         };
         Ok(Identified { user, keys })
+    }
+
+    /// What the client has to do.
+    async fn demand(&self, postgres: &Postgres, claim: Claim<'_>) -> Result<Demand, Refusal> {
+        let Claim { user, database, .. } = claim;
+        let own = self.stream.as_ref().and_then(Transport::local_address);
+        let ask = Ask {
+            user,
+            database,
+            peer: self.peer,
+            own: own.map(|own| own.ip().to_canonical()),
+            encrypted: self.is_encrypted(),
+            roles: None,
+        };
+        let told =
+            |none: NoDemand| Refusal::told(SqlState::INVALID_AUTHORIZATION, none.to_string());
+        match demand(&postgres.auth, ask) {
+            Err(NoDemand::Roles) => {}
+            known => return known.map_err(told),
+        }
+        let Some(question) = self.part.question(user, database) else {
+            return Err(told(NoDemand::Roles));
+        };
+        let roles = self.part.door.lookup.roles(question).await;
+        let roles = roles.map_err(|error| self.not_looked_up(user, &error))?;
+        demand(&postgres.auth, Ask { roles: Some(&roles), ..ask }).map_err(told)
+    }
+
+    /// Asks the system who has connected.
+    async fn check_peer(
+        &self,
+        postgres: &Postgres,
+        demanded: &Demand,
+        user: &str,
+    ) -> Result<(), Refusal> {
+        let number = self.stream.as_ref().and_then(Transport::peer_user);
+        let account = match number {
+            Some(number) => {
+                let workshop = &self.part.door.workshop;
+                let name = workshop.derive(Urgency::Login, move || account_name(number)).await;
+                name.map_err(|error| {
+                    Refusal::told(SqlState::TOO_MANY_CONNECTIONS, error.to_string())
+                })?
+            }
+            None => None,
+        };
+        let maps = &postgres.access.ident_maps;
+        if account.as_deref().is_some_and(|name| maps.lets(demanded.map.as_deref(), name, user)) {
+            return Ok(());
+        }
+        tracing::info!(user, account, "a user of the system is somebody else");
+        let message = format!("Peer authentication failed for user \"{user}\"");
+        Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message))
     }
 
     fn check_certificate(
@@ -123,10 +177,12 @@ impl Greeting {
         }
         let Some(question) = self.part.question(name, database) else { return Ok(None) };
         let found = self.part.door.lookup.find(question).await;
-        found.map_err(|error| {
-            tracing::debug!(peer = %self.peer, user = name, %error, "a login waited for a lookup in vain");
-            Refusal::told(SqlState::CANNOT_CONNECT, "the user could not be looked up on the server")
-        })
+        found.map_err(|error| self.not_looked_up(name, &error))
+    }
+
+    fn not_looked_up(&self, name: &str, error: &LookupError) -> Refusal {
+        tracing::debug!(peer = %self.peer, user = name, %error, "a login waited for a lookup in vain");
+        Refusal::told(SqlState::CANNOT_CONNECT, "the user could not be looked up on the server")
     }
 
     /// Whether, under `md5`, SCRAM is what is stored; for who is unknown, for most others.

@@ -246,6 +246,15 @@ impl Stream {
         Ok(())
     }
 
+    /// The number of the user who has connected by a Unix socket; `None` by any other.
+    pub fn peer_user(&self) -> Option<u32> {
+        if self.local_address().is_some() {
+            return None;
+        }
+        let credentials = sockopt::socket_peercred(&self.socket).ok()?;
+        Some(credentials.uid.as_raw())
+    }
+
     /// Its own address; `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
         let address = rustix::net::getsockname(&self.socket).ok()?;

@@ -91,6 +91,14 @@ impl Transport {
         })
     }
 
+    /// The number of the user who has connected by a Unix socket; `None` by any other.
+    pub fn peer_user(&self) -> Option<u32> {
+        match self {
+            Self::Plain(stream) => stream.peer_user(),
+            Self::Tls(stream) => stream.socket().peer_user(),
+        }
+    }
+
     /// Its own address; `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {

@@ -12,7 +12,10 @@ mod session;
 mod tls;
 
 pub use access::{Access, AuthQuery, IdentMaps, IdentUser, LoginAttempts};
-pub use hba::{ClientCertificate, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser};
+pub use hba::{
+    ClientCertificate, Hba, HbaAddress, HbaConnection, HbaDatabase, HbaMethod, HbaPattern, HbaRule,
+    HbaUser,
+};
 pub use limits::{DatabaseLimits, PoolLimits, UserLimits};
 pub use log::{Console, QueryLog};
 pub use session::{SessionState, Stateful};
@@ -129,6 +132,9 @@ pub struct Database {
     /// The newest protocol its server is asked to speak. Default 3.0.
     pub max_protocol: ProtocolLevel,
 }
+    /// Where users of it come from that are not listed: its own `auth_user`, `auth_query` and
+    /// `auth_dbname`, or those of `[postgres]`.
+    pub auth_query: Option<AuthQuery>,
 
 /// Where a PostgreSQL server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! `[postgres]`.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 mod access;
+mod auth_query;
 mod hba;
 mod limits;
 mod lines;
@@ -12,6 +13,8 @@ mod userlist;
 
 pub(in crate::sections) use access::asks_for_certificates;
 pub(in crate::sections) use tls::ALPN;
+
+use auth_query::OwnQuery;
 
 use super::{
     DAY, HOUR, MILLISECOND, MINUTE, SECOND,
@@ -116,13 +119,21 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
         Value::Table(crate::raw::Table::default()),
     );
     // Who runs `auth_query` need not be anybody that could log in here.
-    for user in users.values().filter(|user| !access.is_auth_user(&user.value.name)) {
+    let mut databases = databases;
+    let own_queries: BTreeMap<Arc<str>, OwnQuery> = databases
+        .iter_mut()
+        .map(|(name, database)| (Arc::clone(name), std::mem::take(&mut database.auth_query)))
+        .collect();
+    let asks = |name: &str| {
+        access.is_auth_user(name) || own_queries.values().any(|own| own.is_run_by(name))
+    };
+    for user in users.values().filter(|user| !asks(&user.value.name)) {
         check_user(t, user, &auth);
     }
     let databases = databases.into_iter().map(|(name, database)| {
         (name, database.with_defaults(pool_size, pool_mode, &pool_limits, server_tls.as_ref()))
     });
-    let databases = databases.collect();
+    let mut databases = databases.collect();
     let mut users = users
         .into_iter()
         .map(|(name, user)| {
@@ -130,7 +141,8 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
             (name, PostgresUser { limits, ..user.value })
         })
         .collect();
-    let (auth, access) = access.complete(t, &databases, &mut users, &pool_limits.user);
+    let (auth, access) =
+        access.complete(t, &mut databases, own_queries, &mut users, &pool_limits.user);
     Some(Postgres {
         auth,
         access,
@@ -213,6 +225,7 @@ struct ReadDatabase {
     pool_size: Option<usize>,
     pool_mode: Option<PoolMode>,
     limits: limits::OwnDatabaseLimits,
+    auth_query: OwnQuery,
     /// `None`: it says nothing; `Some(None)`: none at all.
     tls: Option<Option<Arc<DatabaseTls>>>,
 }
@@ -274,6 +287,7 @@ fn database(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadDatabase> {
     let pool_mode =
         t.optional(Key::new("pool_mode", "Overrides `postgres.pool_mode`."), words(POOL_MODES));
     let limits = limits::database_limits(t);
+    let auth_query = OwnQuery::read(t);
     let tls = t.optional(
         Key::new("tls", "TLS towards this database's server, in place of `postgres.server_tls`; `{ sslmode = \"disable\" }` for none."),
         table(tls::server_tls),
@@ -316,13 +330,14 @@ fn database(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadDatabase> {
         dbname,
         user,
         password: password.map(|password| password.value),
+        auth_query: None,
         pool_size: 0,
         pool_mode: PoolMode::default(),
         limits: DatabaseLimits::default(),
         tls: None,
         max_protocol,
     };
-    Some(ReadDatabase { database, pool_size, pool_mode, limits, tls })
+    Some(ReadDatabase { database, pool_size, pool_mode, limits, auth_query, tls })
 }
 
 fn server_host(host: &str, _: &Path) -> Result<Arc<str>, Fault> {

@@ -244,6 +244,9 @@ fn describe() {
     describe_gauge!(
         "bs9_process_start_time_seconds",
         "When the data plane started, since the epoch."
+        ("bs9_pool_notifications_total", status.notifications_total),
+        ("bs9_pool_notification_overflows_total", status.notification_overflows_total),
+        ("bs9_pool_listener_losses_total", status.listener_losses_total),
     );
     describe_gauge!("bs9_process_ready", "1 while it takes traffic, 0 while it drains.");
     describe_gauge!("bs9_config_generation", "Number of the configuration in force.");
@@ -395,6 +398,15 @@ fn describe() {
     );
     describe_counter!(
         "bs9_pool_prepared_evictions_total",
+    describe_counter!(
+        "bs9_pool_notifications_total",
+        "Notifications given to clients that share a listening connection."
+    );
+    describe_counter!(
+        "bs9_pool_notification_overflows_total",
+        "Clients disconnected because they did not take their notifications."
+    );
+    describe_counter!("bs9_pool_listener_losses_total", "Shared listening connections that broke.");
         "Prepared statements closed to make room for others."
     );
 }

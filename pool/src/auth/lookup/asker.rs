@@ -7,10 +7,15 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod
 use tokio::sync::mpsc;
 use tokio_postgres::{Config, Row as PostgresRow, config};
 
-use super::{LookupError, Order, Question, Row, Source, connector::Connector};
+use super::{LookupError, Order, Question, Roles, Row, Source, Wanted, connector::Connector};
 
 /// Connections to one place: questions are short and answers are remembered.
 const CONNECTIONS: usize = 2;
+/// The roles that somebody is a member of, directly or not.
+const ROLES: &str = "WITH RECURSIVE own (oid) AS (\
+    SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1 \
+    UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN own ON m.member = own.oid) \
+    SELECT r.rolname::text FROM own JOIN pg_catalog.pg_roles r ON r.oid = own.oid";
 /// Places that connections are kept to.
 const MAX_PLACES: usize = 64;
 
@@ -31,17 +36,24 @@ pub(super) fn start(questions: usize) -> Option<mpsc::Sender<Order>> {
 async fn serve(mut inbox: mpsc::Receiver<Order>) {
     let mut places: Vec<(Source, Pool)> = Vec::new();
     while let Some(Order { question, answer }) = inbox.recv().await {
-        let pool = match pool_for(&mut places, &question) {
-            Ok(pool) => pool,
-            Err(error) => {
-                let _nobody_waits = answer.send(Err(error));
-                continue;
-            }
-        };
+        let pool = pool_for(&mut places, &question);
         tokio::spawn(async move {
-            let limit = question.query.timeout;
-            let asked = tokio::time::timeout(limit, ask(&pool, &question)).await;
-            let _nobody_waits = answer.send(asked.unwrap_or(Err(LookupError::TimedOut)));
+            let query = match &answer {
+                Wanted::User(_) => &question.query.query,
+                Wanted::Roles(_) => ROLES,
+            };
+            let asked = async { ask(&pool?, query, &question.name).await };
+            let rows = tokio::time::timeout(question.query.timeout, asked).await;
+            let rows = rows.unwrap_or(Err(LookupError::TimedOut));
+            match answer {
+                Wanted::User(answer) => {
+                    let user = rows.and_then(|rows| user(&rows, &question.name));
+                    let _nobody_waits = answer.send(user);
+                }
+                Wanted::Roles(answer) => {
+                    let _nobody_waits = answer.send(rows.and_then(|rows| roles(&rows)));
+                }
+            }
         });
     }
 }
@@ -104,22 +116,30 @@ fn connect(source: &Source) -> Result<Pool, LookupError> {
     pool.build().map_err(|error| LookupError::Failed(error.to_string()))
 }
 
-async fn ask(pool: &Pool, question: &Question) -> Result<Option<Row>, LookupError> {
-    let name = &*question.name;
-    let rows = match run(pool, &question.query.query, name).await {
+async fn ask(pool: &Pool, query: &str, name: &str) -> Result<Vec<PostgresRow>, LookupError> {
+    let rows = match run(pool, query, name).await {
         // The connection had been idle, and was closed meanwhile.
-        Err(Failure::Broken) => run(pool, &question.query.query, name).await,
+        Err(Failure::Broken) => run(pool, query, name).await,
         outcome => outcome,
     };
-    let rows = rows.map_err(|failure| match failure {
+    rows.map_err(|failure| match failure {
         Failure::Broken => LookupError::Failed("the connection broke".to_owned()),
         Failure::Said(what) => LookupError::Failed(what),
-    })?;
-    match rows.as_slice() {
+    })
+}
+
+fn user(rows: &[PostgresRow], name: &str) -> Result<Option<Row>, LookupError> {
+    match rows {
         [] => Ok(None),
         [row] => read(row, name),
         rows => Err(LookupError::Rows(rows.len())),
     }
+}
+
+fn roles(rows: &[PostgresRow]) -> Result<Roles, LookupError> {
+    let name = |row: &PostgresRow| row.try_get::<_, &str>(0).map(Arc::from);
+    let roles: Result<Roles, _> = rows.iter().map(name).collect();
+    roles.map_err(|error| LookupError::Failed(with_sources(&error)))
 }
 
 enum Failure {

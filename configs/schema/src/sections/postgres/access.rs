@@ -7,32 +7,23 @@ use std::{
 };
 
 use super::{
+    auth_query::{OwnQuery, Query},
     classify, hba,
     lines::BadLine,
-    postgres_name,
     userlist::{self},
 };
 use crate::{
     definition::Kind,
     model::{
-        Access, AuthQuery, Database, HbaMethod, IdentMaps, LoginAttempts, PostgresAuth,
-        PostgresUser, Secret, UserLimits, UserSecret,
+        Access, Database, HbaMethod, IdentMaps, LoginAttempts, PostgresAuth, PostgresUser, Secret,
+        UserLimits,
     },
     raw::Value,
-    read::{
-        At, Fault, Format, Key, Located, Reader, Scope, Word, absolute, duration, integer, located,
-        text, words,
-    },
+    read::{At, Fault, Format, Key, Reader, Scope, Word, absolute, duration, integer, text, words},
     report::Finding,
-    sections::{HOUR, MILLISECOND, MINUTE, SECOND},
+    sections::{HOUR, SECOND},
     source,
 };
-
-/// Bytes of a file of rules or users.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-
-/// What `auth_query` asks when nothing else is said: who may log in, with what, until when.
-const AUTH_QUERY: &str = "SELECT rolname, rolpassword, extract(epoch FROM rolvaliduntil)::float8 FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin";
 
 const AUTH: &[Word<PostgresAuth>] = &[
     Word::is(
@@ -57,7 +48,7 @@ const AUTH: &[Word<PostgresAuth>] = &[
     ),
     Word::unsupported(
         HBA,
-        "Rules of a `pg_hba.conf`: local, host, hostssl and hostnossl; trust, reject, md5, scram-sha-256 and cert, with `clientcert` and `map`. Its errors are told with their lines.",
+        "Rules of a `pg_hba.conf`: local, host, hostssl and hostnossl; trust, reject, md5, scram-sha-256, cert and (local) peer, with `clientcert` and `map`. `@FILE`, `/pattern`, `include`, `include_if_exists` and `include_dir` are as PostgreSQL has them, the patterns in the syntax of routes; `+role` and `samerole` ask the server and need `auth_user`; `samehost` is the address connected to; `samenet`, host names and the other methods are refused. Its errors are told with their lines.",
     ),
 ];
 const HBA: &str = "hba:FILE";
@@ -106,7 +97,7 @@ impl Format for AuthFormat {
 
 /// Reads a file's text.
 fn file_text(path: &Path) -> Result<String, Fault> {
-    source::read_bounded(path, MAX_FILE_BYTES).map_err(|error| {
+    source::read_bounded(path, hba::MAX_FILE_BYTES).map_err(|error| {
         Fault::new(format!("cannot read {}: {error}", path.display()))
             .hint("the path is relative to the configuration file")
     })
@@ -160,15 +151,6 @@ pub(super) struct ReadAccess {
     attempts: LoginAttempts,
 }
 
-struct Query {
-    query: Arc<str>,
-    user: Option<Located<Arc<str>>>,
-    database: Option<Located<Arc<str>>>,
-    ttl: std::time::Duration,
-    negative_ttl: std::time::Duration,
-    timeout: std::time::Duration,
-}
-
 impl ReadAccess {
     pub(super) fn read(t: &mut Scope<'_>) -> Self {
         let auth = auth(t);
@@ -203,14 +185,15 @@ impl ReadAccess {
     }
 
     pub(super) fn is_auth_user(&self, name: &str) -> bool {
-        self.query.user.as_ref().is_some_and(|user| *user.value == *name)
+        self.query.own.is_run_by(name)
     }
 
     /// Puts it together with what stands in the tables.
     pub(super) fn complete(
         self,
         t: &Scope<'_>,
-        databases: &BTreeMap<Arc<str>, Database>,
+        databases: &mut BTreeMap<Arc<str>, Database>,
+        own_queries: BTreeMap<Arc<str>, OwnQuery>,
         users: &mut BTreeMap<Arc<str>, PostgresUser>,
         limits: &UserLimits,
     ) -> (PostgresAuth, Access) {
@@ -222,112 +205,41 @@ impl ReadAccess {
                 limits: *limits,
             });
         }
+        let elsewhere = own_queries.values().any(OwnQuery::has_user);
+        let query = self.query.for_all(t, elsewhere, databases, users);
+        for (name, own) in own_queries {
+            let read = self.query.for_one(t, own, query.as_ref(), databases, users);
+            if let Some(database) = databases.get_mut(&name) {
+                database.auth_query = read;
+            }
+        }
         if let PostgresAuth::Hba(rules) = &self.auth {
+            let asks = query.is_some()
+                || !databases.is_empty()
+                    && databases.values().all(|database| database.auth_query.is_some());
             for rule in &rules.rules {
-                let Some(map) = &rule.map else { continue };
-                if !self.ident_maps.maps.contains_key(map) {
-                    let message =
-                        format!("{}:{}: there is no map `{map}`", rules.path.display(), rule.line);
+                let missing = |what: String, hint| {
+                    let message = format!("{}:{}: {what}", rule.file.display(), rule.line);
                     let spot = t.key_spot("auth").unwrap_or(t.spot());
-                    t.reader().missing(
-                        Finding::error(message)
-                            .at(spot, &t.path_of("auth"))
-                            .hint("give `auth_ident_file`, with a line for it"),
-                    );
+                    let finding = Finding::error(message).at(spot, &t.path_of("auth"));
+                    t.reader().missing(finding.hint(hint));
+                };
+                if let Some(map) = &rule.map
+                    && !self.ident_maps.maps.contains_key(map)
+                {
+                    let hint = "give `auth_ident_file`, with a line for it";
+                    missing(format!("there is no map `{map}`"), hint);
+                }
+                if rule.needs_roles() && !asks {
+                    let what = "who is a member of a role is known to the server alone";
+                    let hint = "give `auth_user`, who asks it, or list the names";
+                    missing(what.to_owned(), hint);
                 }
             }
         }
-        let query = self.query.complete(t, databases, users);
         let access =
             Access { query, ident_maps: Arc::new(self.ident_maps), attempts: self.attempts };
         (self.auth, access)
-    }
-}
-
-impl Query {
-    fn read(t: &mut Scope<'_>) -> Self {
-        Self {
-            user: t.optional(
-                Key::new("auth_user", "Has users that are not listed looked up on the server by `auth_query`, as this user. It must be listed, with a password in plain text if the server asks for one, and may need the right to read `pg_authid`. Absent: only users that are listed are known."),
-                located(postgres_name()),
-            ),
-            query: t.or(
-                Key::new("auth_query", "Fetches one user: its name, its password as `pg_authid` has it, and, if there is a third column, when it ends, as seconds since 1970 (float8). `$1` is the name. `search_path` is `pg_catalog`: name the schema of a function of your own."),
-                text("a query with `$1`", None, |query: &str, _| match query.contains("$1") && !query.contains('\0') {
-                    true => Ok(Arc::from(query)),
-                    false => Err(Fault::new("the query does not ask for a user: `$1` is not in it")),
-                }),
-                AUTH_QUERY,
-            ),
-            database: t.optional(
-                Key::new("auth_dbname", "The database (one of `databases`) that `auth_query` is run in. Absent: the one that the client asks for."),
-                located(postgres_name()),
-            ),
-            ttl: t.or(
-                Key::new("auth_cache_ttl", "How long the answer to an `auth_query` is used again."),
-                duration(MILLISECOND..=24 * HOUR),
-                "10s",
-            ),
-            negative_ttl: t.or(
-                Key::new("auth_cache_negative_ttl", "How long it is remembered that there is no such user."),
-                duration(MILLISECOND..=24 * HOUR),
-                "2s",
-            ),
-            timeout: t.or(
-                Key::new("auth_query_timeout", "Limit for an `auth_query`, connecting included."),
-                duration(MILLISECOND..=10 * MINUTE),
-                "5s",
-            ),
-        }
-    }
-
-    fn complete(
-        self,
-        t: &Scope<'_>,
-        databases: &BTreeMap<Arc<str>, Database>,
-        users: &BTreeMap<Arc<str>, PostgresUser>,
-    ) -> Option<AuthQuery> {
-        let Some(user) = self.user else {
-            for key in ["auth_query", "auth_dbname"] {
-                if let Some(spot) = t.key_spot(key) {
-                    let message = format!("`{key}` has no meaning without `auth_user`");
-                    let finding = Finding::error(message).at(spot, &t.path_of(key));
-                    t.reader().missing(finding.hint("add `auth_user`, who runs the query"));
-                }
-            }
-            return None;
-        };
-        let known = users.get(&user.value).map(|user| user.secret.as_ref());
-        if !matches!(known, Some(None | Some(UserSecret::Plain(_)))) {
-            let message = match known {
-                None => format!("the user `{}` is not listed", user.value),
-                Some(_) => {
-                    format!("the password of `{}` is hashed, and cannot log in", user.value)
-                }
-            };
-            t.reader().missing(Finding::error(message).at(user.spot, &user.path).hint(
-                "add it to [postgres.users] or `auth_file`, with its password in plain text",
-            ));
-        }
-        if let Some(database) = &self.database
-            && !databases.contains_key(&database.value)
-            && !databases.contains_key("*")
-        {
-            let message = format!("there is no database `{}`", database.value);
-            t.reader().missing(
-                Finding::error(message)
-                    .at(database.spot, &database.path)
-                    .hint("name one of [postgres.databases]"),
-            );
-        }
-        Some(AuthQuery {
-            query: self.query,
-            user: user.value,
-            database: self.database.map(|database| database.value),
-            ttl: self.ttl,
-            negative_ttl: self.negative_ttl,
-            timeout: self.timeout,
-        })
     }
 }
 

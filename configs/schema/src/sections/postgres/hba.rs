@@ -6,19 +6,25 @@ use std::{
     sync::Arc,
 };
 
-use super::lines::{BadLine, Field, Item, Line, lines};
+use super::lines::{BadLine, Field, Item};
 use crate::model::{
-    ClientCertificate, Hba, HbaConnection, HbaDatabase, HbaMethod, HbaRule, HbaUser, Network,
+    ClientCertificate, Hba, HbaAddress, HbaConnection, HbaDatabase, HbaMethod, HbaPattern, HbaRule,
+    HbaUser, Network,
 };
+
+mod files;
+
+pub(super) use files::MAX_FILE_BYTES;
+use files::Placed;
 
 /// Everything that is wrong with it at once.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Hba, Vec<BadLine>> {
     let mut bad = Vec::new();
     let mut rules = Vec::new();
-    for line in lines(text, &mut bad) {
-        match rule(&line) {
+    for placed in files::gather(path, text, &mut bad) {
+        match rule(&placed) {
             Ok(rule) => rules.push(rule),
-            Err(message) => bad.push(BadLine::new(line.number, message)),
+            Err(message) => bad.push(placed.bad(message)),
         }
     }
     if rules.is_empty() && bad.is_empty() {
@@ -28,16 +34,16 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Hba, Vec<BadLine>> {
     if bad.is_empty() { Ok(Hba { path: path.into(), rules }) } else { Err(bad) }
 }
 
-fn rule(line: &Line) -> Result<HbaRule, String> {
-    let mut fields = line.fields.iter();
+fn rule(placed: &Placed) -> Result<HbaRule, String> {
+    let mut fields = placed.line.fields.iter();
     let mut next = |what: &str| fields.next().ok_or(format!("{what} is missing"));
     let connection = connection(single(next("the connection type")?)?)?;
-    let databases = each(next("the database")?, database)?;
-    let users = each(next("the user")?, user)?;
+    let databases = each(placed, next("the database")?, database)?;
+    let users = each(placed, next("the user")?, user)?;
     let mut method_field;
-    let network = if connection == HbaConnection::Local {
+    let address = if connection == HbaConnection::Local {
         method_field = next("the method")?;
-        None
+        HbaAddress::Any
     } else {
         let address = single(next("the address")?)?;
         method_field = next("the method")?;
@@ -50,13 +56,14 @@ fn rule(line: &Line) -> Result<HbaRule, String> {
             }
         }
     };
-    let method = method(single(method_field)?)?;
+    let method = method(single(method_field)?, connection)?;
     let mut rule = HbaRule {
-        line: line.number,
+        file: Arc::clone(&placed.file),
+        line: placed.line.number,
         connection,
         databases,
         users,
-        network,
+        address,
         method,
         client_certificate: None,
         map: None,
@@ -74,8 +81,12 @@ fn single(field: &Field) -> Result<&Item, String> {
     }
 }
 
-fn each<T>(field: &Field, read: fn(&Item) -> Result<T, String>) -> Result<Vec<T>, String> {
-    field.iter().map(read).collect()
+fn each<T>(
+    placed: &Placed,
+    field: &Field,
+    read: fn(&Item) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    placed.expand(field)?.iter().map(read).collect()
 }
 
 fn connection(item: &Item) -> Result<HbaConnection, String> {
@@ -86,9 +97,8 @@ fn connection(item: &Item) -> Result<HbaConnection, String> {
         // There is no GSS encryption here, so this says nothing more than `host`.
         "hostnogssenc" => HbaConnection::Host,
         "hostnossl" => HbaConnection::HostNoSsl,
-        "hostgssenc" => return Err("GSS encryption is not supported".to_owned()),
-        "include" | "include_if_exists" | "include_dir" => {
-            return Err(format!("`{}` is not supported: put the rules here", item.text));
+        "hostgssenc" => {
+            return Err("GSS encryption is not supported: use hostssl instead".to_owned());
         }
         other => {
             return Err(format!(
@@ -103,10 +113,11 @@ fn database(item: &Item) -> Result<HbaDatabase, String> {
         "all" if !item.quoted => HbaDatabase::All,
         "sameuser" if !item.quoted => HbaDatabase::SameUser,
         "replication" if !item.quoted => HbaDatabase::Replication,
-        "samerole" | "samegroup" if !item.quoted => {
-            return Err(format!("`{}` is not supported: roles are the server's", item.text));
-        }
-        _ => HbaDatabase::Is(name(item)?),
+        "samerole" | "samegroup" if !item.quoted => HbaDatabase::SameRole,
+        _ => match pattern(item)? {
+            Some(pattern) => HbaDatabase::Matches(pattern),
+            None => HbaDatabase::Is(name(item)?),
+        },
     })
 }
 
@@ -114,21 +125,28 @@ fn user(item: &Item) -> Result<HbaUser, String> {
     if item.is("all") {
         return Ok(HbaUser::All);
     }
-    if !item.quoted && item.text.starts_with('+') {
-        return Err(format!("`{}` is not supported: roles are the server's", item.text));
+    if let Some(role) = item.text.strip_prefix('+').filter(|_| !item.quoted) {
+        return match role {
+            "" => Err("a role is missing behind `+`".to_owned()),
+            role => Ok(HbaUser::MemberOf(role.into())),
+        };
     }
-    name(item).map(HbaUser::Is)
+    match pattern(item)? {
+        Some(pattern) => Ok(HbaUser::Matches(pattern)),
+        None => name(item).map(HbaUser::Is),
+    }
+}
+
+/// What begins with a slash is a pattern, in quotes or not.
+fn pattern(item: &Item) -> Result<Option<HbaPattern>, String> {
+    let Some(pattern) = item.text.strip_prefix('/') else { return Ok(None) };
+    let read = HbaPattern::new(pattern);
+    read.map(Some).map_err(|error| format!("`{}` is no pattern: {error}", item.text))
 }
 
 fn name(item: &Item) -> Result<Arc<str>, String> {
     if item.text.is_empty() {
         return Err("a name is empty".to_owned());
-    }
-    if !item.quoted && item.text.starts_with(['@', '/']) {
-        return Err(format!(
-            "`{}` is not supported: list the names, or quote it if it is one",
-            item.text
-        ));
     }
     Ok(item.text.as_str().into())
 }
@@ -138,19 +156,23 @@ fn needs_mask(address: &Item) -> bool {
     !address.text.contains('/') && address.text.parse::<IpAddr>().is_ok()
 }
 
-fn network(address: &Item, mask: Option<&Item>) -> Result<Option<Network>, String> {
+fn network(address: &Item, mask: Option<&Item>) -> Result<HbaAddress, String> {
     let text = address.text.as_str();
     if address.is("all") {
-        return Ok(None);
+        return Ok(HbaAddress::Any);
     }
-    if address.is("samehost") || address.is("samenet") {
-        return Err(format!("`{text}` is not supported: write the addresses"));
+    if address.is("samehost") {
+        return Ok(HbaAddress::SameHost);
+    }
+    if address.is("samenet") {
+        return Err("`samenet` is not supported: write the networks, 10.1.0.0/16 say".to_owned());
     }
     let (ip, prefix) = match text.split_once('/') {
         Some((ip, prefix)) => (ip, prefix.parse().ok()),
         None => (text, mask.and_then(|mask| mask_prefix(&mask.text))),
     };
-    let no_name = |_| format!("`{text}` is no address (names are not looked up)");
+    let no_name =
+        |_| format!("`{text}` is no address (names are not looked up): write the addresses it has");
     let ip: IpAddr = ip.parse().map_err(no_name)?;
     if let Some(mask) = mask
         && mask.text.parse::<IpAddr>().is_ok_and(|mask| mask.is_ipv4() != ip.is_ipv4())
@@ -160,7 +182,7 @@ fn network(address: &Item, mask: Option<&Item>) -> Result<Option<Network>, Strin
     let shown = mask.map_or_else(|| text.to_owned(), |mask| format!("{text} {}", mask.text));
     // As the server does, what is behind the prefix is left alone.
     let network = prefix.and_then(|prefix| Network::new(masked(ip, prefix)?, prefix));
-    network.map(Some).ok_or(format!("`{shown}` is no network"))
+    network.map(HbaAddress::In).ok_or(format!("`{shown}` is no network"))
 }
 
 /// The address without the bits behind the prefix; `None`: it has not so many.
@@ -188,16 +210,19 @@ fn mask_prefix(mask: &str) -> Option<u8> {
     whole.then_some(ones as u8)
 }
 
-fn method(item: &Item) -> Result<HbaMethod, String> {
+fn method(item: &Item, connection: HbaConnection) -> Result<HbaMethod, String> {
     Ok(match item.text.as_str() {
         "trust" => HbaMethod::Trust,
         "reject" => HbaMethod::Reject,
         "md5" => HbaMethod::Md5,
         "scram-sha-256" => HbaMethod::ScramSha256,
         "cert" => HbaMethod::Cert,
+        // On a Unix socket, PostgreSQL takes the one for the other, too.
+        "peer" | "ident" if connection == HbaConnection::Local => HbaMethod::Peer,
+        "peer" => return Err("`peer` is for `local` connections alone".to_owned()),
         other => {
             return Err(format!(
-                "the method `{other}` is not supported: trust, reject, md5, scram-sha-256 or cert"
+                "the method `{other}` is not supported: trust, reject, md5, scram-sha-256, cert, or peer on `local` connections"
             ));
         }
     })
@@ -224,10 +249,12 @@ fn check(rule: HbaRule) -> Result<HbaRule, String> {
     if needs_tls && rule.connection != HbaConnection::HostSsl {
         return Err("certificates are shown on `hostssl` connections alone".to_owned());
     }
-    let certifies = rule.method == HbaMethod::Cert
+    let certifies = matches!(rule.method, HbaMethod::Cert | HbaMethod::Peer)
         || rule.client_certificate == Some(ClientCertificate::VerifyFull);
     if rule.map.is_some() && !certifies {
-        return Err("`map` has no meaning without `cert` or clientcert=verify-full".to_owned());
+        return Err(
+            "`map` has no meaning without `cert`, `peer` or clientcert=verify-full".to_owned()
+        );
     }
     Ok(rule)
 }
@@ -241,6 +268,10 @@ mod tests {
         parsed.map(|mut hba| hba.rules.remove(0)).map_err(|bad| bad[0].in_file(Path::new("hba")))
     }
 
+    fn within(ip: IpAddr, prefix: u8) -> HbaAddress {
+        HbaAddress::In(Network::new(ip, prefix).expect("a network"))
+    }
+
     #[test]
     fn rules_are_read_as_postgresql_reads_them() {
         let local = one("local all \"all\",bob trust").expect("a rule");
@@ -249,17 +280,79 @@ mod tests {
         assert_eq!(local.method, HbaMethod::Trust);
         let host = one("host sameuser,replication all 10.0.0.0/8 scram-sha-256").expect("a rule");
         assert_eq!(host.databases, [HbaDatabase::SameUser, HbaDatabase::Replication]);
-        assert_eq!(host.network, Network::new([10, 0, 0, 0].into(), 8));
+        assert_eq!(host.address, within([10, 0, 0, 0].into(), 8));
         let masked = one("host all all 10.1.2.3 255.255.0.0 md5").expect("a rule");
-        assert_eq!(masked.network, Network::new([10, 1, 0, 0].into(), 16));
+        assert_eq!(masked.address, within([10, 1, 0, 0].into(), 16));
         let v6 = one("host all all ::1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff md5");
-        assert_eq!(v6.expect("a rule").network, Network::new("::1".parse().expect("ip"), 128));
-        assert_eq!(one("hostnossl all all all reject").expect("a rule").network, None);
+        assert_eq!(v6.expect("a rule").address, within("::1".parse().expect("ip"), 128));
+        let all = one("hostnossl all all all reject").expect("a rule");
+        assert_eq!(all.address, HbaAddress::Any);
         let cert = one("hostssl all all all cert map=office clientname=CN").expect("a rule");
         assert_eq!((cert.method, cert.map.as_deref()), (HbaMethod::Cert, Some("office")));
         let both = one("hostssl all all 0.0.0.0/0 scram-sha-256 clientcert=verify-full");
         let both = both.expect("a rule").client_certificate;
         assert_eq!(both, Some(ClientCertificate::VerifyFull));
+    }
+
+    #[test]
+    fn names_are_lists_patterns_and_roles() {
+        let rule =
+            one("local \"/^a,b$\",samerole,samegroup /^x,+staff,\"+odd\",\"@odd\" ident map=m");
+        let rule = rule.expect("a rule");
+        let HbaDatabase::Matches(pattern) = &rule.databases[0] else { panic!("a pattern") };
+        assert!(pattern.matches("a,b") && !pattern.matches("xa,b"));
+        assert_eq!(rule.databases[1..], [HbaDatabase::SameRole, HbaDatabase::SameRole]);
+        let HbaUser::Matches(pattern) = &rule.users[0] else { panic!("a pattern") };
+        assert!(pattern.matches("xy") && !pattern.matches("yx"));
+        let others = [HbaUser::MemberOf("staff".into()), HbaUser::Is("+odd".into())];
+        assert_eq!(rule.users[1..3], others);
+        assert_eq!(rule.users[3], HbaUser::Is("@odd".into()));
+        assert!(rule.needs_roles() && rule.method == HbaMethod::Peer);
+        let own = one("host all all samehost md5").expect("a rule");
+        assert!(own.address == HbaAddress::SameHost && !own.needs_roles());
+    }
+
+    #[test]
+    fn files_are_read_in_their_places() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        };
+        std::fs::create_dir(folder.path().join("more")).expect("a folder");
+        write("users", "alice, bob\n# nobody\n\"all\" @others\n");
+        write("others", "+staff");
+        write("inner", "local c @users trust\ninclude_if_exists nothing\n");
+        write("more/2.conf", "local e all trust");
+        write("more/1.conf", "local d all trust");
+        write("more/.3.conf", "nonsense");
+        write("more/4", "nonsense");
+        let path = folder.path().join("hba");
+        let text = "local b all trust\ninclude inner\ninclude_dir more\nlocal f all trust";
+        let hba = parse(&path, text).expect("rules");
+        let databases: Vec<_> = hba
+            .rules
+            .iter()
+            .map(|rule| match &rule.databases[0] {
+                HbaDatabase::Is(name) => &**name,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(databases, ["b", "c", "d", "e", "f"]);
+        let is = |name: &str| HbaUser::Is(name.into());
+        let users = [is("alice"), is("bob"), is("all"), HbaUser::MemberOf("staff".into())];
+        assert_eq!(hba.rules[1].users, users);
+        assert!(hba.rules[1].file.ends_with("inner") && hba.rules[1].line == 1);
+        // What is wrong there is told with both places.
+        write("inner", "local all all trust\nlocal all\n");
+        let bad = parse(&path, text).expect_err("bad").remove(0);
+        assert_eq!(bad.number, 2);
+        assert!(bad.message.contains("inner:2: the user is missing"), "{}", bad.message);
+        write("inner", "include inner");
+        let bad = parse(&path, text).expect_err("bad").remove(0);
+        assert!(bad.message.contains("too deeply"), "{}", bad.message);
+        write("inner", "local all @inner trust");
+        let bad = parse(&path, text).expect_err("bad").remove(0);
+        assert!(bad.message.contains("nest too deeply"), "{}", bad.message);
     }
 
     #[test]
@@ -272,10 +365,11 @@ mod tests {
             ("host all all ::1 255.0.0.0 trust", "are of two families"),
             ("host all all example.com trust", "names are not looked up"),
             ("host all all samenet trust", "`samenet` is not supported"),
-            ("host all +staff all trust", "roles are the server's"),
-            ("host samerole all all trust", "roles are the server's"),
-            ("host @file all all trust", "list the names"),
-            ("host all /^a all trust", "list the names"),
+            ("host all + all trust", "a role is missing"),
+            ("host @no-such-file all all trust", "cannot read no-such-file"),
+            ("host all /^a( all trust", "is no pattern"),
+            ("host all all all peer", "for `local` connections alone"),
+            ("hostgssenc all all all trust", "use hostssl"),
             ("host all all all ldap", "the method `ldap` is not supported"),
             ("host all all all cert", "on `hostssl` connections alone"),
             ("hostssl all all all md5 map=x", "`map` has no meaning"),
@@ -283,7 +377,10 @@ mod tests {
             ("local all all trust extra", "the option `extra`"),
             ("local all,, all trust", "beside a comma"),
             ("local", "the database is missing"),
-            ("include other", "put the rules here"),
+            ("include no-such-file", "cannot read no-such-file"),
+            ("include a b", "names one file"),
+            ("include_dir no-such-folder", "cannot read no-such-folder"),
+            ("include_if_exists no-such-file", "there is no rule"),
             ("# nothing", "there is no rule"),
         ];
         for (line, expected) in table {
