@@ -9,6 +9,7 @@ mod balance;
 mod commons;
 mod consistent;
 mod endpoint;
+mod handover;
 mod health;
 mod idle;
 mod latency;
@@ -26,6 +27,7 @@ pub use lease::Lease;
 pub use shard::{ShardCluster, Shortage, Tried};
 
 pub(crate) use consistent::hash as stable_hash;
+pub(crate) use handover::Asked;
 pub(crate) use health::Prober;
 pub(crate) use lease::ConnectFailure;
 

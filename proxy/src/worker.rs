@@ -15,7 +15,7 @@ use bs9_net::{
 
 use crate::{
     access_log::Desk,
-    cluster::ShardCluster,
+    cluster::{Asked, ShardCluster},
     http::{self, Ids},
     part::ProxyPart,
     tcp, udp,
@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     /// Where lines of access logs are written.
     pub(crate) desk: Rc<Desk>,
     pub(crate) ids: Ids,
-    engine: usize,
+    pub(crate) engine: usize,
     reader: SnapshotReader<View>,
     scratch: RefCell<Vec<Vec<u8>>>,
     random: Cell<u32>,
@@ -177,7 +177,14 @@ impl ShardEngine for ProxyShard {
 
     fn drain(&self) {}
 
-    fn mail(&self, _message: Box<dyn Any + Send>) {}
+    fn mail(&self, message: Box<dyn Any + Send>) {
+        let Ok(asked) = message.downcast::<Asked>() else { return };
+        let view = self.0.view();
+        let place = view.part.by_name.get(&asked.cluster().config.name);
+        if let Some(cluster) = place.map(|at| &view.clusters[*at]) {
+            cluster.give(*asked);
+        }
+    }
 }
 
 /// A vector borrowed from a worker.

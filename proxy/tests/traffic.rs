@@ -38,6 +38,8 @@ mod grpc;
 mod h2_upstream;
 #[path = "traffic/h2_websocket.rs"]
 mod h2_websocket;
+#[path = "traffic/handover.rs"]
+mod handover;
 #[path = "traffic/health.rs"]
 mod health;
 #[path = "traffic/http2.rs"]

@@ -83,6 +83,8 @@ pub(crate) struct EndpointCell {
     pub(crate) requests: Counter,
     pub(crate) failures: Counter,
     pub(crate) connects: Counter,
+    /// Idle connections that came from other shards.
+    pub(crate) handovers: Counter,
     pub(crate) connect_failures: Counter,
     /// Responses whose head arrived, and the time they took.
     pub(crate) responses: Counter,
@@ -236,6 +238,7 @@ impl Endpoint {
             failures_total: self.cells.sum(|cell| cell.failures.get()),
             connects_total: self.cells.sum(|cell| cell.connects.get()),
             connect_failures_total: self.cells.sum(|cell| cell.connect_failures.get()),
+            handovers_total: self.cells.sum(|cell| cell.handovers.get()),
             idle_connections: self.cells.sum(|cell| cell.idle.get()),
             mean_response_seconds: (responses > 0).then(|| seconds / responses as f64),
         }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use bs9_net::{CoarseInstant, Transport, now};
 
-use super::Endpoint;
+use super::{Endpoint, handover::Asking};
 
 /// A connection that was idle for so long may be about to be closed at the other end for that. A
 /// request that must not be sent twice would be lost with it, so the kernel is asked.
@@ -14,20 +14,21 @@ const RESTED: Duration = Duration::from_millis(500);
 /// other end.
 #[derive(Debug)]
 pub(super) struct IdleConnections {
-    endpoint: Arc<Endpoint>,
-    shard: usize,
-    kept: RefCell<VecDeque<Idle>>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) shard: usize,
+    pub(super) kept: RefCell<VecDeque<Idle>>,
+    pub(super) asking: Asking,
 }
 
 #[derive(Debug)]
-struct Idle {
-    stream: Transport,
-    since: CoarseInstant,
+pub(super) struct Idle {
+    pub(super) stream: Transport,
+    pub(super) since: CoarseInstant,
 }
 
 impl IdleConnections {
     pub(super) fn new(endpoint: Arc<Endpoint>, shard: usize) -> Self {
-        Self { endpoint, shard, kept: RefCell::default() }
+        Self { endpoint, shard, kept: RefCell::default(), asking: Asking::default() }
     }
 
     /// One that is still as it was left; those that are not are closed.

@@ -13,7 +13,9 @@ use bs9_net::{
     tls::{self, ClientTls, HandshakeFailure, TlsStream},
 };
 
-use super::{Endpoint, ShardCluster, endpoint::EndpointCell, latency::FAILURE_PENALTY};
+use super::{
+    Endpoint, ShardCluster, endpoint::EndpointCell, idle::IdleConnections, latency::FAILURE_PENALTY,
+};
 use crate::http2::Sessions;
 
 /// An endpoint in use; counted until dropped.
@@ -91,7 +93,13 @@ impl Lease {
 
     /// A connection kept from before.
     pub fn reuse(&self) -> Option<Transport> {
-        self.cluster.idle[self.member].take(self.cluster.cluster.config.idle_timeout)
+        self.idle().take(self.cluster.cluster.config.idle_timeout)
+    }
+
+    /// This shard's idle connections to the endpoint.
+    #[inline]
+    pub(super) fn idle(&self) -> &IdleConnections {
+        &self.cluster.idle[self.member]
     }
 
     /// Connections of HTTP/2 to the endpoint; `None`: only HTTP/1.1 is spoken with it.
@@ -145,8 +153,7 @@ impl Lease {
 
     /// Gives a connection back that is provably clean.
     pub fn keep(&self, stream: Transport) {
-        self.cluster.idle[self.member]
-            .put(stream, self.cluster.cluster.config.max_idle_connections);
+        self.idle().put(stream, self.cluster.cluster.config.max_idle_connections);
     }
 }
 

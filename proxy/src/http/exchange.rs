@@ -152,6 +152,13 @@ impl<D: Duplex> Exchange<'_, D> {
             Some(timeout) => now().plus(timeout).min(tries.deadline),
         };
         let reused = if tries.afresh { None } else { lease.reuse() };
+        let reused = match reused {
+            None if !tries.afresh && lease.sessions().is_none() => {
+                let worker = self.worker;
+                lease.ask_others(worker.shard.mail(), worker.engine).await
+            }
+            found => found,
+        };
         let kept = reused.is_some();
         let stream = match reused {
             Some(stream) => stream,

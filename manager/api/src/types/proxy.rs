@@ -153,6 +153,9 @@ pub struct EndpointStatus {
     pub connects_total: u64,
     /// Upstream connections that could not be made.
     pub connect_failures_total: u64,
+    /// Idle upstream connections handed from one shard to another, which would have made one.
+    #[serde(default)]
+    pub handovers_total: u64,
     /// Idle upstream connections kept for reuse.
     pub idle_connections: u64,
     /// Mean time from sending a request to the head of its response, seconds, over
