@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::{
     memory::Memory,
     metrics::{Metrics, Shown},
-    service::Services,
+    service::{ServiceError, Services},
     state::State,
     store::StoreError,
 };
@@ -45,6 +45,23 @@ impl Answers {
     /// it was held does not spoil it.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answers {
+    /// Carries out a change of services; how they stand before and after it is for the
+    /// audit log. None named: all.
+    async fn witnessed<T>(
+        &self,
+        attempt: &Attempt,
+        services: &[impl AsRef<str>],
+        change: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ApiError> {
+        let names: Vec<String> = services.iter().map(|name| name.as_ref().to_owned()).collect();
+        attempt.before(&self.services.standings(&names).await);
+        let result = change.await;
+        attempt.after(&self.services.standings(&names).await);
+        Ok(result?)
     }
 }
 
@@ -193,46 +210,69 @@ impl ManagerApi for Answers {
 
     async fn deploy_service(
         &self,
+        attempt: Attempt,
         service: String,
         change: DeployService,
     ) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.deploy(&service, &change).await?)
+        self.witnessed(&attempt, &[&service], self.services.deploy(&service, &change)).await
     }
 
-    async fn start_service(&self, service: String) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.start(&service).await?)
+    async fn start_service(
+        &self,
+        attempt: Attempt,
+        service: String,
+    ) -> Result<ServiceOutcome, ApiError> {
+        self.witnessed(&attempt, &[&service], self.services.start(&service)).await
     }
 
-    async fn stop_service(&self, service: String) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.stop(&service).await?)
+    async fn stop_service(
+        &self,
+        attempt: Attempt,
+        service: String,
+    ) -> Result<ServiceOutcome, ApiError> {
+        self.witnessed(&attempt, &[&service], self.services.stop(&service)).await
     }
 
-    async fn restart_service(&self, service: String) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.restart(&service).await?)
+    async fn restart_service(
+        &self,
+        attempt: Attempt,
+        service: String,
+    ) -> Result<ServiceOutcome, ApiError> {
+        self.witnessed(&attempt, &[&service], self.services.restart(&service)).await
     }
 
     async fn reload_service(
         &self,
+        attempt: Attempt,
         service: String,
         change: ReloadService,
     ) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.reload(&service, change).await?)
+        self.witnessed(&attempt, &[&service], self.services.reload(&service, change)).await
     }
 
     async fn scale_service(
         &self,
+        attempt: Attempt,
         service: String,
         change: ScaleService,
     ) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.scale(&service, change).await?)
+        self.witnessed(&attempt, &[&service], self.services.scale(&service, change)).await
     }
 
-    async fn delete_service(&self, service: String) -> Result<ServiceOutcome, ApiError> {
-        Ok(self.services.delete(&service).await?)
+    async fn delete_service(
+        &self,
+        attempt: Attempt,
+        service: String,
+    ) -> Result<ServiceOutcome, ApiError> {
+        self.witnessed(&attempt, &[&service], self.services.delete(&service)).await
     }
 
-    async fn apply_services(&self, change: ApplyServices) -> Result<ApplyOutcome, ApiError> {
-        Ok(self.services.apply(&change).await?)
+    async fn apply_services(
+        &self,
+        attempt: Attempt,
+        change: ApplyServices,
+    ) -> Result<ApplyOutcome, ApiError> {
+        self.witnessed(&attempt, &change.services, self.services.apply(&change)).await
     }
 
     async fn save_services(&self, change: SaveServices) -> Result<SavedServices, ApiError> {
@@ -241,9 +281,10 @@ impl ManagerApi for Answers {
 
     async fn resurrect_services(
         &self,
+        attempt: Attempt,
         change: ResurrectServices,
     ) -> Result<SavedServices, ApiError> {
-        Ok(self.services.resurrect(&change).await?)
+        self.witnessed(&attempt, &change.services, self.services.resurrect(&change)).await
     }
 
     async fn metrics(&self) -> Result<MetricsText, ApiError> {

@@ -6,6 +6,7 @@
 //! published with the status, the metrics and the log, so that cutting records off
 //! the end shows to whoever kept one.
 
+mod definition;
 mod log;
 mod redact;
 mod seal;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{
     answers::Answers,
     memory::Memory,
-    service::{Backoff, Services},
+    service::{Backoff, Observer, Services},
     state::{self, Keeper},
     watch::Watch,
 };
@@ -71,9 +71,10 @@ impl Manager {
         let folder = config.state_folder.clone().unwrap_or_else(default_state_folder);
         // Changes may take longer than a poll of the status.
         let changes = DataPlaneClient::unix(socket);
-        let services = Services::new(config, folder.join("services"), changes);
         let (state, keeper) = state::open(config, &folder, &memory)
-            .map_err(|source| ManagerError::State { folder, source })?;
+            .map_err(|source| ManagerError::State { folder: folder.clone(), source })?;
+        let services =
+            Services::new(config, folder.join("services"), changes, state.events.clone());
         let server = server
             .with_keyring(Arc::new(state.tokens.clone()))
             .with_witness(Arc::new(state.audit.clone()));
@@ -112,6 +113,7 @@ impl Manager {
             result = self.server.serve(router, shutdown) => result.map_err(ManagerError::Serve),
             never = self.watch.run() => match never {},
             never = Arc::clone(&self.services).tend() => match never {},
+            never = Observer::new(Arc::clone(&self.services)).run() => match never {},
             never = user.run() => match never {},
             never = system.run() => match never {},
         };

@@ -23,12 +23,14 @@ mod error;
 mod inspect;
 mod journal;
 pub(crate) mod linger;
+mod observe;
 mod port;
 mod ready;
 mod recover;
 mod roll;
 mod saved;
 mod scale;
+mod standing;
 mod status;
 mod wiring;
 
@@ -36,9 +38,11 @@ pub(crate) use backoff::Backoff;
 use book::Book;
 use deployed::Deployed;
 pub(crate) use error::ServiceError;
+pub(crate) use observe::Observer;
+use observe::Touched;
 use wiring::Wiring;
 
-use crate::{systemd::Systemd, unit::Surroundings};
+use crate::{event::Events, systemd::Systemd, unit::Surroundings};
 
 /// Everything that concerns services.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(crate) struct Services {
     wiring: Wiring,
     /// Services that are being changed right now.
     busy: Mutex<BTreeSet<String>>,
+    touched: Touched,
+    events: Events,
 }
 
 impl Services {
@@ -58,6 +64,7 @@ impl Services {
         config: &ManagerConfig,
         state_folder: PathBuf,
         data_plane: DataPlaneClient,
+        events: Events,
     ) -> Arc<Self> {
         Arc::new(Self {
             book: Book::new(folder(config)),
@@ -66,6 +73,8 @@ impl Services {
             system: Systemd::new(ServiceScope::System),
             wiring: Wiring::new(data_plane),
             busy: Mutex::default(),
+            touched: Touched::default(),
+            events,
         })
     }
 
@@ -136,6 +145,7 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut busy = self.services.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.remove(&self.service);
+        self.services.touched.add(&self.service);
     }
 }
 

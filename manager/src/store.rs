@@ -1,44 +1,41 @@
-//! History and events on disk.
+//! History and events that last.
 //!
-//! A [`Store`] is a thread with the one SQLite connection that writes, and a
-//! connection that reads for whoever asks. It takes one batch a tick. When the
-//! disk is too slow batches are lost and counted; when the database is damaged it
-//! is set aside and another begun. Neither stops anybody.
+//! A [`Store`] takes one batch a tick and answers questions. Behind it is an SQLite
+//! database of this machine's own, or PostgreSQL for many machines. A place that is too
+//! slow loses batches, which are counted, and holds nobody up.
 
 mod block;
 mod bytes;
 mod database;
 mod level;
 mod point;
+mod postgres;
 mod query;
 mod rollup;
 mod sketch;
+mod sqlite;
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
 
 use bs9_api::types::{Catalog, Event, SCHEMA, SeriesAnswer, SeriesQuery, StoreStatus};
 use bs9_config::{HistoryStore, Retention};
 use jiff::Timestamp;
-use rusqlite::Connection;
 
-use database::DatabaseError;
+use postgres::Postgres;
 use query::{Range, Selection};
+use sqlite::Sqlite;
 
 pub(crate) use database::Database;
 pub(crate) use level::Level;
 pub(crate) use point::Point;
 pub(crate) use rollup::{Batch, Rollup, Step};
 
-/// Batches that wait for the disk at most.
+/// Batches that wait to be taken at most.
 const WAITING_BATCHES: usize = 16;
 /// Points of an answer at most.
 const MAX_POINTS: usize = 100_000;
@@ -50,9 +47,9 @@ const UPKEEP_SECONDS: i64 = 300;
 /// Why history cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("history on disk is switched off (history.persist)")]
+    #[error("history is switched off (history.persist)")]
     Off,
-    #[error("history on disk does not work: {0}")]
+    #[error("history does not work: {0}")]
     Broken(String),
     #[error("{0}")]
     Question(String),
@@ -61,25 +58,31 @@ pub(crate) enum StoreError {
 /// Somebody who is to know that a file was set aside.
 pub(crate) type OnSetAside = Box<dyn Fn(&Path, &str) + Send>;
 
-/// A handle to history on disk; cheap to clone.
+/// A handle to history; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    shared: Arc<Shared>,
+    account: Account,
+    keep: Option<Retention>,
+    place: Place,
 }
 
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    settings: Option<HistoryStore>,
-    status: Mutex<StoreStatus>,
-    reader: Mutex<Option<Connection>>,
-    orders: Mutex<Option<SyncSender<Order>>>,
+/// Where it is kept.
+#[derive(Debug, Clone)]
+enum Place {
+    Nowhere,
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
-enum Order {
-    Write(Box<Batch>, Vec<Event>, Vec<u32>),
-    /// A reader found the database damaged.
-    Damaged(String),
+/// How the store fares; shared with whoever writes it.
+#[derive(Debug, Clone, Default)]
+struct Account(Arc<Mutex<StoreStatus>>);
+
+impl Account {
+    fn status(&self) -> MutexGuard<'_, StoreStatus> {
+        // Counters and words: none is ever half written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a store that was opened knows already.
@@ -88,17 +91,18 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) rollup: Rollup,
     pub(crate) last_event: u64,
-    /// Ends when every [`Store::stop`] was called and all is written.
+    /// Ends when [`Store::stop`] was called and all is written.
     pub(crate) writer: Option<JoinHandle<()>>,
 }
 
 impl Store {
-    /// Opens the database in `folder`, and sets it aside first when it is damaged.
-    /// Without settings nothing is kept.
+    /// Opens what the settings name; an SQLite database is in `folder`, and set aside
+    /// first when it is damaged. Without settings nothing is kept. A PostgreSQL that is
+    /// away is no error: what is to be written waits for it.
     ///
     /// # Errors
     ///
-    /// The file system or SQLite refuse for another reason.
+    /// The file system or SQLite refuse; the system gives no thread.
     pub(crate) fn open(
         folder: &Path,
         settings: Option<&HistoryStore>,
@@ -106,83 +110,66 @@ impl Store {
         now: Timestamp,
         on_set_aside: OnSetAside,
     ) -> io::Result<Opened> {
-        let path = folder.join("history.db");
+        let account = Account::default();
         let Some(settings) = settings else {
-            let status =
-                StoreStatus { reason: Some(StoreError::Off.to_string()), ..StoreStatus::default() };
-            let shared = Shared {
-                path,
-                settings: None,
-                status: Mutex::new(status),
-                reader: Mutex::default(),
-                orders: Mutex::default(),
-            };
-            let store = Self { shared: Arc::new(shared) };
+            account.status().reason = Some(StoreError::Off.to_string());
+            let store = Self { account, keep: None, place: Place::Nowhere };
             return Ok(Opened { store, rollup: Rollup::new(0, []), last_event: 0, writer: None });
         };
-        let (database, rollup, last_event) =
-            open_or_set_aside(&path, settings, events_kept, now, &on_set_aside)?;
-        let (orders, incoming) = sync_channel(WAITING_BATCHES);
-        let shared = Shared {
-            status: Mutex::new(StoreStatus {
-                working: true,
-                size_limit_bytes: settings.size_limit_bytes,
-                set_aside: shown_aside(&path),
-                ..StoreStatus::default()
-            }),
-            path,
-            settings: Some(settings.clone()),
-            reader: Mutex::default(),
-            orders: Mutex::new(Some(orders)),
+        let (place, rollup, last_event, writer) = match &settings.postgres {
+            None => {
+                let (sqlite, rollup, last_event, writer) =
+                    Sqlite::open(folder, settings, events_kept, now, &account, on_set_aside)?;
+                (Place::Sqlite(sqlite), rollup, last_event, writer)
+            }
+            Some(link) => {
+                let (postgres, writer) = Postgres::open(settings, link, now, &account)?;
+                // Its numbers of series are the database's own, and so is what an
+                // earlier run left; the clock keeps the numbers of events apart.
+                let rollup = Rollup::new(settings.max_series, []).that_ends_whole();
+                (Place::Postgres(postgres), rollup, 0, writer)
+            }
         };
-        let store = Self { shared: Arc::new(shared) };
-        let writer = Writer {
-            shared: Arc::clone(&store.shared),
-            database: Some(database),
-            settings: settings.clone(),
-            events_kept,
-            upkept_at: now.as_second(),
-            on_set_aside,
-        };
-        let writer = std::thread::Builder::new()
-            .name("bs9-history".to_owned())
-            .spawn(move || writer.run(&incoming))?;
+        let store = Self { account, keep: Some(settings.keep), place };
         Ok(Opened { store, rollup, last_event, writer: Some(writer) })
     }
 
     /// Hands over what a tick left. Never waits.
     pub(crate) fn write(&self, batch: Batch, events: Vec<Event>, live: Vec<u32>) {
-        let order = Order::Write(Box::new(batch), events, live);
-        if let Some(orders) = self.shared.orders().as_ref()
-            && let Err(TrySendError::Full(_)) = orders.try_send(order)
-        {
-            self.shared.status().batches_lost_total += 1;
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Sqlite(sqlite) => sqlite.write(batch, events, live),
+            Place::Postgres(postgres) => postgres.write(batch, events, live),
         }
     }
 
     /// Takes no more; what was taken is written.
     pub(crate) fn stop(&self) {
-        *self.shared.orders() = None;
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Sqlite(sqlite) => sqlite.stop(),
+            Place::Postgres(postgres) => postgres.stop(),
+        }
     }
 
     pub(crate) fn status(&self) -> StoreStatus {
-        self.shared.status().clone()
+        self.account.status().clone()
     }
 
     /// Tells how many series there are, and how many there is no room for.
     pub(crate) fn note_series(&self, live: usize, left_out: u64) {
-        let mut status = self.shared.status();
+        let mut status = self.account.status();
         status.series = live as u64;
         status.series_left_out = left_out;
     }
 
     /// The series there are. Blocks: not for the runtime's thread.
     pub(crate) fn catalog(&self) -> Result<Catalog, StoreError> {
-        let mut series: Vec<_> = self
-            .read(|connection| database::read_series(connection))?
-            .into_iter()
-            .map(|(_, name)| name)
-            .collect();
+        let mut series = match &self.place {
+            Place::Nowhere => return Err(StoreError::Off),
+            Place::Sqlite(sqlite) => sqlite.names()?,
+            Place::Postgres(postgres) => postgres.names()?,
+        };
         series.sort();
         Ok(Catalog { schema: SCHEMA, series })
     }
@@ -193,11 +180,15 @@ impl Store {
         asked: SeriesQuery,
         now: Timestamp,
     ) -> Result<SeriesAnswer, StoreError> {
-        let settings = self.shared.settings.as_ref().ok_or(StoreError::Off)?;
-        let range = range(&asked, &settings.keep, now)?;
+        let keep = self.keep.as_ref().ok_or(StoreError::Off)?;
+        let range = range(&asked, keep, now)?;
         let selection = Selection { name: asked.name, subject: asked.subject };
-        let found = self.read(|connection| query::series(connection, &selection, &range))?;
-        self.shared.status().damaged_parts_total += found.damaged;
+        let found = match &self.place {
+            Place::Nowhere => return Err(StoreError::Off),
+            Place::Sqlite(sqlite) => sqlite.series(&selection, &range)?,
+            Place::Postgres(postgres) => postgres.series(selection, range.clone())?,
+        };
+        self.account.status().damaged_parts_total += found.damaged;
         let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(SeriesAnswer {
             schema: SCHEMA,
@@ -215,46 +206,19 @@ impl Store {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
-        self.read(|connection| query::events(connection, after, limit))
-    }
-
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&mut Connection) -> Result<T, DatabaseError>,
-    ) -> Result<T, StoreError> {
-        if self.shared.settings.is_none() {
-            return Err(StoreError::Off);
+        match &self.place {
+            Place::Nowhere => Err(StoreError::Off),
+            Place::Sqlite(sqlite) => sqlite.events(after, limit),
+            Place::Postgres(postgres) => postgres.events(after, limit),
         }
-        let mut reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match reader.as_mut() {
-            Some(connection) => look(connection),
-            None => Database::reader(&self.shared.path).and_then(|mut connection| {
-                let result = look(&mut connection);
-                *reader = Some(connection);
-                result
-            }),
-        };
-        result.map_err(|error| {
-            *reader = None;
-            if error.is_damage()
-                && let Some(orders) = self.shared.orders().as_ref()
-            {
-                // When the queue is full the writer is about to find out by itself.
-                let _ = orders.try_send(Order::Damaged(error.to_string()));
-            }
-            StoreError::Broken(error.to_string())
-        })
-    }
-}
-
-impl Shared {
-    fn status(&self) -> MutexGuard<'_, StoreStatus> {
-        // Counters and words: none is ever half written.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn orders(&self) -> MutexGuard<'_, Option<SyncSender<Order>>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cfg(test)]
+    fn sqlite(&self) -> &Sqlite {
+        match &self.place {
+            Place::Sqlite(sqlite) => sqlite,
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -283,190 +247,6 @@ fn range(asked: &SeriesQuery, keep: &Retention, now: Timestamp) -> Result<Range,
     let limit = asked.limit.map_or(MAX_POINTS, |limit| (limit as usize).min(MAX_POINTS));
     // A point that began before `from` and reaches into the range belongs to it.
     Ok(Range { level, from: level.floor(from.max(0)), to: to.max(0), limit })
-}
-
-/// A database that was opened, and what it tells.
-type Found = (Database, Rollup, u64);
-
-fn open_or_set_aside(
-    path: &Path,
-    settings: &HistoryStore,
-    events_kept: usize,
-    now: Timestamp,
-    on_set_aside: &OnSetAside,
-) -> io::Result<Found> {
-    let damage = match take_up(path, settings, events_kept, now) {
-        Ok(found) => return Ok(found),
-        Err(error) if error.is_damage() => error.to_string(),
-        Err(error) => return Err(io::Error::other(error)),
-    };
-    let aside = database::set_aside(path, now.as_second())?;
-    tracing::error!(reason = damage, path = %aside.display(), "history was damaged; it is set aside and another begun");
-    on_set_aside(&aside, &damage);
-    take_up(path, settings, events_kept, now).map_err(io::Error::other)
-}
-
-fn take_up(
-    path: &Path,
-    settings: &HistoryStore,
-    events_kept: usize,
-    now: Timestamp,
-) -> Result<Found, DatabaseError> {
-    let mut database = Database::open(path, settings, events_kept)?;
-    let rollup = go_on(&mut database, settings, now.as_second())?;
-    let last_event = database.last_event()?;
-    Ok((database, rollup, last_event))
-}
-
-fn shown_aside(path: &Path) -> Vec<String> {
-    let found = database::found_aside(path).unwrap_or_default();
-    found.into_iter().map(|path| path.display().to_string()).collect()
-}
-
-/// Adds up again what an earlier run did not finish: for each coarser level the
-/// steps since the last one that was written, and the one that is open now.
-fn go_on(
-    database: &mut Database,
-    settings: &HistoryStore,
-    now: i64,
-) -> Result<Rollup, DatabaseError> {
-    let mut rollup = Rollup::new(settings.max_series, database.series()?);
-    let connection = Database::reader(database.path())?;
-    let mut open_finer: Option<(i64, BTreeMap<u32, Point>)> = None;
-    for pair in Level::ALL.windows(2) {
-        let [finer, level] = [pair[0], pair[1]];
-        let open = level.floor(now);
-        let last = query::last_step(&connection, level)?;
-        let since = last.map_or(open, |at| at + level.seconds()).min(open);
-        let since = since.max(now.saturating_sub(finer.keep_seconds(&settings.keep)));
-        let mut steps: BTreeMap<i64, BTreeMap<u32, Point>> = BTreeMap::new();
-        query::recall(&connection, finer, since, |series, at, point| {
-            add(steps.entry(level.floor(at)).or_default(), series, point);
-        })?;
-        if let Some((at, points)) = open_finer.take() {
-            let step = steps.entry(level.floor(at)).or_default();
-            points.into_iter().for_each(|(series, point)| add(step, series, point));
-        }
-        if let Some(points) = steps.remove(&open) {
-            points.iter().for_each(|(series, point)| rollup.recall(level, open, *series, point));
-            open_finer = Some((open, points));
-        }
-        let steps = steps.into_iter().filter(|(at, _)| *at < open);
-        let steps =
-            steps.map(|(at, points)| Step { level, at, points: points.into_iter().collect() });
-        database.write(&Batch { at: now, series: Vec::new(), steps: steps.collect() }, &[])?;
-    }
-    Ok(rollup)
-}
-
-fn add(points: &mut BTreeMap<u32, Point>, series: u32, point: Point) {
-    match points.get_mut(&series) {
-        Some(known) => known.merge(&point),
-        None => {
-            points.insert(series, point);
-        }
-    }
-}
-
-/// The thread that writes.
-struct Writer {
-    shared: Arc<Shared>,
-    database: Option<Database>,
-    settings: HistoryStore,
-    events_kept: usize,
-    upkept_at: i64,
-    on_set_aside: OnSetAside,
-}
-
-impl Writer {
-    fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            match order {
-                Order::Write(batch, events, live) => self.write(&batch, &events, &live),
-                Order::Damaged(reason) => self.set_aside(&reason),
-            }
-        }
-        tracing::debug!("history is written");
-    }
-
-    fn write(&mut self, batch: &Batch, events: &[Event], live: &[u32]) {
-        if self.database.is_none() {
-            self.reopen();
-        }
-        let Some(database) = &mut self.database else {
-            self.shared.status().batches_lost_total += 1;
-            return;
-        };
-        let due = batch.at - self.upkept_at >= UPKEEP_SECONDS || batch.at < self.upkept_at;
-        let result = database.write(batch, events).and_then(|()| {
-            if !live.is_empty() {
-                database.touch(live, batch.at)?;
-            }
-            if due {
-                self.upkept_at = batch.at;
-                database.upkeep(batch.at)?;
-            }
-            Ok((database.size_bytes()?, database.damaged_parts()))
-        });
-        match result {
-            Ok((size, damaged)) => {
-                let mut status = self.shared.status();
-                status.working = true;
-                status.reason = None;
-                status.batches_total += 1;
-                status.size_bytes = size;
-                status.damaged_parts_total = status.damaged_parts_total.max(damaged);
-            }
-            Err(error) => self.failed(&error),
-        }
-    }
-
-    fn failed(&mut self, error: &DatabaseError) {
-        if error.is_damage() {
-            return self.set_aside(&error.to_string());
-        }
-        let mut status = self.shared.status();
-        if status.working {
-            tracing::warn!(%error, "history cannot be written; make room or see to its folder's permissions");
-        }
-        status.working = false;
-        status.reason = Some(error.to_string());
-        status.batches_lost_total += 1;
-    }
-
-    fn set_aside(&mut self, reason: &str) {
-        self.database = None;
-        *self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.shared.status().batches_lost_total += 1;
-        let path = &self.shared.path;
-        match database::set_aside(path, Timestamp::now().as_second()) {
-            Ok(aside) => {
-                tracing::error!(reason, path = %aside.display(), "history was damaged; it is set aside and another begun");
-                (self.on_set_aside)(&aside, reason);
-                self.shared.status().set_aside = shown_aside(path);
-            }
-            Err(error) => {
-                tracing::error!(reason, %error, "history is damaged and cannot be set aside")
-            }
-        }
-        self.reopen();
-    }
-
-    fn reopen(&mut self) {
-        // Gone with its folder: a new one does.
-        let folder = self.shared.path.parent().map(fs::create_dir_all);
-        if let Some(Err(error)) = folder {
-            self.shared.status().reason = Some(error.to_string());
-        }
-        match Database::open(&self.shared.path, &self.settings, self.events_kept) {
-            Ok(database) => self.database = Some(database),
-            Err(error) => {
-                let mut status = self.shared.status();
-                status.working = false;
-                status.reason = Some(error.to_string());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl Month {
                 minute: days(31),
                 hour: days(730),
             },
+            postgres: None,
         };
         let series = (0..SERIES).map(|number| SeriesName {
             name: if number % 2 == 0 {

@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod admission;
 mod cluster;
+mod history;
 mod http;
 mod manager;
 mod postgres;
@@ -31,13 +32,11 @@ pub use cluster::{
     Balance, Cluster, Endpoint, EndpointAddress, Expectation, HashKey, HealthCheck, Outliers,
     Probe, Queue, SameSite, StatusRange, Sticky,
 };
+pub use history::{History, HistoryStore, PostgresStore, Retention};
 pub use http::{
     ForwardedField, Http2, HttpListener, HttpsRedirect, RequestId, Route, TraceContext,
 };
-pub use manager::{
-    Audit, Collect, DataPlaneLink, Events, History, HistoryStore, ManagerConfig, Retention,
-    ServicesPlace,
-};
+pub use manager::{Audit, Collect, DataPlaneLink, Events, ManagerConfig, ServicesPlace};
 pub use postgres::{
     Access, AuthQuery, ChannelBinding, ClientCertificate, ClientSslMode, Console, Database,
     DatabaseLimits, DatabaseTls, Hba, HbaAddress, HbaConnection, HbaDatabase, HbaMethod,

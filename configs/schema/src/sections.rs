@@ -13,6 +13,7 @@ mod config;
 mod endpoint;
 mod forwarding;
 mod health_check;
+mod history;
 mod listener;
 mod manager;
 mod name;

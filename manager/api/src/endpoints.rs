@@ -218,32 +218,32 @@ endpoints! {
         path service, query lines: LogQuery => ServiceLogs;
     /// Describe a service, and run it as described.
     deploy_service: POST "/v1/services/{service}" by Admin,
-        path service, body change: DeployService => ServiceOutcome;
+        attempt attempt, path service, body change: DeployService => ServiceOutcome;
     /// Start a service.
     start_service: POST "/v1/services/{service}/start" by Operator,
-        path service => ServiceOutcome;
+        attempt attempt, path service => ServiceOutcome;
     /// Stop a service; it stays down after a reboot too.
     stop_service: POST "/v1/services/{service}/stop" by Operator,
-        path service => ServiceOutcome;
+        attempt attempt, path service => ServiceOutcome;
     /// Restart every instance of a service at once.
     restart_service: POST "/v1/services/{service}/restart" by Operator,
-        path service => ServiceOutcome;
+        attempt attempt, path service => ServiceOutcome;
     /// Bring a service to its description one instance at a time.
     reload_service: POST "/v1/services/{service}/reload" by Operator,
-        path service, body change: ReloadService => ServiceOutcome;
+        attempt attempt, path service, body change: ReloadService => ServiceOutcome;
     /// Run more or fewer instances of a service.
     scale_service: POST "/v1/services/{service}/scale" by Operator,
-        path service, body change: ScaleService => ServiceOutcome;
+        attempt attempt, path service, body change: ScaleService => ServiceOutcome;
     /// Stop a service, and remove its units and its description.
     delete_service: POST "/v1/services/{service}/delete" by Admin,
-        path service => ServiceOutcome;
+        attempt attempt, path service => ServiceOutcome;
     /// Bring every service to what its file says.
-    apply_services: POST "/v1/apply" by Admin, body change: ApplyServices => ApplyOutcome;
+    apply_services: POST "/v1/apply" by Admin, attempt attempt, body change: ApplyServices => ApplyOutcome;
     /// Remember which services there are, and which of them run.
     save_services: POST "/v1/save" by Operator, body change: SaveServices => SavedServices;
     /// Bring back what was saved.
     resurrect_services: POST "/v1/resurrect" by Admin,
-        body change: ResurrectServices => SavedServices;
+        attempt attempt, body change: ResurrectServices => SavedServices;
     /// Metrics in Prometheus' text format.
     metrics: GET "/metrics" by Anyone => MetricsText;
     /// Whether the process is alive at all.

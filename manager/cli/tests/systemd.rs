@@ -117,6 +117,73 @@ fn a_service_is_started_stopped_and_deleted() {
 }
 
 #[test]
+fn what_happens_to_services_is_told_and_recorded() {
+    let sandbox = Sandbox::start();
+    let _manager = sandbox.manager();
+    sandbox.write("app/server.py", APP);
+    let told = || -> Vec<Value> {
+        let all = sandbox.bs9(&["events", "-n", "1000", "--json"]).json();
+        let events = all["events"].as_array().unwrap().iter();
+        events.filter(|event| event["service"] == "web").cloned().collect()
+    };
+    let until = |what: &str, holds: &dyn Fn(&Value) -> bool| -> Value {
+        eventually(what, || told().into_iter().rev().find(holds))
+    };
+    let state = |to: &'static str| move |event: &Value| event["to"] == to;
+    start(&sandbox, "web", 3000, &["-e", "TOKEN=geheim", "--restart-delay", "100ms"]).ok();
+    let deploy = until("a deploy is told", &|event| event["kind"] == "service_deploy");
+    assert!(deploy["ok"] == true && deploy["message"].as_str().unwrap().contains("started web@1"));
+    let running = until("it runs", &state("running"));
+    assert_eq!((&running["kind"], &running["reason"]), (&"service_state".into(), &Value::Null));
+
+    sandbox.get(3000, "/crash");
+    let restart = until("its restart is told", &|event| event["kind"] == "service_restart");
+    assert_eq!((&restart["unit"], &restart["restarts"]), (&"web@1.service".into(), &1.into()));
+    eventually("it is back", || sandbox.get(3000, "/"));
+    sandbox.bs9(&["restart", "web"]).ok();
+    let asked = until("a restart by hand is told", &|event| event["restarts"] == 0);
+    assert_eq!(asked["reason"], "it was asked for");
+    sandbox.bs9(&["reload", "web"]).ok();
+    until("a reload is told", &|event| event["kind"] == "service_reload" && event["ok"] == true);
+    sandbox.write("app/server.py", "raise SystemExit('no')\n");
+    sandbox.bs9(&["reload", "web"]).fails(1);
+    let failed = until("a failed one too", &|event| event["ok"] == false);
+    assert!(failed["message"].as_str().unwrap().contains("runs as before"), "{failed}");
+    sandbox.bs9(&["stop", "web"]).ok();
+    until("it is stopped", &state("stopped"));
+    sandbox.bs9(&["delete", "web"]).ok();
+    assert_eq!(until("it is gone", &state("deleted"))["from"], "stopped");
+
+    // The log of changes says how things were before and after.
+    let log = sandbox.bs9(&["audit", "list", "-n", "1000", "--json"]);
+    assert!(!log.stdout.contains("geheim"), "{log:#?}");
+    let log = log.json();
+    let records: Vec<&Value> =
+        log["records"].as_array().unwrap().iter().map(|sealed| &sealed["record"]).collect();
+    let ended = |operation: &str, ok: bool| {
+        let is_it = |record: &&&Value| {
+            record["phase"] == "ended" && record["operation"] == operation && record["ok"] == ok
+        };
+        *records.iter().find(is_it).unwrap_or_else(|| panic!("no {operation}: {log:#}"))
+    };
+    let deploy = ended("deploy_service", true);
+    assert_eq!(deploy["before"]["web"], Value::Null);
+    let after = &deploy["after"]["web"];
+    assert_eq!((&after["state"], &after["enabled"]), (&"running".into(), &true.into()));
+    assert_eq!(after["definition"]["environment"]["TOKEN"], "(hidden)", "{deploy:#}");
+    let restart = ended("restart_service", true);
+    let pid = |side: &str| restart[side]["web"]["instances"][0]["pid"].as_u64().unwrap();
+    assert_ne!(pid("before"), pid("after"));
+    let reload = ended("reload_service", false);
+    assert_eq!(reload["before"]["web"]["definition"], reload["after"]["web"]["definition"]);
+    let stop = ended("stop_service", true);
+    assert_eq!(stop["after"]["web"]["state"], "stopped");
+    let delete = ended("delete_service", true);
+    assert_eq!(delete["before"]["web"]["state"], "stopped");
+    assert_eq!(delete["after"]["web"], Value::Null);
+}
+
+#[test]
 fn what_cannot_run_is_refused_with_its_reason() {
     let sandbox = Sandbox::start();
     let _manager = sandbox.manager();

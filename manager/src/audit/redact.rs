@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::definition;
+
 /// What stands where a secret was.
 const HIDDEN: &str = "(hidden)";
 /// Levels of nesting that are looked into; deeper ones are hidden whole.
@@ -26,6 +28,9 @@ const SECRET_NAMES: [&str; 12] = [
 ];
 /// Fields whose values are the environment of a program: names stay, values go.
 const ENVIRONMENTS: [&str; 3] = ["env", "environment", "envs"];
+
+/// The field that holds the description of a service, or where it is.
+const DEFINITION: &str = "definition";
 
 /// `value` without what looks like a secret: by the name of its field, as a
 /// variable of a program's environment, or as the password in a URL.
@@ -53,6 +58,15 @@ fn field(name: &str, value: &Value, depth: usize) -> Value {
     }
     if is_secret(name) && !value.is_boolean() && !is_path_segment(value) {
         return Value::from(HIDDEN);
+    }
+    if name == DEFINITION
+        && let Value::String(text) = value
+        && text.contains(['=', '\n'])
+    {
+        return match definition::told(text) {
+            Some(told) => within(&told, depth + 1),
+            None => Value::from(HIDDEN),
+        };
     }
     if ENVIRONMENTS.contains(&name.to_ascii_lowercase().as_str()) {
         return environment(value);
@@ -129,6 +143,9 @@ mod tests {
             "env": { "DATABASE_URL": "hunter2", "PORT": "80" },
             "environment": ["A=hunter2", "hunter2"],
             "url": "postgres://app:hunter2@db.example:5432/app?x=1",
+            "definition": "port = 80\n# hunter2\n[environment]\nTOKEN = \"hunter2\"\n",
+            "broken": { "definition": "TOKEN = hunter2" },
+            "known": { "definition": "/etc/bs9/services/web.toml" },
             "tokens": 3,
             "token_expires": true,
             "none": null,
@@ -140,6 +157,9 @@ mod tests {
         assert_eq!(after["env"]["PORT"], HIDDEN);
         assert_eq!(after["environment"][0], "A=(hidden)");
         assert_eq!(after["url"], "postgres://app:(hidden)@db.example:5432/app?x=1");
+        assert_eq!(after["definition"]["port"], 80);
+        assert_eq!(after["definition"]["environment"]["TOKEN"], HIDDEN);
+        assert_eq!(after["known"]["definition"], "/etc/bs9/services/web.toml");
         assert_eq!(after["tokens"], 3);
         assert_eq!(after["token_expires"], true);
     }

@@ -1,6 +1,6 @@
 //! `bs9 apply`: everything as the files say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bs9_api::types::{ApplyOutcome, ApplyServices, PlannedAction, SCHEMA, ServicePlan};
 use bs9_config::Service;
@@ -21,8 +21,7 @@ impl Services {
                 return Err(self.book.unknown(name));
             }
         }
-        let mut names: BTreeSet<String> = described.into_iter().collect();
-        names.extend(self.all_deployed()?.into_iter().map(|unit| unit.marker.service));
+        let mut names = self.names()?;
         if !asked.services.is_empty() {
             names.retain(|name| asked.services.contains(name));
         }
@@ -75,6 +74,7 @@ impl Services {
     async fn carry_out(&self, plan: ServicePlan) -> ServicePlan {
         let mut report = Report::default();
         let result = self.carry_out_steps(&plan, &mut report).await;
+        self.tell_deploy(&plan.service, &report.steps, result.as_ref().map(drop));
         let mut steps = report.steps;
         steps.extend(report.warnings.into_iter().map(|warning| format!("warning: {warning}")));
         ServicePlan { steps, error: result.err().map(|error| error.to_string()), ..plan }

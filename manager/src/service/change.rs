@@ -70,6 +70,7 @@ impl Services {
             (true, UpdateWay::Restart) => self.restart_all(&described, &mut report).await,
             (true, UpdateWay::Roll) => self.roll(&described, &mut report).await,
         };
+        self.tell_deploy(service, &report.steps, result.as_ref().map(drop));
         if let (Err(error), true, Some(before)) = (&result, running, before)
             && before != wanted.definition
         {
@@ -264,7 +265,11 @@ impl Services {
         let mut first_failure = None;
         for (instance, result) in (1..).zip(join_all(restarts).await) {
             match result {
-                Ok(()) => report.step(format!("restarted {}", unit_name(&service.name, instance))),
+                Ok(()) => {
+                    let unit = unit_name(&service.name, instance);
+                    report.step(format!("restarted {unit}"));
+                    self.tell_restart(&service.name, unit);
+                }
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }

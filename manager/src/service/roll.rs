@@ -46,6 +46,12 @@ impl Services {
         service: &Service,
         report: &mut Report,
     ) -> Result<(), ServiceError> {
+        let result = self.roll_now(service, report).await;
+        self.tell_reload(&service.name, &report.steps, result.as_ref().map(drop));
+        result
+    }
+
+    async fn roll_now(&self, service: &Service, report: &mut Report) -> Result<(), ServiceError> {
         self.same_scope(service)?;
         port::check_privilege(service)?;
         let old = self.deployed(&service.name)?;

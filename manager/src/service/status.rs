@@ -15,14 +15,21 @@ use crate::{
     unit::{Surroundings, render},
 };
 
+/// See [`Services::glance`].
+pub(super) struct Glance {
+    pub(super) state: ServiceState,
+    pub(super) reason: Option<String>,
+    pub(super) enabled: bool,
+    /// Every unit with what systemd knows of it; `None` when it could not be asked.
+    pub(super) units: Vec<(String, Option<UnitState>)>,
+}
+
 impl Services {
     /// Every service that is described or deployed.
     pub(crate) async fn all(&self) -> Result<Answer, ServiceError> {
-        let mut names: BTreeSet<String> = self.book.names()?.into_iter().collect();
-        names.extend(self.all_deployed()?.into_iter().map(|unit| unit.marker.service));
         let mut services = Vec::new();
         let mut unavailable = None;
-        for name in names {
+        for name in self.names()? {
             let (status, error) = self.look_at(&name).await?;
             services.push(status);
             unavailable = unavailable.or(error);
@@ -86,6 +93,37 @@ impl Services {
             Err(error) => status.reason = Some(error.to_string()),
         }
         Ok((status, error))
+    }
+
+    /// Names of all services that are described or deployed.
+    pub(super) fn names(&self) -> Result<BTreeSet<String>, ServiceError> {
+        let mut names: BTreeSet<String> = self.book.names()?.into_iter().collect();
+        names.extend(self.all_deployed()?.into_iter().map(|unit| unit.marker.service));
+        Ok(names)
+    }
+
+    /// The little that tells whether something has changed; `None` when there is no
+    /// such service.
+    pub(super) async fn glance(&self, name: &str) -> Result<Option<Glance>, ServiceError> {
+        let described = self.book.text(name)?.is_some();
+        let units = self.deployed(name)?;
+        if !described && units.is_empty() {
+            return Ok(None);
+        }
+        let wanted = match self.book.read(name) {
+            Ok(Some(service)) => self.wanted(&service),
+            // A file that is being edited says nothing about how many there should be.
+            _ => u32::try_from(units.len()).unwrap_or(u32::MAX),
+        };
+        let (states, unreachable) = self.states(&units).await;
+        let known: Vec<&UnitState> = states.iter().flatten().collect();
+        let enabled = known.iter().any(|state| state.is_enabled());
+        let (state, reason) = match unreachable {
+            Some(reason) => (ServiceState::Unknown, Some(reason)),
+            None => summary(&units, &known, wanted, enabled),
+        };
+        let units = units.into_iter().map(|unit| unit.unit).zip(states).collect();
+        Ok(Some(Glance { state, reason, enabled, units }))
     }
 
     async fn states(&self, units: &[Deployed]) -> (Vec<Option<UnitState>>, Option<String>) {

@@ -1,8 +1,11 @@
 //! How points lie on disk: steps of every series while they are new, blocks of
 //! one series once a block's time is over.
 
+use std::collections::BTreeMap;
+
 use super::{
     bytes::{Reader, put_signed, put_unsigned, seal, unseal},
+    level::Level,
     point::{Point, is_whole},
     sketch::Sketch,
 };
@@ -37,6 +40,57 @@ pub(super) fn read_step(bytes: &[u8], mut take: impl FnMut(u32, Point)) -> bool 
         take(series, point);
     }
     true
+}
+
+/// The same with what a step of that time holds already: one that comes twice (a clock
+/// set back, a second cut in two by a restart) is one step. A damaged one is replaced.
+pub(super) fn merge_step(there: Option<&[u8]>, points: &[(u32, Point)]) -> Vec<u8> {
+    let Some(there) = there else { return write_step(points) };
+    let mut merged = BTreeMap::new();
+    if !read_step(there, |series, point| {
+        merged.insert(series, point);
+    }) {
+        merged.clear();
+    }
+    for (series, point) in points {
+        merged
+            .entry(*series)
+            .and_modify(|known: &mut Point| known.merge(point))
+            .or_insert_with(|| point.clone());
+    }
+    write_step(&merged.into_iter().collect::<Vec<_>>())
+}
+
+/// Steps of a level that are put together into blocks.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    level: Level,
+    blocks: BTreeMap<(i64, u32), Vec<(i64, Point)>>,
+    /// Steps that were damaged, which are left out.
+    pub(super) damaged: u64,
+}
+
+impl Gathering {
+    pub(super) fn new(level: Level) -> Self {
+        Self { level, blocks: BTreeMap::new(), damaged: 0 }
+    }
+
+    /// Takes in a step; they come in order.
+    pub(super) fn take(&mut self, at: i64, bytes: &[u8]) {
+        let start = self.level.block_of(at);
+        let whole = read_step(bytes, |series, point| {
+            self.blocks.entry((start, series)).or_default().push((at, point));
+        });
+        self.damaged += u64::from(!whole);
+    }
+
+    /// When each block begins, whose it is, and its bytes.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (i64, u32, Vec<u8>)> {
+        let step = self.level.seconds();
+        self.blocks.iter().map(move |((start, series), points)| {
+            (*start, *series, write_block(*start, step, points))
+        })
+    }
 }
 
 // === A block of one series ===

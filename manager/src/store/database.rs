@@ -1,7 +1,6 @@
 //! The SQLite database of history and events: how it is laid out and written.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -11,9 +10,8 @@ use bs9_config::HistoryStore;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 
 use super::{
-    block::{read_step, write_block, write_step},
+    block::{Gathering, merge_step},
     level::Level,
-    point::Point,
     rollup::{Batch, Step},
 };
 
@@ -284,8 +282,6 @@ pub(super) fn read_series(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A step that comes twice (a clock set back, a second cut in two by a restart) is
-/// one step.
 fn add_step(transaction: &Transaction<'_>, step: &Step) -> Result<(), DatabaseError> {
     let key = step_key(step.level, step.at);
     let there: Option<Vec<u8>> = transaction
@@ -293,24 +289,7 @@ fn add_step(transaction: &Transaction<'_>, step: &Step) -> Result<(), DatabaseEr
         .query_map([key], |row| row.get(0))?
         .next()
         .transpose()?;
-    let written = match there {
-        None => write_step(&step.points),
-        Some(there) => {
-            let mut points = BTreeMap::new();
-            if !read_step(&there, |series, point| {
-                points.insert(series, point);
-            }) {
-                points.clear();
-            }
-            for (series, point) in &step.points {
-                points
-                    .entry(*series)
-                    .and_modify(|known: &mut Point| known.merge(point))
-                    .or_insert_with(|| point.clone());
-            }
-            write_step(&points.into_iter().collect::<Vec<_>>())
-        }
-    };
+    let written = merge_step(there.as_deref(), &step.points);
     transaction
         .prepare_cached("INSERT OR REPLACE INTO step VALUES (?1, ?2)")?
         .execute(params![key, written])?;
@@ -324,32 +303,25 @@ fn build_blocks(
     level: Level,
     end: i64,
 ) -> Result<u64, DatabaseError> {
-    let mut damaged = 0;
     let range = [step_key(level, 0), step_key(level, end) - 1];
-    let mut blocks: BTreeMap<(i64, u32), Vec<(i64, Point)>> = BTreeMap::new();
+    let mut gathering = Gathering::new(level);
     {
         let mut query = transaction.prepare_cached(
             "SELECT key, points FROM step WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
         )?;
         let mut rows = query.query(range)?;
         while let Some(row) = rows.next()? {
-            let at = step_at(row.get(0)?);
-            let block = level.block_of(at);
-            let whole =
-                read_step(row.get_ref(1)?.as_blob().unwrap_or_default(), |series, point| {
-                    blocks.entry((block, series)).or_default().push((at, point));
-                });
-            damaged += u64::from(!whole);
+            let bytes = row.get_ref(1)?.as_blob().unwrap_or_default();
+            gathering.take(step_at(row.get(0)?), bytes);
         }
     }
-    for ((start, series), points) in blocks {
-        let points = write_block(start, level.seconds(), &points);
+    for (start, series, points) in gathering.blocks() {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO block VALUES (?1, ?2)")?
             .execute(params![block_key(level, series, start), points])?;
     }
     transaction.prepare_cached("DELETE FROM step WHERE key BETWEEN ?1 AND ?2")?.execute(range)?;
-    Ok(damaged)
+    Ok(gathering.damaged)
 }
 
 /// Deletes the blocks of `level` that begin before `start`.

@@ -147,7 +147,7 @@ fn steps(
     Ok(())
 }
 
-fn told((at, point): (i64, Point)) -> SeriesPoint {
+pub(super) fn told((at, point): (i64, Point)) -> SeriesPoint {
     let quantile = |q| point.sketch.as_ref().and_then(|sketch| sketch.quantile(q));
     SeriesPoint {
         at: Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH),

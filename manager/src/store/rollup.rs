@@ -43,6 +43,8 @@ pub(crate) struct Rollup {
     left_out: u64,
     fresh: Vec<(u32, SeriesName)>,
     open: [OpenStep; 4],
+    /// Whether the end closes every level, or the finest only.
+    ends_whole: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,7 @@ impl Rollup {
             left_out: 0,
             fresh: Vec::new(),
             open: Default::default(),
+            ends_whole: false,
         };
         for (id, SeriesName { name, subject }) in known {
             rollup.next = rollup.next.max(id.saturating_add(1));
@@ -70,6 +73,13 @@ impl Rollup {
             rollup.known.entry(name).or_default().insert(subject, id);
         }
         rollup
+    }
+
+    /// For a store that adds up by itself what comes in parts: the end hands over what
+    /// is open at every level.
+    pub(crate) fn that_ends_whole(mut self) -> Self {
+        self.ends_whole = true;
+        self
     }
 
     /// Series that had a sample within the last hour.
@@ -104,8 +114,12 @@ impl Rollup {
     /// Everything that is open, as if its time were over: before the end.
     pub(crate) fn finish(&mut self, at: i64) -> Batch {
         let mut batch = self.tick(at);
-        // Coarser steps are added up again from these at the next start.
-        self.close_before(Level::Second, i64::MAX, &mut batch);
+        // Unless they are handed over, coarser steps are added up again from those of
+        // a second at the next start.
+        let levels = if self.ends_whole { &Level::ALL[..] } else { &[Level::Second] };
+        for level in levels {
+            self.close_before(*level, i64::MAX, &mut batch);
+        }
         self.seal(&mut batch);
         batch
     }
@@ -268,5 +282,8 @@ mod tests {
         let batch = rollup.finish(5);
         assert_eq!(steps(&batch), [(Level::Second, 5, vec![(1, 2.0, 1)])]);
         assert_eq!(batch.series.len(), 1);
+        let mut rollup = Rollup::new(2, []).that_ends_whole();
+        rollup.add(5, "m", "", &Point::of(2.0));
+        assert_eq!(rollup.finish(5).steps.len(), Level::ALL.len());
     }
 }

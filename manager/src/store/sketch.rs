@@ -60,6 +60,11 @@ impl Sketch {
         None
     }
 
+    /// Memory it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.buckets.len() as u64 * 24
+    }
+
     fn bound(&mut self) {
         while self.buckets.len() > MAX_BUCKETS {
             let Some((_, smallest)) = self.buckets.pop_first() else { return };

@@ -3,14 +3,15 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::TrySendError},
 };
 
 use bs9_api::types::{Event, Happening, SeriesQuery};
 use bs9_config::{HistoryStore, Retention};
 use jiff::Timestamp;
+use rusqlite::Connection;
 
-use super::*;
+use super::{sqlite::Order, *};
 
 /// A full hour, and a full block of every level but the coarsest.
 const BEGIN: i64 = 1_700_006_400;
@@ -26,6 +27,7 @@ fn settings(size_limit_bytes: u64) -> HistoryStore {
             minute: days(30),
             hour: days(730),
         },
+        postgres: None,
     }
 }
 
@@ -56,7 +58,7 @@ fn run(opened: Opened, from: i64, seconds: i64) {
             at: time(at),
             what: Happening::UnitGone { unit: "x".to_owned() },
         };
-        while store.shared.orders().as_ref().is_some_and(|orders| {
+        while store.sqlite().orders().as_ref().is_some_and(|orders| {
             let order =
                 Order::Write(Box::new(std::mem::take(&mut batch)), vec![event.clone()], Vec::new());
             match orders.try_send(order) {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::Admin;
+use super::{Admin, History};
 
 /// Everything `bs9 manager` runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,41 +56,6 @@ pub struct Collect {
     pub cgroups: PathBuf,
     /// Where the kernel tells about processes. Default `/proc`.
     pub proc: PathBuf,
-}
-
-/// `[history]` of the manager: recent points in memory, and series on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct History {
-    /// How far back the data plane's points in memory go. Default 15 min.
-    pub keep: Duration,
-    /// Between two of those. Default 1 s; `keep` is at most 100,000 of them.
-    pub resolution: Duration,
-    /// Series on disk; `None`: not kept.
-    pub store: Option<HistoryStore>,
-}
-
-/// `[history.store]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryStore {
-    /// Bytes of the database at most; the oldest are given up first. Default 2 GiB.
-    pub size_limit_bytes: u64,
-    /// Series at once; further ones are not kept, and counted. Default 5,000.
-    pub max_series: usize,
-    /// How long each resolution is kept.
-    pub keep: Retention,
-}
-
-/// How long each resolution of history is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Points of one second. Default 2 h.
-    pub second: Duration,
-    /// Points of ten seconds. Default 2 days.
-    pub ten_seconds: Duration,
-    /// Points of a minute. Default 30 days.
-    pub minute: Duration,
-    /// Points of an hour. Default 2 years.
-    pub hour: Duration,
 }
 
 /// `[events]`.

@@ -1,6 +1,11 @@
 //! `[postgres]`: the connection pool.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Secret;
 
@@ -127,14 +132,14 @@ pub struct Database {
     pub pool_mode: PoolMode,
     /// What else bounds it.
     pub limits: DatabaseLimits,
+    /// Where users of it come from that are not listed: its own `auth_user`, `auth_query` and
+    /// `auth_dbname`, or those of `[postgres]`.
+    pub auth_query: Option<AuthQuery>,
     /// TLS towards its server; `None`: plaintext.
     pub tls: Option<Arc<DatabaseTls>>,
     /// The newest protocol its server is asked to speak. Default 3.0.
     pub max_protocol: ProtocolLevel,
 }
-    /// Where users of it come from that are not listed: its own `auth_user`, `auth_query` and
-    /// `auth_dbname`, or those of `[postgres]`.
-    pub auth_query: Option<AuthQuery>,
 
 /// Where a PostgreSQL server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -148,6 +153,16 @@ pub enum ServerAddress {
     },
     /// `host = "/folder"`: the socket itself, `/folder/.s.PGSQL.PORT`.
     Unix(PathBuf),
+}
+
+impl ServerAddress {
+    /// A host, or the folder of a Unix socket.
+    pub(crate) fn of(host: Arc<str>, port: u16) -> Self {
+        match host.starts_with('/') {
+            true => Self::Unix(Path::new(&*host).join(format!(".s.PGSQL.{port}"))),
+            false => Self::Tcp { host, port },
+        }
+    }
 }
 
 /// `[postgres.users.NAME]`.

@@ -5,21 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{DAY, MILLISECOND, MINUTE, SECOND, admin::manager_admin};
+use super::{MILLISECOND, MINUTE, admin::manager_admin, history::history};
 use crate::{
     address,
-    model::{
-        Audit, Collect, DataPlaneLink, Events, History, HistoryStore, ManagerConfig, Retention,
-        ServicesPlace,
-    },
-    read::{
-        Fault, Format, Key, Scope, absolute, boolean, duration, integer, list, size, table, text,
-    },
-    report::Finding,
+    model::{Audit, Collect, DataPlaneLink, Events, ManagerConfig, ServicesPlace},
+    read::{Fault, Format, Key, Scope, absolute, duration, integer, list, size, table, text},
 };
-
-/// Samples of one series that are kept at most.
-const MAX_SAMPLES: u128 = 100_000;
 
 pub(crate) fn manager(t: &mut Scope<'_>) -> Option<ManagerConfig> {
     let admin = t.section(
@@ -35,7 +26,7 @@ pub(crate) fn manager(t: &mut Scope<'_>) -> Option<ManagerConfig> {
         table(collect),
     );
     let history = t.section(
-        Key::new("history", "What is remembered: recent points in memory, series on disk."),
+        Key::new("history", "What is remembered: recent points in memory, series that last."),
         table(history),
     );
     let events = t.section(Key::new("events", "What has happened."), table(events));
@@ -138,67 +129,6 @@ fn dataplane(t: &mut Scope<'_>) -> Option<DataPlaneLink> {
             "2s",
         ),
     })
-}
-
-fn history(t: &mut Scope<'_>) -> Option<History> {
-    let keep = t.or(
-        Key::new(
-            "keep",
-            "How far back the data plane's points in memory go; at most 100,000 of them.",
-        ),
-        duration(SECOND..=7 * DAY),
-        "15m",
-    );
-    let resolution = t.or(
-        Key::new("resolution", "Between two points in memory."),
-        duration(100 * MILLISECOND..=DAY),
-        "1s",
-    );
-    let persist =
-        t.or(Key::new("persist", "Keep series on disk, in `[history.store]`."), boolean(), true);
-    let store = t
-        .section(Key::new("store", "Series on disk: an SQLite database of its own."), table(store));
-    let store = store.filter(|_| persist);
-    let (name, message) = if resolution > keep {
-        ("resolution", "`resolution` is longer than `keep`")
-    } else if keep.as_nanos() / resolution.as_nanos() > MAX_SAMPLES {
-        ("keep", "`keep` at this `resolution` is more than 100,000 samples")
-    } else {
-        return Some(History { keep, resolution, store });
-    };
-    let spot = t.key_spot(name).unwrap_or(t.spot());
-    t.reader().push(
-        Finding::error(message)
-            .at(spot, &t.path_of(name))
-            .hint("keep less, or at a coarser resolution"),
-    );
-    None
-}
-
-fn store(t: &mut Scope<'_>) -> Option<HistoryStore> {
-    let size_limit_bytes = t.or(
-        Key::new(
-            "size_limit",
-            "Size of the database at most; the oldest points are given up first.",
-        ),
-        size(16 << 20..=1 << 40),
-        "2GiB",
-    );
-    let max_series = t.or(
-        Key::new("max_series", "Series kept at once; further ones are counted, not kept."),
-        integer(1..=100_000),
-        5_000,
-    );
-    let mut keep = |name, doc, default: &str| {
-        t.or(Key::new(name, doc), duration(MINUTE..=3_650 * DAY), default)
-    };
-    let keep = Retention {
-        second: keep("second", "How long points of one second are kept.", "2h"),
-        ten_seconds: keep("ten_seconds", "How long points of ten seconds are kept.", "2d"),
-        minute: keep("minute", "How long points of a minute are kept.", "30d"),
-        hour: keep("hour", "How long points of an hour are kept.", "730d"),
-    };
-    Some(HistoryStore { size_limit_bytes, max_series, keep })
 }
 
 fn events(t: &mut Scope<'_>) -> Option<Events> {

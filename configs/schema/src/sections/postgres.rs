@@ -320,27 +320,24 @@ fn database(t: &mut Scope<'_>, name: Arc<str>) -> Option<ReadDatabase> {
             );
         }
     }
-    let address = match host.starts_with('/') {
-        true => ServerAddress::Unix(Path::new(&*host).join(format!(".s.PGSQL.{port}"))),
-        false => ServerAddress::Tcp { host, port },
-    };
+    let address = ServerAddress::of(host, port);
     let database = Database {
         name,
         address,
         dbname,
         user,
         password: password.map(|password| password.value),
-        auth_query: None,
         pool_size: 0,
         pool_mode: PoolMode::default(),
         limits: DatabaseLimits::default(),
+        auth_query: None,
         tls: None,
         max_protocol,
     };
     Some(ReadDatabase { database, pool_size, pool_mode, limits, auth_query, tls })
 }
 
-fn server_host(host: &str, _: &Path) -> Result<Arc<str>, Fault> {
+pub(super) fn server_host(host: &str, _: &Path) -> Result<Arc<str>, Fault> {
     if host.starts_with('/') || host.parse::<std::net::IpAddr>().is_ok() {
         return Ok(host.into());
     }
@@ -358,7 +355,7 @@ fn server_host(host: &str, _: &Path) -> Result<Arc<str>, Fault> {
     Ok(host.to_ascii_lowercase().into())
 }
 
-fn postgres_name() -> impl Format<Output = Arc<str>> {
+pub(super) fn postgres_name() -> impl Format<Output = Arc<str>> {
     text(POSTGRES_NAME.what, POSTGRES_NAME.pattern, |name: &str, _| {
         check_postgres_name(name).map(|()| Arc::from(name))
     })

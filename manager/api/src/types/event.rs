@@ -126,6 +126,26 @@ pub enum Happening {
         /// Why, when it is known.
         reason: Option<String>,
     },
+    /// A service was given a description to run by, or one that failed.
+    ServiceDeploy {
+        /// Its name.
+        service: String,
+        /// Whether it runs as described.
+        ok: bool,
+        /// What was done, or why it was not, for a person.
+        message: String,
+    },
+    /// An instance of a service was restarted, by systemd or because somebody asked.
+    ServiceRestart {
+        /// Its name.
+        service: String,
+        /// The instance's unit.
+        unit: String,
+        /// Restarts by systemd since it was last started by hand.
+        restarts: u32,
+        /// Why, when it is known.
+        reason: Option<String>,
+    },
     /// A service was reloaded, or a reload was undone.
     ServiceReload {
         /// Its name.
@@ -173,6 +193,8 @@ impl Happening {
             Self::UnitRestarted { .. } => "unit_restarted",
             Self::UnitOutOfMemory { .. } => "unit_out_of_memory",
             Self::ServiceState { .. } => "service_state",
+            Self::ServiceDeploy { .. } => "service_deploy",
+            Self::ServiceRestart { .. } => "service_restart",
             Self::ServiceReload { .. } => "service_reload",
             Self::Change { .. } => "change",
             Self::SetAside { .. } => "set_aside",
@@ -208,6 +230,13 @@ mod tests {
         let happenings = [
             Happening::DataPlaneLost { reason: "gone".to_owned() },
             Happening::UnitOutOfMemory { unit: "web.service".to_owned(), kills: 1 },
+            Happening::ServiceDeploy { service: "x".into(), ok: true, message: "y".into() },
+            Happening::ServiceRestart {
+                service: "x".into(),
+                unit: "x@1.service".into(),
+                restarts: 1,
+                reason: None,
+            },
             Happening::SetAside { path: "x".to_owned(), reason: "y".to_owned() },
         ];
         for what in happenings {

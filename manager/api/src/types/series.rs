@@ -135,6 +135,8 @@ impl SeriesPoint {
 /// How history on disk fares.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreStatus {
+    /// `sqlite` or `postgresql`; empty when nothing is kept.
+    pub kind: String,
     /// Whether it is written.
     pub working: bool,
     /// Why not.
@@ -151,6 +153,12 @@ pub struct StoreStatus {
     pub batches_total: u64,
     /// Batches that were not written: the disk was too slow, or refused.
     pub batches_lost_total: u64,
+    /// Batches that wait in memory because the database is away.
+    pub batches_spooled: u64,
+    /// Bytes of those, of `history.store.postgres.spool` at most.
+    pub spooled_bytes: u64,
+    /// Whether this manager was the last to make and drop partitions for everybody.
+    pub maintains: bool,
     /// Parts found damaged, which queries leave out.
     pub damaged_parts_total: u64,
     /// Where damaged databases were set aside, newest last.

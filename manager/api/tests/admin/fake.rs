@@ -290,16 +290,16 @@ impl ManagerApi for FakeManager {
         service(String) -> OneService;
         inspect_service(String) -> ServiceInspection;
         service_logs(String, LogQuery) -> ServiceLogs;
-        deploy_service(String, DeployService) -> ServiceOutcome;
-        start_service(String) -> ServiceOutcome;
-        stop_service(String) -> ServiceOutcome;
-        restart_service(String) -> ServiceOutcome;
-        reload_service(String, ReloadService) -> ServiceOutcome;
-        scale_service(String, ScaleService) -> ServiceOutcome;
-        delete_service(String) -> ServiceOutcome;
-        apply_services(ApplyServices) -> ApplyOutcome;
+        deploy_service(Attempt, String, DeployService) -> ServiceOutcome;
+        start_service(Attempt, String) -> ServiceOutcome;
+        stop_service(Attempt, String) -> ServiceOutcome;
+        restart_service(Attempt, String) -> ServiceOutcome;
+        reload_service(Attempt, String, ReloadService) -> ServiceOutcome;
+        scale_service(Attempt, String, ScaleService) -> ServiceOutcome;
+        delete_service(Attempt, String) -> ServiceOutcome;
+        apply_services(Attempt, ApplyServices) -> ApplyOutcome;
         save_services(SaveServices) -> SavedServices;
-        resurrect_services(ResurrectServices) -> SavedServices;
+        resurrect_services(Attempt, ResurrectServices) -> SavedServices;
     }
 
     /// One event for each id there is room for.
