@@ -1,5 +1,6 @@
 //! What an audit of a service's source found.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,4 +72,41 @@ pub struct StartService {
     /// then on.
     #[serde(default)]
     pub force: bool,
+}
+
+/// How the watching of a service's source is going.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchStatus {
+    /// What is watched.
+    pub paths: Vec<String>,
+    /// The kernel tells of changes; otherwise it is looked every two seconds.
+    pub by_notices: bool,
+    /// How often a change was brought in, or tried to be, since the manager started.
+    pub reloads_total: u64,
+    /// When that was last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_at: Option<Timestamp>,
+    /// What had changed then.
+    pub last_change: Option<String>,
+    /// Why it was not brought in; what ran before runs on.
+    pub last_error: Option<String>,
+    /// Files that the service seems to write itself, as they changed right after each reload;
+    /// they count again after a minute of quiet.
+    pub left_out: Vec<String>,
+}
+
+/// What a compiler made of a service's script.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BuildStatus {
+    /// From 1; each build has the next one.
+    pub number: u64,
+    /// `esbuild`, `bun`, `tsc` or `deno`.
+    pub compiler: String,
+    /// What it says its version is.
+    pub version: Option<String>,
+    /// When it was made.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// How long that took.
+    pub seconds: f64,
 }
