@@ -94,6 +94,7 @@ pub(crate) mod tests {
                 sources: Vec::new(),
                 unsaved_changes: Vec::new(),
                 last_failure: None,
+                stale_certificates: Vec::new(),
             },
             shards: Vec::new(),
             listeners: Vec::new(),

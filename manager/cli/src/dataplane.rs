@@ -31,6 +31,7 @@ mod fault;
 mod generation;
 mod metrics;
 mod owner;
+mod renewal;
 mod reopening;
 mod summary;
 mod view;
@@ -40,7 +41,7 @@ use api::Api;
 use engines::Engines;
 use owner::{Ending, Owner};
 use view::{View, ViewCell};
-use watch::FileWatch;
+use watch::{FileWatch, Watched};
 
 /// Commands that wait for the owner.
 const COMMAND_QUEUE: usize = 64;
@@ -108,7 +109,7 @@ async fn serve(
     let admin = AdminServer::bind(address)?;
     let (socket, tcp) = (admin.socket().to_owned(), admin.tcp_address());
     let files = match &origin {
-        Origin::Files(path) => FileWatch::start(path),
+        Origin::Files(path) => Some(FileWatch::start(Watched::Configuration(path.clone()))),
         Origin::Flags => None,
     };
 

@@ -21,7 +21,7 @@ use crate::{
     service, terminal,
 };
 
-pub(crate) use show::{clusters as clusters_table, pools as pools_table};
+pub(crate) use show::{clusters as clusters_table, conditions, pools as pools_table};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -77,6 +77,7 @@ impl DataPlaneApi for FakeDataPlane {
                 sources: Vec::new(),
                 unsaved_changes: Vec::new(),
                 last_failure: None,
+                stale_certificates: Vec::new(),
             },
             shards: Vec::new(),
             listeners: vec![Self::listener(looks)],

@@ -60,6 +60,24 @@ pub struct GenerationStatus {
     pub unsaved_changes: Vec<String>,
     /// The last reload that was refused, until one succeeds.
     pub last_failure: Option<ReloadFailure>,
+    /// Files of certificates that changed and cannot be used: what they held before is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale_certificates: Vec<StaleCertificate>,
+}
+
+/// A file of a certificate, key, authority, revocation list or OCSP response that cannot be used
+/// any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StaleCertificate {
+    /// Path of the table that names it, such as `listeners.web.tls`.
+    pub key: String,
+    /// The file.
+    pub file: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// When that was noticed.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
 }
 
 /// A reload that was refused; nothing changed.

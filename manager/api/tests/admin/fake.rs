@@ -77,6 +77,7 @@ fn generation() -> GenerationStatus {
         sources: vec!["/etc/bs9/bs9.toml".to_owned()],
         unsaved_changes: Vec::new(),
         last_failure: None,
+        stale_certificates: Vec::new(),
     }
 }
 

@@ -1,11 +1,17 @@
 //! Which configuration is in force, and how it relates to the files.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use bs9_api::types::{ConfigError, GenerationStatus, ReloadFailure};
-use bs9_config::difference;
-use bs9_config::{Config, Generation};
+use bs9_api::types::{ConfigError, GenerationStatus, ReloadFailure, StaleCertificate};
+use bs9_config::{Config, Generation, StaleFile, difference};
 use jiff::Timestamp;
+
+/// How often changed files of certificates were taken up, or could not be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Renewals {
+    pub(super) applied: u64,
+    pub(super) refused: u64,
+}
 
 /// The books on configurations.
 #[derive(Debug, Clone)]
@@ -18,6 +24,9 @@ pub(super) struct Generations {
     since: Timestamp,
     unsaved: Vec<String>,
     last_failure: Option<ReloadFailure>,
+    /// Files of certificates that cannot be used any more.
+    stale: Vec<StaleCertificate>,
+    renewals: Renewals,
     /// Configurations put in force since the start, the first one aside.
     applied: u64,
     /// Reloads that were refused.
@@ -34,6 +43,8 @@ impl Generations {
             since: Timestamp::now(),
             unsaved: Vec::new(),
             last_failure: None,
+            stale: Vec::new(),
+            renewals: Renewals::default(),
             applied: 0,
             refused: 0,
         }
@@ -44,6 +55,7 @@ impl Generations {
         self.saved = Arc::clone(&config);
         self.unsaved.clear();
         self.last_failure = None;
+        self.stale.clear();
         self.put_in_force(config, number);
     }
 
@@ -53,6 +65,48 @@ impl Generations {
         self.saved = config;
         self.unsaved.clear();
         self.last_failure = None;
+        self.stale.clear();
+    }
+
+    /// Certificates were renewed, as `current` and `saved` have them; `number` is theirs.
+    pub(super) fn renewed(&mut self, current: Arc<Config>, saved: Arc<Config>, number: Generation) {
+        self.renewals.applied += 1;
+        self.saved = saved;
+        self.current = current;
+        self.number = number;
+        self.since = Timestamp::now();
+    }
+
+    /// These files cannot be used, and no others. Gives those of which that is news.
+    pub(super) fn stale(&mut self, files: Vec<StaleFile>) -> Vec<StaleFile> {
+        let is_known = |file: &StaleFile, known: &StaleCertificate| {
+            known.key == file.key
+                && Path::new(&known.file) == file.path
+                && known.reason == file.message
+        };
+        let (mut stale, mut news) = (Vec::new(), Vec::new());
+        for file in files {
+            match self.stale.iter().find(|known| is_known(&file, known)) {
+                Some(known) => stale.push(known.clone()),
+                None => {
+                    stale.push(StaleCertificate {
+                        key: file.key.clone(),
+                        file: file.path.display().to_string(),
+                        reason: file.message.clone(),
+                        since: Timestamp::now(),
+                    });
+                    news.push(file);
+                }
+            }
+        }
+        self.renewals.refused += u64::from(!news.is_empty());
+        self.stale = stale;
+        news
+    }
+
+    /// How often certificates were renewed by themselves.
+    pub(super) fn renewals(&self) -> Renewals {
+        self.renewals
     }
 
     /// `config` came about by a change through the API.
@@ -116,6 +170,7 @@ impl Generations {
             sources: self.current.sources.iter().map(|path| path.display().to_string()).collect(),
             unsaved_changes: self.unsaved.clone(),
             last_failure: self.last_failure.clone(),
+            stale_certificates: self.stale.clone(),
         }
     }
 }

@@ -65,6 +65,11 @@ fn process(view: &View) {
         .absolute(view.generations.applied());
     counter!("bs9_config_reloads_total", "result" => "refused")
         .absolute(view.generations.refusals());
+    let renewals = view.generations.renewals();
+    for (result, count) in [("applied", renewals.applied), ("refused", renewals.refused)] {
+        counter!("bs9_certificate_renewals_total", "result" => result).absolute(count);
+    }
+    gauge!("bs9_certificate_stale_files").set(books.stale_certificates.len() as f64);
     for shard in view.shards() {
         let labels = labels([("shard", &shard.shard.to_string())]);
         gauge!("bs9_shard_open_connections", labels.clone()).set(shard.open_connections as f64);
@@ -156,7 +161,12 @@ fn cluster(status: &ClusterStatus) {
     gauge!("bs9_cluster_panicking", by.clone()).set(flag(status.panicking));
     gauge!("bs9_cluster_waiting", by.clone()).set(status.waiting as f64);
     counter!("bs9_cluster_retries_total", by.clone()).absolute(status.retries_total);
-    counter!("bs9_cluster_retries_refused_total", by).absolute(status.retries_refused_total);
+    counter!("bs9_cluster_retries_refused_total", by.clone())
+        .absolute(status.retries_refused_total);
+    gauge!("bs9_cluster_retries_under_way", by.clone()).set(status.retries_under_way as f64);
+    if let Some(allowed) = status.retries_allowed {
+        gauge!("bs9_cluster_retries_allowed", by).set(allowed as f64);
+    }
     for one in &status.endpoints {
         endpoint(&status.name, one);
     }
@@ -171,11 +181,16 @@ fn endpoint(cluster: &str, status: &EndpointStatus) {
     gauge!("bs9_endpoint_draining", by.clone()).set(flag(status.draining));
     gauge!("bs9_endpoint_ejected", by.clone()).set(flag(status.ejected));
     counter!("bs9_endpoint_ejections_total", by.clone()).absolute(status.ejections_total);
+    if let Some(until) = status.ejected_until {
+        let seconds = until.as_millisecond() as f64 / 1e3;
+        gauge!("bs9_endpoint_ejected_until_timestamp_seconds", by.clone()).set(seconds);
+    }
     gauge!("bs9_endpoint_active", by.clone()).set(status.active as f64);
     gauge!("bs9_endpoint_idle_connections", by.clone()).set(status.idle_connections as f64);
     counter!("bs9_endpoint_requests_total", by.clone()).absolute(status.requests_total);
     counter!("bs9_endpoint_failures_total", by.clone()).absolute(status.failures_total);
     counter!("bs9_endpoint_connects_total", by.clone()).absolute(status.connects_total);
+    counter!("bs9_endpoint_handovers_total", by.clone()).absolute(status.handovers_total);
     counter!("bs9_endpoint_connect_failures_total", by.clone())
         .absolute(status.connect_failures_total);
     if let Some(mean) = status.mean_response_seconds {
@@ -262,6 +277,14 @@ fn describe() {
         "bs9_config_reloads_total",
         "Configurations put in force and reloads refused."
     );
+    describe_counter!(
+        "bs9_certificate_renewals_total",
+        "Times that changed files of certificates were taken up, or could not be."
+    );
+    describe_gauge!(
+        "bs9_certificate_stale_files",
+        "Files of certificates that cannot be used: what they held before is in force."
+    );
     describe_gauge!("bs9_shard_open_connections", "Client connections open, by shard.");
     describe_counter!(
         "bs9_shard_accepted_connections_total",
@@ -332,6 +355,15 @@ fn describe() {
     describe_gauge!("bs9_endpoint_weight", "Its weight; 0 takes no new traffic.");
     describe_gauge!("bs9_endpoint_draining", "1 while it takes nothing new.");
     describe_gauge!("bs9_endpoint_ejected", "1 while it is out because live traffic failed.");
+    describe_gauge!(
+        "bs9_endpoint_ejected_until_timestamp_seconds",
+        "While it is out: when a probe may let it back at the earliest."
+    );
+    describe_gauge!("bs9_cluster_retries_under_way", "Retries under way.");
+    describe_gauge!(
+        "bs9_cluster_retries_allowed",
+        "How many there might be when one was last asked for."
+    );
     describe_counter!("bs9_endpoint_ejections_total", "How often it was taken out for that.");
     describe_gauge!("bs9_endpoint_active", "Requests (HTTP) or connections (TCP) in flight.");
     describe_gauge!("bs9_endpoint_idle_connections", "Idle connections kept for reuse.");
@@ -344,6 +376,10 @@ fn describe() {
         "Of them, those that failed before or in the response."
     );
     describe_counter!("bs9_endpoint_connects_total", "Connections made.");
+    describe_counter!(
+        "bs9_endpoint_handovers_total",
+        "Idle connections handed from one shard to another, which would have made one."
+    );
     describe_counter!("bs9_endpoint_connect_failures_total", "Connections that could not be made.");
     describe_gauge!("bs9_endpoint_mean_response_seconds", "Mean time to the head of a response.");
     describe_gauge!("bs9_pool_clients", "Clients by state.");

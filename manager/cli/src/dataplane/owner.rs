@@ -26,7 +26,7 @@ use super::{
     generation::Generations,
     summary,
     view::ViewCell,
-    watch::{self, FileWatch},
+    watch::{self, FileWatch, Watched},
 };
 use crate::{exit::Failure, runtime::Stop, systemd};
 
@@ -42,8 +42,8 @@ pub(super) enum Ending {
 
 /// Owns the host and the books.
 pub(super) struct Owner {
-    host: Host,
-    books: Generations,
+    pub(super) host: Host,
+    pub(super) books: Generations,
     origin: Origin,
     view: Arc<ViewCell>,
 }
@@ -73,7 +73,9 @@ impl Owner {
         };
         systemd::ready(&self.one_line());
         let mut announcing = true;
+        let mut certificates = FileWatch::start(Watched::Files(self.certificate_files()));
         loop {
+            let before = Arc::clone(&self.books.current);
             tokio::select! {
                 signal = stop.wait() => {
                     tracing::info!(signal, "draining; a second signal ends at once");
@@ -81,6 +83,7 @@ impl Owner {
                 }
                 _ = hangup.recv() => self.reload_and_log("SIGHUP").await,
                 () = watch::changed(files.as_mut()) => self.files_changed().await,
+                () = certificates.changed() => self.certificates_changed().await,
                 Some(order) = orders.recv() => match order {
                     Command::Drain(reply) => {
                         let _nobody_waits = reply.send(Ok(self.drain_outcome()));
@@ -105,6 +108,9 @@ impl Owner {
                         Err(error) => tracing::error!(%error, "a task of the start did not finish"),
                     }
                 }
+            }
+            if !Arc::ptr_eq(&before, &self.books.current) {
+                certificates.follow(self.certificate_files());
             }
         }
         announced.abort();
@@ -299,7 +305,7 @@ impl Owner {
         ChangeOutcome { schema: SCHEMA, generation: self.books.number().0, changes, warnings }
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let next = self.view.load().next(&self.host, &self.books);
         self.view.store(Arc::new(next));
     }

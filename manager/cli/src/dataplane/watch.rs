@@ -1,88 +1,106 @@
-//! Notices that the files of the configuration changed.
+//! Notices that files changed: those of the configuration, and the certificates they name.
 //!
-//! Folders are watched, not files: editors and `kubectl` put a new file (or a new
-//! link) in place of the old one. A burst of events is one change, and only when
-//! the files look different from before.
+//! Folders are watched, not files: editors, certbot and `kubectl` put a new file, or a new link
+//! to a file or a folder, in place of the old one. A burst of events is one change, and only when
+//! the files look different from before. Not every file system tells of changes, and a folder
+//! that is made anew is another one: so the files are looked at every now and then all the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Without an event for so long, a change is complete.
 const QUIET: Duration = Duration::from_millis(150);
 /// A change is looked at after this, quiet or not.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The files are looked at so often, events or not.
+const ROUND: Duration = Duration::from_secs(30);
+/// Links followed on the way to one file, as the kernel has it.
+const MAX_LINKS: usize = 40;
 
-/// Watches what a configuration is read from.
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// What a configuration is read from: a file, or the `*.toml` of a folder.
+    Configuration(PathBuf),
+    /// These files.
+    Files(BTreeSet<PathBuf>),
+}
+
+/// Watches files.
 pub(super) struct FileWatch {
-    path: PathBuf,
+    watched: Watched,
     last: Fingerprint,
-    /// Holds one event; more would say nothing new.
-    events: mpsc::Receiver<()>,
-    _watcher: RecommendedWatcher,
+    /// Something has happened that was not looked at yet: whoever waits may have been called away.
+    pending: bool,
+    /// Holds one event; more would say nothing new. `None`: the system tells of none.
+    events: Option<(mpsc::Receiver<()>, RecommendedWatcher)>,
 }
 
 impl FileWatch {
-    /// Starts to watch the file or folder at `path`. `None`, and a warning, when
-    /// the system does not allow it.
-    pub(super) fn start(path: &Path) -> Option<Self> {
-        match Self::try_start(path) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                tracing::warn!(%error, "the configuration is not watched; reload it with SIGHUP or the admin API");
-                None
-            }
-        }
+    /// Starts to watch.
+    pub(super) fn start(watched: Watched) -> Self {
+        // In this order: what changes in between is an event.
+        let events = watched.events();
+        let last = watched.fingerprint();
+        Self { watched, last, pending: false, events }
     }
 
-    fn try_start(path: &Path) -> Result<Self, notify::Error> {
-        let (sender, events) = mpsc::channel(1);
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                // Reading the files is an event too.
-                if event.is_ok_and(|event| event.kind.is_access()) {
-                    return;
-                }
-                // Full: somebody is about to look anyway.
-                let _full_or_ended = sender.try_send(());
-            })?;
-        for folder in folders(path) {
-            watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    /// Watches these files from now on, unless it does.
+    pub(super) fn follow(&mut self, files: BTreeSet<PathBuf>) {
+        let wanted = Watched::Files(files);
+        if wanted != self.watched {
+            *self = Self::start(wanted);
         }
-        Ok(Self { path: path.to_owned(), last: Fingerprint::of(path), events, _watcher: watcher })
     }
 
     /// Waits until the files look different from before, and have settled.
     pub(super) async fn changed(&mut self) {
         loop {
-            if self.events.recv().await.is_none() {
-                // The watcher's thread is gone; there is nothing to wait for.
-                return std::future::pending().await;
+            if !self.pending {
+                self.look_out().await;
+                self.pending = true;
             }
             self.settle().await;
-            let now = Fingerprint::of(&self.path);
-            if now != self.last {
-                self.last = now;
-                return;
+            self.pending = false;
+            if self.watched.fingerprint() == self.last {
+                continue;
             }
+            // The folders may be others now.
+            self.events = self.watched.events();
+            self.last = self.watched.fingerprint();
+            return;
+        }
+    }
+
+    /// Waits until it is worth while to look at the files.
+    async fn look_out(&mut self) {
+        let ended = match &mut self.events {
+            Some((events, _)) => matches!(timeout(ROUND, events.recv()).await, Ok(None)),
+            None => return tokio::time::sleep(ROUND).await,
+        };
+        if ended {
+            // The watcher's thread is gone.
+            self.events = None;
         }
     }
 
     async fn settle(&mut self) {
+        let Some((events, _)) = &mut self.events else { return };
         let patience = Instant::now() + PATIENCE;
         loop {
             let quiet = Instant::now() + QUIET;
-            match timeout_at(quiet.min(patience), self.events.recv()).await {
+            match timeout_at(quiet.min(patience), events.recv()).await {
                 Ok(Some(())) if Instant::now() < patience => {}
                 _ => return,
             }
@@ -98,31 +116,96 @@ pub(super) async fn changed(watch: Option<&mut FileWatch>) {
     }
 }
 
-/// The folders in which a change of the configuration at `path` shows: its own,
-/// and the one its links lead to.
-fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    let real = fs::canonicalize(path).ok();
-    for path in [Some(path), real.as_deref()].into_iter().flatten() {
-        let folder = if path.is_dir() { Some(path) } else { path.parent() };
-        folders.extend(folder.filter(|folder| folder.is_dir()).map(Path::to_owned));
+impl Watched {
+    /// `None`, and a warning, when the system tells of no changes.
+    fn events(&self) -> Option<(mpsc::Receiver<()>, RecommendedWatcher)> {
+        if matches!(self, Self::Files(files) if files.is_empty()) {
+            return None;
+        }
+        let (sender, events) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading the files is an event too.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
+            // Full: somebody is about to look anyway.
+            let _full_or_ended = sender.try_send(());
+        });
+        let watch_all = |mut watcher: RecommendedWatcher| {
+            for folder in self.folders() {
+                watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+            }
+            Ok(watcher)
+        };
+        match watcher.and_then(watch_all) {
+            Ok(watcher) => Some((events, watcher)),
+            Err(error) => {
+                let every_seconds = ROUND.as_secs();
+                tracing::warn!(
+                    %error, every_seconds,
+                    "files cannot be watched; they are looked at every now and then"
+                );
+                None
+            }
+        }
     }
-    folders
+
+    /// The folders in which a change shows.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let mut folders = BTreeSet::new();
+        match self {
+            Self::Configuration(path) => {
+                towards(path, &mut folders);
+                folders.extend(path.is_dir().then(|| path.clone()));
+            }
+            Self::Files(files) => files.iter().for_each(|file| towards(file, &mut folders)),
+        }
+        folders.retain(|folder| folder.is_dir());
+        folders
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Configuration(path) => Fingerprint::of(match fs::read_dir(path) {
+                Ok(entries) => entries
+                    .filter_map(|entry| Some(entry.ok()?.path()))
+                    .filter(|file| is_toml(file))
+                    .collect(),
+                Err(_) => vec![path.clone()],
+            }),
+            Self::Files(files) => Fingerprint::of(files.iter().cloned()),
+        }
+    }
 }
 
-/// How the files look from outside: enough to tell a change without reading.
+/// The folder of `path`, and those of the links on the way there: what stands in them decides
+/// what `path` is.
+fn towards(path: &Path, folders: &mut BTreeSet<PathBuf>) {
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for _ in 0..MAX_LINKS {
+        let mut walked = PathBuf::new();
+        let mut components = path.components();
+        let link = components.by_ref().find_map(|component: Component<'_>| {
+            walked.push(component);
+            fs::read_link(&walked).ok()
+        });
+        let folder = walked.parent().map(Path::to_owned);
+        folders.extend(folder.clone());
+        let (Some(target), Some(folder)) = (link, folder) else { return };
+        let rest = components.as_path().to_owned();
+        path = folder.join(target);
+        if !rest.as_os_str().is_empty() {
+            path.push(rest);
+        }
+    }
+}
+
+/// How files look from outside: enough to tell a change without reading.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Fingerprint(BTreeMap<PathBuf, (u64, u64, u64, i64, i64)>);
 
 impl Fingerprint {
-    fn of(path: &Path) -> Self {
-        let files = match fs::read_dir(path) {
-            Ok(entries) => entries
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|file| is_toml(file))
-                .collect(),
-            Err(_) => vec![path.to_owned()],
-        };
+    fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let look = |file: PathBuf| {
             let found = fs::metadata(&file).ok()?;
             Some((file, (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec())))
@@ -137,6 +220,8 @@ fn is_toml(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// Long enough for any machine; a test that waits for it has failed.
@@ -152,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bs9.toml");
         fs::write(&file, "a").unwrap();
-        let mut watch = FileWatch::start(&file).unwrap();
+        let mut watch = FileWatch::start(Watched::Configuration(file.clone()));
         notices(&mut watch, || fs::write(&file, "ab").unwrap()).await;
         notices(&mut watch, || {
             let beside = folder.path().join(".bs9.toml.swp");
@@ -161,16 +246,30 @@ mod tests {
         })
         .await;
         let link = folder.path().join("link.toml");
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        let mut linked = FileWatch::start(&link).unwrap();
+        symlink(&file, &link).unwrap();
+        let mut linked = FileWatch::start(Watched::Configuration(link));
         notices(&mut linked, || fs::write(&file, "abcd").unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn who_is_called_away_while_a_change_settles_learns_of_it_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bs9.toml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::start(Watched::Configuration(file.clone()));
+        fs::write(&file, "ab").unwrap();
+        // Until the event is taken, and not a moment longer.
+        while !watch.pending {
+            let _called_away = timeout(Duration::from_millis(1), watch.changed()).await;
+        }
+        notices(&mut watch, || {}).await;
     }
 
     #[tokio::test]
     async fn a_folder_is_watched_for_files_that_come_and_go() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.toml"), "a").unwrap();
-        let mut watch = FileWatch::start(folder.path()).unwrap();
+        let mut watch = FileWatch::start(Watched::Configuration(folder.path().to_owned()));
         notices(&mut watch, || fs::write(folder.path().join("b.toml"), "b").unwrap()).await;
         notices(&mut watch, || fs::remove_file(folder.path().join("a.toml")).unwrap()).await;
     }
@@ -179,8 +278,63 @@ mod tests {
     fn other_files_leave_the_fingerprint_alone() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.toml"), "a").unwrap();
-        let before = Fingerprint::of(folder.path());
+        let watched = Watched::Configuration(folder.path().to_owned());
+        let before = watched.fingerprint();
         fs::write(folder.path().join("bs9.log"), "noise").unwrap();
-        assert_eq!(Fingerprint::of(folder.path()), before);
+        assert_eq!(watched.fingerprint(), before);
+    }
+
+    /// As Kubernetes mounts a secret: `tls.crt` leads to `..data/tls.crt`, and `..data` to a
+    /// folder that is replaced whole.
+    #[tokio::test]
+    async fn a_link_on_the_way_that_leads_elsewhere_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = folder.path().join("mount");
+        for version in ["..1", "..2", "..3"] {
+            fs::create_dir_all(mount.join(version)).unwrap();
+            fs::write(mount.join(version).join("tls.crt"), version).unwrap();
+        }
+        let lead_to = |version: &str| {
+            symlink(version, mount.join("..new")).unwrap();
+            fs::rename(mount.join("..new"), mount.join("..data")).unwrap();
+        };
+        lead_to("..1");
+        symlink("..data/tls.crt", mount.join("tls.crt")).unwrap();
+        // Reached by one more link, from another folder.
+        let outer = folder.path().join("outer");
+        symlink(&mount, &outer).unwrap();
+        let files = BTreeSet::from([outer.join("tls.crt")]);
+        let mut watch = FileWatch::start(Watched::Files(files));
+        notices(&mut watch, || lead_to("..2")).await;
+        notices(&mut watch, || lead_to("..3")).await;
+        notices(&mut watch, || fs::write(mount.join("..3/tls.crt"), "longer").unwrap()).await;
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("tls.crt"), "other").unwrap();
+        notices(&mut watch, || {
+            symlink(&other, folder.path().join("next")).unwrap();
+            fs::rename(folder.path().join("next"), &outer).unwrap();
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_goes_and_comes_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.pem");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::start(Watched::Files(BTreeSet::from([file.clone()])));
+        notices(&mut watch, || fs::remove_file(&file).unwrap()).await;
+        notices(&mut watch, || fs::write(&file, "a").unwrap()).await;
+    }
+
+    #[test]
+    fn links_that_lead_in_a_circle_end() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        let mut folders = BTreeSet::new();
+        towards(&folder.path().join("a"), &mut folders);
+        assert!(folders.contains(folder.path()));
     }
 }

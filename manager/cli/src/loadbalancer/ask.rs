@@ -14,7 +14,7 @@ use crate::{
     exit::Failure,
     interval::Interval,
     runtime::{self, Stop},
-    status::clusters_table,
+    status::{clusters_table, conditions},
     terminal::{self, NOTE, STRONG, number},
 };
 
@@ -46,7 +46,8 @@ pub(super) fn status(arguments: &StatusArguments, global: &Global) -> Result<(),
             if global.json {
                 return terminal::json(&answer);
             }
-            terminal::say(terminal::text(&clusters_table(&answer.clusters)))
+            terminal::say(terminal::text(&clusters_table(&answer.clusters)))?;
+            conditions(&answer.clusters)
         };
         let Some(interval) = arguments.watch else { return show().await };
         let mut stop = Stop::new()?;

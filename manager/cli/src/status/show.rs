@@ -2,9 +2,10 @@
 
 use bs9_api::types::{
     ClusterStatus, DataPlaneState, DataPlaneStatus, DataPlaneView, EndpointHealth, EndpointStatus,
-    GenerationStatus, ListenerStatus, PoolStatus,
+    GenerationStatus, ListenerStatus, PoolStatus, StaleCertificate,
 };
 use comfy_table::{Cell, Table};
+use jiff::Timestamp;
 
 use super::Status;
 use crate::{
@@ -80,6 +81,7 @@ fn data_plane(status: &DataPlaneStatus, view: &DataPlaneView) -> Result<(), Fail
     terminal::show("LISTENERS", &listeners(&status.listeners))?;
     if !status.clusters.is_empty() {
         terminal::show("CLUSTERS", &clusters(&status.clusters))?;
+        conditions(&status.clusters)?;
     }
     if !status.pools.is_empty() {
         terminal::show("POOLS", &pools(&status.pools))?;
@@ -93,6 +95,13 @@ fn generation(status: &GenerationStatus) -> Result<(), Failure> {
     say(format_args!("{STRONG}generation{STRONG:#}  {} from {sources}", status.generation))?;
     for change in &status.unsaved_changes {
         say(format_args!("            {NOTE}unsaved{NOTE:#}: {change}"))?;
+    }
+    for stale in &status.stale_certificates {
+        let StaleCertificate { key, file, reason, since } = stale;
+        say(format_args!(
+            "            {BAD}certificate not renewed{BAD:#}: {key}: {reason}\n              \
+             {file} cannot be used since {since}; what it held before is in force"
+        ))?;
     }
     let Some(failure) = &status.last_failure else { return Ok(()) };
     say(format_args!("            {BAD}reload refused{BAD:#} at {}:", failure.at))?;
@@ -158,16 +167,61 @@ pub(crate) fn clusters(clusters: &[ClusterStatus]) -> Table {
                         .mean_response_seconds
                         .map_or_else(|| "-".to_owned(), terminal::seconds),
                 ),
-                Cell::new(endpoint.health_reason.as_deref().unwrap_or_default()),
+                Cell::new(why(endpoint)),
             ]);
         }
     }
     table
 }
 
+/// What is out of the ordinary about whole clusters, a line each.
+pub(crate) fn conditions(clusters: &[ClusterStatus]) -> Result<(), Failure> {
+    for cluster in clusters {
+        let name = &cluster.name;
+        if cluster.panicking {
+            say(format_args!(
+                "{name}: {BAD}panic{BAD:#}: too few endpoints are available, so health is disregarded"
+            ))?;
+        }
+        if cluster.waiting > 0 {
+            let (waiting, requests) = (cluster.waiting, plural(cluster.waiting, "request"));
+            say(format_args!(
+                "{name}: {NOTE}queue{NOTE:#}: {waiting} {requests} waiting for an endpoint below its limit"
+            ))?;
+        }
+        if let Some(allowed) = cluster.retries_allowed {
+            let ClusterStatus { retries_under_way, retries_total, retries_refused_total, .. } =
+                cluster;
+            say(format_args!(
+                "{name}: retries: {retries_under_way} of {allowed} under way, {retries_total} made, \
+                 {retries_refused_total} not allowed by the budget"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+fn why(endpoint: &EndpointStatus) -> String {
+    if !endpoint.ejected {
+        return endpoint.health_reason.clone().unwrap_or_default();
+    }
+    let left = endpoint.ejected_until.map(|until| until.duration_since(Timestamp::now()));
+    match left.filter(|left| left.is_positive()) {
+        Some(left) => {
+            format!("failed live traffic; out for {} more", terminal::seconds(left.as_secs_f64()))
+        }
+        None => "failed live traffic; out until a probe succeeds".to_owned(),
+    }
+}
+
 fn health(endpoint: &EndpointStatus) -> Cell {
     match endpoint.health {
         _ if endpoint.draining => verdict("draining", Verdict::Note),
+        _ if endpoint.ejected => verdict("ejected", Verdict::Bad),
         EndpointHealth::Healthy => verdict("healthy", Verdict::Good),
         EndpointHealth::Unhealthy => verdict("unhealthy", Verdict::Bad),
         EndpointHealth::Unknown => Cell::new("unknown"),
