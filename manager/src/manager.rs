@@ -7,7 +7,8 @@ use std::{
 };
 
 use bs9_api::{
-    AdminAddress, AdminServer, BindError, Client, DataPlaneClient, endpoints::manager_router,
+    AdminAddress, AdminServer, BindError, Client, DataPlaneClient, HandedOver,
+    endpoints::manager_router,
 };
 use bs9_config::{ManagerConfig, Process, ServiceScope, default_socket, default_state_folder};
 use jiff::Timestamp;
@@ -59,7 +60,17 @@ impl Manager {
     /// [`ManagerError::Bind`], such as when another manager runs;
     /// [`ManagerError::State`].
     pub fn bind(config: &ManagerConfig) -> Result<Self, ManagerError> {
-        let server = AdminServer::bind(AdminAddress::of(&config.admin, Process::Manager))?;
+        Self::bind_with(config, HandedOver::default())
+    }
+
+    /// The same, with sockets that the service manager made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_with(config: &ManagerConfig, handed: HandedOver) -> Result<Self, ManagerError> {
+        let address = AdminAddress::of(&config.admin, Process::Manager);
+        let server = AdminServer::bind_with(address, handed)?;
         let link = &config.dataplane;
         let socket = link.socket.clone().unwrap_or_else(|| default_socket(Process::DataPlane));
         let client = DataPlaneClient::new(Client::unix(&socket).with_timeout(link.timeout));

@@ -17,4 +17,4 @@ pub use bs9_config::Process;
 pub use client::{Client, ClientError, DataPlaneClient, ManagerClient};
 pub use endpoints::{Access, DataPlaneApi, Endpoint, ManagerApi};
 pub use error::{ApiError, ProblemCode};
-pub use server::{AdminAddress, AdminServer, Attempt, BindError, Caller, EventFeed};
+pub use server::{AdminAddress, AdminServer, Attempt, BindError, Caller, EventFeed, HandedOver};

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -92,6 +93,15 @@ impl AdminAddress {
     }
 }
 
+/// Sockets that the service manager listens on already (`sd_listen_fds(3)`).
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// At [`AdminAddress::socket`].
+    pub socket: Option<UnixListener>,
+    /// At [`AdminAddress::listen`].
+    pub listen: Option<TcpListener>,
+}
+
 /// Why the admin API cannot be answered where it should be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -154,14 +164,28 @@ impl AdminServer {
     ///
     /// [`BindError`]; nothing stays behind.
     pub fn bind(address: AdminAddress) -> Result<Self, BindError> {
+        Self::bind_with(address, HandedOver::default())
+    }
+
+    /// The same, where what was handed over is not bound again; nor is its file removed
+    /// at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]; nothing stays behind.
+    pub fn bind_with(address: AdminAddress, handed: HandedOver) -> Result<Self, BindError> {
         let tls =
             address.tls.as_ref().map(tls::server_config).transpose().map_err(BindError::Tls)?;
         let visitors = if address.peers.is_empty() { Visitors::OwnUser } else { Visitors::Listed };
-        let unix = BoundSocket::bind(&address.socket, visitors)?;
+        let unix = match handed.socket {
+            Some(listener) => BoundSocket::adopt(listener, &address.socket, visitors)?,
+            None => BoundSocket::bind(&address.socket, visitors)?,
+        };
         let tcp = address
             .listen
             .map(|listen| {
-                bind_tcp(listen).map_err(|source| BindError::Tcp { address: listen, source })
+                adopt_or_bind(listen, handed.listen)
+                    .map_err(|source| BindError::Tcp { address: listen, source })
             })
             .transpose()?;
         let guard = Guard {
@@ -235,8 +259,11 @@ impl AdminServer {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+fn adopt_or_bind(address: SocketAddr, handed: Option<TcpListener>) -> io::Result<TcpListener> {
+    let listener = match handed {
+        Some(listener) => listener,
+        None => TcpListener::bind(address)?,
+    };
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    audit, check, completions, dbpool, events, export, loadbalancer, loadtest, logging::LogFormat,
-    manager, metrics, quickstart, sample_endpoint, serve, service, status, tether, token,
+    audit, check, completions, dbpool, events, export, install, loadbalancer, loadtest,
+    logging::LogFormat, man, manager, metrics, quickstart, sample_endpoint, serve, service, status,
+    tether, token,
 };
 
 const EXAMPLES: &str = "\
@@ -15,7 +16,11 @@ First steps:
   bs9 check bs9.toml                    every error of a configuration, with line and column
   bs9 serve --config bs9.toml           carry traffic
   bs9 status                            what is going on
-  bs9 start server.js -p 3000           keep a service running
+  bs9 start server.js -p 3000           keep a service running; asks the manager (bs9 manager)
+  bs9 install                           have systemd run both, from now on
+
+Most commands ask a running process by its admin socket: the data plane (bs9 serve) or the manager
+(bs9 manager). `bs9 COMMAND --help` has examples.
 
 Exit codes:
   0 done   1 error   2 usage   3 not found   4 permission   5 configuration
@@ -112,8 +117,14 @@ pub(crate) enum Verb {
     Quickstart(quickstart::Arguments),
     /// Put load on a server, and see what it makes of it.
     Loadtest(Box<loadtest::Arguments>),
+    /// Set up the data plane and the manager with systemd.
+    Install(install::Arguments),
+    /// Take away what `install` made.
+    Uninstall(install::UninstallArguments),
     /// Print the completions of a shell.
     Completions(completions::Arguments),
+    /// Print or write manual pages.
+    Man(man::Arguments),
     /// A small HTTP server that says who it is; what `quickstart` balances over.
     #[command(hide = true)]
     SampleEndpoint(sample_endpoint::Arguments),

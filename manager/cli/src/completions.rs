@@ -21,7 +21,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    terminal::say(String::from_utf8_lossy(&script(arguments.shell)).trim_end())
+}
+
+/// The completions of a shell.
+pub(crate) fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "bs9", &mut script);
-    terminal::say(String::from_utf8_lossy(&script).trim_end())
+    clap_complete::generate(shell, &mut Cli::command(), "bs9", &mut script);
+    script
 }

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use bs9_api::{AdminAddress, AdminServer, Process, endpoints::data_plane_router};
 use bs9_config::Config;
-use bs9_net::{Host, PrepareError, StartError};
+use bs9_net::{Host, Inherited, PrepareError, StartError};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
@@ -19,6 +19,7 @@ use crate::{
     exit::{Exit, Failure},
     limits,
     runtime::Stop,
+    systemd,
 };
 
 mod api;
@@ -84,13 +85,15 @@ pub(crate) fn run(
     launch: Launch,
     when_ready: impl AsyncFnOnce(Ready) -> Result<(), Failure> + 'static,
 ) -> Result<(), Failure> {
+    // Before anything else is opened.
+    let inherited = Inherited::from_environment();
     limits::raise_open_files();
     let runtime =
         Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())
             .map_err(|error| Failure::io("cannot start the control thread's runtime", error))?;
-    let ending = runtime.block_on(serve(launch, when_ready));
+    let ending = runtime.block_on(serve(launch, inherited, when_ready));
     // A blocking read of a file must not hold the process up.
     runtime.shutdown_background();
     ending
@@ -98,6 +101,7 @@ pub(crate) fn run(
 
 async fn serve(
     launch: Launch,
+    mut inherited: Inherited,
     when_ready: impl AsyncFnOnce(Ready) -> Result<(), Failure> + 'static,
 ) -> Result<(), Failure> {
     let Launch { config, origin, socket } = launch;
@@ -106,7 +110,8 @@ async fn serve(
     if let Some(socket) = socket {
         address.socket = socket;
     }
-    let admin = AdminServer::bind(address)?;
+    let handed = systemd::admin_sockets(&mut inherited, &address);
+    let admin = AdminServer::bind_with(address, handed)?;
     let (socket, tcp) = (admin.socket().to_owned(), admin.tcp_address());
     let files = match &origin {
         Origin::Files(path) => Some(FileWatch::start(Watched::Configuration(path.clone()))),
@@ -116,7 +121,8 @@ async fn serve(
     let config = Arc::new(config);
     let engines = Arc::new(Engines::new());
     reopening::on_signal(&engines)?;
-    let host = Host::start(Arc::clone(&config), engines.all()).map_err(not_started)?;
+    let host =
+        Host::start_with(Arc::clone(&config), engines.all(), inherited).map_err(not_started)?;
     let view = Arc::new(ViewCell::from_pointee(View::first(&host, &config)));
     log_addresses(&view.load(), &socket, tcp);
 

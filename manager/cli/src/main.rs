@@ -16,11 +16,13 @@ mod exit;
 mod export;
 mod from_flags;
 mod history;
+mod install;
 mod interval;
 mod limits;
 mod loadbalancer;
 mod loadtest;
 mod logging;
+mod man;
 mod manager;
 mod metrics;
 mod quickstart;
@@ -89,7 +91,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Dbpool(action) => dbpool::run(action, global),
         Verb::Quickstart(arguments) => quickstart::run(arguments, global),
         Verb::Loadtest(arguments) => loadtest::run(*arguments, global),
+        Verb::Install(arguments) => install::run(arguments, global),
+        Verb::Uninstall(arguments) => install::uninstall(arguments, global),
         Verb::Completions(arguments) => completions::run(arguments),
+        Verb::Man(arguments) => man::run(&arguments, global),
         Verb::SampleEndpoint(arguments) => sample_endpoint::run(arguments, global),
         Verb::Tethered(arguments) => tether::run(arguments),
     }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use bs9_api::AdminAddress;
 use bs9_config::Process;
 use bs9_manager::{Manager, ManagerError};
+use bs9_net::Inherited;
 use clap::Args;
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     exit::{Exit, Failure},
     logging,
     runtime::{self, Stop},
-    systemd,
+    systemd::{self, Watchdog},
 };
 
 const EXAMPLES: &str = "\
@@ -35,6 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     logging::start(&global.log, global.log_format)?;
+    let mut inherited = Inherited::from_environment();
     let mut config = match configuration_path::optional(arguments.config, Process::Manager) {
         Some(path) => bs9_config::load_manager(&path),
         None => bs9_config::parse_manager_str("defaults", ""),
@@ -43,7 +46,9 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     if let Some(socket) = &global.socket {
         config.admin.socket = Some(socket.clone());
     }
-    let manager = Manager::bind(&config).map_err(not_started)?;
+    let address = AdminAddress::of(&config.admin, Process::Manager);
+    let handed = systemd::admin_sockets(&mut inherited, &address);
+    let manager = Manager::bind_with(&config, handed).map_err(not_started)?;
     runtime::block_on(async {
         let mut stop = Stop::new()?;
         systemd::ready("watching the data plane");
@@ -52,7 +57,10 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
             tracing::info!(signal, "the manager ends; traffic does not notice");
             systemd::stopping("traffic does not notice");
         };
-        manager.run(stopped).await.map_err(not_started)
+        tokio::select! {
+            ended = manager.run(stopped) => ended.map_err(not_started),
+            never = Watchdog::new().run() => match never {},
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! What README.md and docs/OPERATIONS.md show works as it stands there.
+//! What README.md, docs/OPERATIONS.md and docs/MIGRATING.md show works as it stands there.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use fixture::{DataPlane, bs9, eventually, get, origin::Origin, program, write};
 
-const DOCUMENTS: [&str; 2] = ["README.md", "docs/OPERATIONS.md"];
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/OPERATIONS.md", "docs/MIGRATING.md"];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -70,13 +70,38 @@ fn every_command_is_one() {
     assert!(found > 10, "{found} commands");
 }
 
+/// Commands between single backquotes.
+fn inline_commands(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("bs9 "))
+}
+
+#[test]
+fn what_a_command_has_become_is_one() {
+    let text = text("docs/MIGRATING.md");
+    let mut found = 0;
+    for line in text.lines() {
+        // What it was stands in the first cell.
+        let now = line
+            .strip_prefix("| ")
+            .map_or(line, |row| row.split_once(" | ").map_or(row, |(_, now)| now));
+        for command in inline_commands(now) {
+            // What follows is the service's own.
+            let own = command.split(" -- ").next().unwrap_or(command);
+            bs9(own.split_whitespace().chain(["--help"])).ok();
+            found += 1;
+        }
+    }
+    assert!(found > 100, "{found} commands");
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     for document in DOCUMENTS {
         let (text, base) = (text(document), root().join(document));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !link.starts_with("https://") {
-                assert!(base.parent().unwrap().join(link).exists(), "{document}: {link}");
+                let file = link.split('#').next().unwrap_or(link);
+                assert!(base.parent().unwrap().join(file).exists(), "{document}: {link}");
             }
         }
     }

@@ -7,7 +7,7 @@ use fixture::bs9;
 
 #[test]
 fn help_teaches() {
-    let verbs: [&[&str]; 47] = [
+    let verbs: [&[&str]; 50] = [
         &[],
         &["serve"],
         &["manager"],
@@ -28,6 +28,9 @@ fn help_teaches() {
         &["dbpool", "test"],
         &["quickstart"],
         &["completions"],
+        &["install"],
+        &["uninstall"],
+        &["man"],
         &["loadtest"],
         &["lb", "add"],
         &["start"],

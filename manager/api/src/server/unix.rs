@@ -38,11 +38,13 @@ pub(super) enum Visitors {
     Listed,
 }
 
-/// A listening Unix socket and its file.
+/// A listening Unix socket.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     listener: UnixListener,
-    file: SocketFile,
+    path: PathBuf,
+    /// Of a socket that was made here; another's stays where it is.
+    file: Option<SocketFile>,
 }
 
 impl BoundSocket {
@@ -59,14 +61,30 @@ impl BoundSocket {
         let listener = listen(path, socket_mode).map_err(unix)?;
         let file = SocketFile::of(path).map_err(unix)?;
         drop(folder);
-        Ok(Self { listener, file })
+        Ok(Self { listener, path: path.to_owned(), file: Some(file) })
+    }
+
+    /// Takes a socket that the service manager made at `path` and listens on.
+    pub(super) fn adopt(
+        listener: UnixListener,
+        path: &Path,
+        visitors: Visitors,
+    ) -> Result<Self, BindError> {
+        let open = match visitors {
+            // Who it is for, the service manager has decided.
+            Visitors::OwnUser => Ok(()),
+            Visitors::Listed => fs::set_permissions(path, Permissions::from_mode(OPEN_SOCKET_MODE)),
+        };
+        open.and_then(|()| listener.set_nonblocking(true))
+            .map_err(|source| BindError::Unix { path: path.to_owned(), source })?;
+        Ok(Self { listener, path: path.to_owned(), file: None })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.file.path
+        &self.path
     }
 
-    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+    pub(super) fn into_parts(self) -> (UnixListener, Option<SocketFile>) {
         (self.listener, self.file)
     }
 }
@@ -252,6 +270,18 @@ mod tests {
         let (_folder, path) = place();
         drop(bind(&path).unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_of_the_service_manager_stays_when_it_is_given_up() {
+        let (_folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = UnixListener::bind(&path).unwrap();
+        let handed = made.try_clone().unwrap();
+        let adopted = BoundSocket::adopt(handed, &path, Visitors::Listed).unwrap();
+        assert_eq!((adopted.path(), mode(&path)), (path.as_path(), 0o666));
+        drop(adopted);
+        UnixStream::connect(&path).unwrap();
     }
 
     #[test]

@@ -28,7 +28,11 @@ use super::{
     view::ViewCell,
     watch::{self, FileWatch, Watched},
 };
-use crate::{exit::Failure, runtime::Stop, systemd};
+use crate::{
+    exit::Failure,
+    runtime::Stop,
+    systemd::{self, Watchdog},
+};
 
 /// How the data plane ended.
 pub(super) enum Ending {
@@ -72,6 +76,7 @@ impl Owner {
             Err(error) => return Ending::NotReady(Failure::io("cannot take over SIGHUP", error)),
         };
         systemd::ready(&self.one_line());
+        let mut watchdog = Watchdog::new();
         let mut announcing = true;
         let mut certificates = FileWatch::start(Watched::Files(self.certificate_files()));
         loop {
@@ -81,6 +86,8 @@ impl Owner {
                     tracing::info!(signal, "draining; a second signal ends at once");
                     break;
                 }
+                // Not while it drains: systemd has been told that it stops, and waits for that.
+                () = watchdog.due() => self.show_life(),
                 _ = hangup.recv() => self.reload_and_log("SIGHUP").await,
                 () = watch::changed(files.as_mut()) => self.files_changed().await,
                 () = certificates.changed() => self.certificates_changed().await,
@@ -115,6 +122,16 @@ impl Owner {
         }
         announced.abort();
         self.drain(&mut orders, &mut stop).await
+    }
+
+    /// Tells the service manager that this loop and every shard's turn.
+    fn show_life(&self) {
+        let turned = self.host.turn_of_every_shard();
+        task::spawn_local(async {
+            if turned.await {
+                systemd::alive();
+            }
+        });
     }
 
     // === reload from files ===
