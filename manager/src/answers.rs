@@ -6,11 +6,12 @@ use bs9_api::{
     ApiError, Attempt, EventFeed, ManagerApi,
     types::{
         ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery, Catalog,
-        CreateToken, CreatedToken, DeployService, EventStreamQuery, Events, Health, History,
-        HistoryQuery, HostStatus, LogQuery, ManagerStatus, MetricsText, OneService, OneUnit,
-        PageQuery, ReloadService, ResurrectServices, SCHEMA, SaveServices, SavedServices,
-        ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome,
-        Services as ServicesAnswer, TokenOutcome, Tokens, Units,
+        CreateToken, CreatedToken, Dependencies, DependencyQuery, DeployService, EventStreamQuery,
+        Events, Health, History, HistoryQuery, HostStatus, LogQuery, ManagerStatus, MetricsText,
+        OneService, OneUnit, PageQuery, ReloadService, ResurrectServices, SCHEMA, SaveServices,
+        SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
+        ServiceOutcome, Services as ServicesAnswer, SourceAudit, StartService, TokenOutcome,
+        Tokens, Units,
     },
 };
 use jiff::Timestamp;
@@ -200,6 +201,14 @@ impl ManagerApi for Answers {
         Ok(self.services.inspect(&service).await?)
     }
 
+    async fn dependencies(&self, asked: DependencyQuery) -> Result<Dependencies, ApiError> {
+        Ok(self.services.dependencies(&asked).await?)
+    }
+
+    async fn audit_source(&self, service: String) -> Result<SourceAudit, ApiError> {
+        Ok(self.services.audit_source(&service).await?)
+    }
+
     async fn service_logs(
         &self,
         service: String,
@@ -221,8 +230,10 @@ impl ManagerApi for Answers {
         &self,
         attempt: Attempt,
         service: String,
+        change: StartService,
     ) -> Result<ServiceOutcome, ApiError> {
-        self.witnessed(&attempt, &[&service], self.services.start(&service)).await
+        let start = self.services.start(&service, change.force.into());
+        self.witnessed(&attempt, &[&service], start).await
     }
 
     async fn stop_service(

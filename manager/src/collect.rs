@@ -29,7 +29,10 @@ use bs9_api::types::{Happening, HostStatus, OneUnit, SCHEMA, Units};
 use bs9_config::Collect;
 use jiff::Timestamp;
 
-use cgroup::{Group, Hierarchy};
+pub(crate) use cgroup::Hierarchy;
+pub(crate) use process::{address, open_sockets, pids};
+
+use cgroup::Group;
 use file::Scratch;
 use host::HostMeter;
 use reading::Measured;

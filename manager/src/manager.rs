@@ -124,6 +124,7 @@ impl Manager {
             result = self.server.serve(router, shutdown) => result.map_err(ManagerError::Serve),
             never = self.watch.run() => match never {},
             never = Arc::clone(&self.services).tend() => match never {},
+            never = Arc::clone(&self.services).watch_sources() => match never {},
             never = Observer::new(Arc::clone(&self.services)).run() => match never {},
             never = user.run() => match never {},
             never = system.run() => match never {},

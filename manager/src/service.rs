@@ -18,6 +18,7 @@ mod apply;
 mod backoff;
 mod book;
 mod change;
+mod dependencies;
 mod deployed;
 mod error;
 mod inspect;
@@ -30,8 +31,10 @@ mod recover;
 mod roll;
 mod saved;
 mod scale;
+mod screen;
 mod standing;
 mod status;
+mod watching;
 mod wiring;
 
 pub(crate) use backoff::Backoff;
@@ -40,6 +43,8 @@ use deployed::Deployed;
 pub(crate) use error::ServiceError;
 pub(crate) use observe::Observer;
 use observe::Touched;
+pub(crate) use screen::Insist;
+use watching::Watching;
 use wiring::Wiring;
 
 use crate::{event::Events, systemd::Systemd, unit::Surroundings};
@@ -52,6 +57,7 @@ pub(crate) struct Services {
     user: Systemd,
     system: Systemd,
     wiring: Wiring,
+    watching: Watching,
     /// Services that are being changed right now.
     busy: Mutex<BTreeSet<String>>,
     touched: Touched,
@@ -72,6 +78,7 @@ impl Services {
             user: Systemd::new(ServiceScope::User),
             system: Systemd::new(ServiceScope::System),
             wiring: Wiring::new(data_plane),
+            watching: Watching::default(),
             busy: Mutex::default(),
             touched: Touched::default(),
             events,

@@ -17,8 +17,8 @@ pub(crate) use environment::{own_variables, secret_text};
 pub(crate) use hardening::{relaxations, sandbox};
 pub(crate) use marker::Marker;
 pub(crate) use program::{Program, ProgramError};
-pub(crate) use render::{UnitText, render, without_secrets};
-pub(crate) use surroundings::Surroundings;
+pub(crate) use render::{UnitText, render, search_path, without_secrets};
+pub(crate) use surroundings::{Surroundings, is_executable};
 
 /// The unit of an instance, counted from 1.
 pub(crate) fn unit_name(service: &str, instance: u32) -> String {

@@ -36,6 +36,12 @@ pub struct ServiceDraft {
     pub user: Option<String>,
     /// Where traces go.
     pub otel_endpoint: Option<String>,
+    /// A compiler, or `auto`.
+    pub build: Option<String>,
+    /// `watch.paths`.
+    pub watch: Vec<PathBuf>,
+    /// `watch.ignore`.
+    pub watch_ignore: Vec<String>,
     /// `restart.policy`.
     pub restart: Option<String>,
     /// `restart.delay`, a duration.
@@ -89,6 +95,7 @@ impl ServiceDraft {
         set(table, "scope", self.scope);
         set(table, "user", self.user.as_deref());
         set(table, "otel_endpoint", self.otel_endpoint.as_deref());
+        set(table, "build", self.build.as_deref());
         section(&mut top, "environment", |table| {
             for (name, value) in &self.environment {
                 set(table, name, Some(value.as_str()));
@@ -107,6 +114,10 @@ impl ServiceDraft {
             set(table, "notify", self.notify.then_some(true));
             set(table, "path", self.ready_path.as_deref());
             set(table, "timeout", self.ready_timeout.as_deref());
+        });
+        section(&mut top, "watch", |table| {
+            set_list(table, "paths", &paths(&self.watch));
+            set_list(table, "ignore", &self.watch_ignore);
         });
         section(&mut top, "proxy", |table| {
             set(table, "listener", self.listener.as_deref());
@@ -163,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Instances, Relaxation, Run, parse_service};
+    use crate::{Compiler, Instances, Relaxation, Run, parse_service};
 
     #[test]
     fn what_flags_say_is_what_is_read() {
@@ -179,6 +190,9 @@ mod tests {
             health_path: Some("/healthz".into()),
             relax: vec!["tmp".into()],
             writable: vec!["/srv/api/uploads".into()],
+            build: Some("esbuild".into()),
+            watch: vec!["/srv/api/src".into()],
+            watch_ignore: vec!["*.md".into()],
             ..ServiceDraft::default()
         };
         let service = parse_service(Path::new("/etc/api.toml"), &draft.to_toml()).unwrap();
@@ -192,6 +206,9 @@ mod tests {
         assert_eq!(service.proxy.host.as_deref(), Some("api.example.com"));
         assert_eq!(service.hardening.relax, [Relaxation::Tmp]);
         assert!(service.proxy.is_routed());
+        assert_eq!(service.build, Some(Compiler::Esbuild));
+        let watch = service.watch.unwrap();
+        assert_eq!((watch.paths.len(), watch.ignore), (1, vec!["*.md".to_owned()]));
     }
 
     proptest! {

@@ -51,8 +51,8 @@ pub use route::{
     ValueMatch, WeightedCluster,
 };
 pub use service::{
-    Hardening, Instances, ProxyWiring, Readiness, ReadySign, Relaxation, RestartPolicy,
-    RestartWhen, Run, Service, ServiceHealthCheck, ServiceLimits, ServiceScope, Stop,
+    Compiler, Hardening, Instances, ProxyWiring, Readiness, ReadySign, Relaxation, RestartPolicy,
+    RestartWhen, Run, Service, ServiceHealthCheck, ServiceLimits, ServiceScope, SourceWatch, Stop,
 };
 pub use tcp::{SniRoute, TcpListener};
 pub use tls::{

@@ -29,6 +29,7 @@ mod route_policy;
 mod runtime;
 mod service;
 mod service_sandbox;
+mod service_source;
 mod tls;
 mod upstream;
 

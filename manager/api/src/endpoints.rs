@@ -12,13 +12,14 @@ mod table;
 
 use crate::types::{
     AddEndpoint, ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery, Catalog,
-    ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus, DeployService,
-    DrainEndpoint, DrainOutcome, EventStreamQuery, Events, GenerationInForce, Health, History,
-    HistoryQuery, HostStatus, Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster,
-    OneService, OneUnit, OrderPools, PageQuery, PoolClients, PoolServers, Pools, ReloadService,
-    RemoveCluster, RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SaveServices,
-    SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
-    ServiceOutcome, Services, SetCluster, SetWeight, TokenOutcome, Tokens, Units,
+    ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus, Dependencies,
+    DependencyQuery, DeployService, DrainEndpoint, DrainOutcome, EventStreamQuery, Events,
+    GenerationInForce, Health, History, HistoryQuery, HostStatus, Listeners, LogQuery,
+    ManagerStatus, MetricsText, OneCluster, OneService, OneUnit, OrderPools, PageQuery,
+    PoolClients, PoolServers, Pools, ReloadService, RemoveCluster, RemoveEndpoint,
+    ResurrectServices, Routes, RoutesQuery, SaveServices, SavedServices, ScaleService,
+    SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome, Services,
+    SetCluster, SetWeight, SourceAudit, StartService, TokenOutcome, Tokens, Units,
 };
 pub(crate) use content::{Answer, ContentKind, Described};
 use table::endpoints;
@@ -213,6 +214,11 @@ endpoints! {
     /// What a service is kept from, what of it holds, and what it costs.
     inspect_service: GET "/v1/services/{service}/inspect" by Viewer,
         path service => ServiceInspection;
+    /// What depends on what, by units, sockets, environments, routes and pools.
+    dependencies: GET "/v1/dependencies" by Viewer, query asked: DependencyQuery => Dependencies;
+    /// What an audit of a service's source finds.
+    audit_source: GET "/v1/services/{service}/source" by Viewer,
+        path service => SourceAudit;
     /// What a service wrote.
     service_logs: GET "/v1/services/{service}/logs" by Viewer,
         path service, query lines: LogQuery => ServiceLogs;
@@ -221,7 +227,7 @@ endpoints! {
         attempt attempt, path service, body change: DeployService => ServiceOutcome;
     /// Start a service.
     start_service: POST "/v1/services/{service}/start" by Operator,
-        attempt attempt, path service => ServiceOutcome;
+        attempt attempt, path service, body change: StartService => ServiceOutcome;
     /// Stop a service; it stays down after a reboot too.
     stop_service: POST "/v1/services/{service}/stop" by Operator,
         attempt attempt, path service => ServiceOutcome;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    audit, check, completions, dbpool, events, export, install, loadbalancer, loadtest,
+    audit, check, completions, dbpool, deps, events, export, install, loadbalancer, loadtest,
     logging::LogFormat, man, manager, metrics, quickstart, sample_endpoint, serve, service, status,
     tether, token,
 };
@@ -101,6 +101,8 @@ pub(crate) enum Verb {
     Export(Box<export::Arguments>),
     /// Show what has happened, and what happens.
     Events(events::Arguments),
+    /// Show what depends on what, and what says so.
+    Deps(deps::Arguments),
     /// Show and check the log of changes.
     #[command(subcommand)]
     Audit(audit::Action),

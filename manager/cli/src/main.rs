@@ -11,6 +11,7 @@ mod completions;
 mod configuration_path;
 mod dataplane;
 mod dbpool;
+mod deps;
 mod events;
 mod exit;
 mod export;
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Metrics(arguments) => metrics::run(&arguments, global),
         Verb::Export(arguments) => export::run(&arguments, global),
         Verb::Events(arguments) => events::run(&arguments, global),
+        Verb::Deps(arguments) => deps::run(&arguments, global),
         Verb::Audit(action) => audit::run(&action, global),
         Verb::Token(action) => token::run(action, global),
         Verb::Loadbalancer(action) => loadbalancer::run(action, global),

@@ -23,6 +23,7 @@ pub(crate) mod logs;
 pub(crate) mod saved;
 pub(crate) mod scale;
 mod show;
+mod source;
 pub(crate) mod start;
 
 pub(crate) use show::services as services_table;

@@ -59,6 +59,11 @@ struct Open {
     sockets: Vec<u64>,
 }
 
+/// Inodes of the sockets that a process has open; at most so many as are looked at of a unit.
+pub(crate) fn open_sockets(proc: &Path, pid: u32) -> Result<Vec<u64>, std::io::ErrorKind> {
+    Ok(open_files(proc, pid, MAX_FILES)?.sockets)
+}
+
 fn open_files(proc: &Path, pid: u32, most: usize) -> Result<Open, std::io::ErrorKind> {
     let folder = proc.join(pid.to_string()).join("fd");
     let entries = fs::read_dir(folder).map_err(|error| error.kind())?;
@@ -80,7 +85,7 @@ fn socket_inode(target: &str) -> Option<u64> {
 }
 
 /// The processes of a group and of the groups in it.
-fn pids(group: &Path) -> Vec<u32> {
+pub(crate) fn pids(group: &Path) -> Vec<u32> {
     let mut scratch = Scratch::new();
     let mut pids = Vec::new();
     let mut groups = vec![group.to_owned()];
@@ -225,7 +230,7 @@ fn listening(proc: &Path, sockets: &HashSet<u64>) -> Vec<String> {
 }
 
 /// `0100007F:1F90`: the address word by word in this machine's order.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use bs9_api::types::{ApplyOutcome, ApplyServices, PlannedAction, SCHEMA, ServicePlan};
 use bs9_config::Service;
 
-use super::{Deployed, ServiceError, Services, change::Report};
-use crate::unit::{UnitText, without_secrets};
+use super::{Deployed, Insist, ServiceError, Services, change::Report};
+use crate::{
+    source,
+    unit::{UnitText, without_secrets},
+};
 
 /// Lines that differ, of one service, that are told.
 const MAX_LINES: usize = 400;
@@ -77,7 +80,7 @@ impl Services {
         self.tell_deploy(&plan.service, &report.steps, result.as_ref().map(drop));
         let mut steps = report.steps;
         steps.extend(report.warnings.into_iter().map(|warning| format!("warning: {warning}")));
-        ServicePlan { steps, error: result.err().map(|error| error.to_string()), ..plan }
+        ServicePlan { steps, error: result.err().map(|error| in_full(&error)), ..plan }
     }
 
     async fn carry_out_steps(
@@ -91,6 +94,7 @@ impl Services {
             return self.remove_all(name, report).await;
         }
         let service = self.book.get(name)?;
+        let prepared = self.screen(&service, Insist::No, report).await?;
         let stopped = plan.action == PlannedAction::Update && !self.any_running(name).await?;
         if stopped {
             // Somebody stopped it; a new description is no reason to start it.
@@ -101,12 +105,15 @@ impl Services {
             let surplus = self.surplus(name, count)?;
             self.retire_units(&service, &surplus, report).await?;
             report.step(format!("`{name}` is stopped, and stays so"));
+            prepared.keep();
             return Ok(());
         }
         match plan.action {
-            PlannedAction::Create => self.start_all(&service, report).await,
-            _ => self.roll(&service, report).await,
+            PlannedAction::Create => self.start_all(&service, report).await?,
+            _ => self.roll(&service, report).await?,
         }
+        prepared.keep();
+        Ok(())
     }
 }
 
@@ -116,13 +123,28 @@ fn plan(service: &str, action: PlannedAction, difference: Vec<String>) -> Servic
 }
 
 fn failed(service: &str, error: &ServiceError) -> ServicePlan {
-    let mut text = error.to_string();
-    if let ServiceError::Invalid(report) = error {
-        text.push('\n');
-        text.push_str(report.render(false).trim_end());
-    }
+    let text = in_full(error);
     let plan = plan(service, PlannedAction::Update, Vec::new());
     ServicePlan { error: Some(text), ..plan }
+}
+
+/// An error with every place that it is about.
+fn in_full(error: &ServiceError) -> String {
+    let mut text = error.to_string();
+    match error {
+        ServiceError::Invalid(report) => {
+            text.push('\n');
+            text.push_str(report.render(false).trim_end());
+        }
+        ServiceError::Unsafe { findings, .. } => {
+            for finding in findings {
+                let place = source::Where(finding);
+                text.push_str(&format!("\n{place}: {} ({})", finding.message, finding.hint));
+            }
+        }
+        _ => {}
+    }
+    text
 }
 
 /// How units differ; those that differ in the same way are told once.

@@ -6,7 +6,7 @@ use bs9_api::types::{DeployService, SCHEMA, ServiceOutcome, ServiceStatus, Updat
 use bs9_config::{Service, ServiceScope, edit};
 use futures_util::future::join_all;
 
-use super::{Deployed, ServiceError, Services, deployed, linger, port, ready, wiring};
+use super::{Deployed, Insist, ServiceError, Services, deployed, linger, port, ready, wiring};
 use crate::{
     systemd::Verb,
     unit::{UnitText, render, secret_text, unit_name},
@@ -22,7 +22,7 @@ pub(super) struct Report {
 /// What is done with a service that is described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    Start,
+    Start(Insist),
     Stop,
     Restart,
     Delete,
@@ -62,8 +62,9 @@ impl Services {
         self.units_of(&described).await?;
         self.same_scope(&described)?;
         port::check_privilege(&described)?;
-        self.book.write(service, &wanted.definition)?;
         let mut report = Report::default();
+        let prepared = self.screen(&described, wanted.force.into(), &mut report).await?;
+        self.book.write(service, &wanted.definition)?;
         let running = self.any_running(service).await?;
         let result = match (running, wanted.update) {
             (false, _) => self.start_all(&described, &mut report).await,
@@ -79,12 +80,17 @@ impl Services {
             tracing::warn!(service, %error, "the earlier description is back");
         }
         result?;
+        prepared.keep();
         self.outcome(&described.name, report).await
     }
 
     /// Starts a service that is described.
-    pub(crate) async fn start(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        self.change(service, Order::Start).await
+    pub(crate) async fn start(
+        &self,
+        service: &str,
+        insist: Insist,
+    ) -> Result<ServiceOutcome, ServiceError> {
+        self.change(service, Order::Start(insist)).await
     }
 
     /// Stops it, now and at the next boot.
@@ -106,9 +112,19 @@ impl Services {
         let _claim = self.claim(service)?;
         let mut report = Report::default();
         match order {
-            Order::Start => self.start_all(&self.book.get(service)?, &mut report).await?,
+            Order::Start(insist) => {
+                let described = self.book.get(service)?;
+                let prepared = self.screen(&described, insist, &mut report).await?;
+                self.start_all(&described, &mut report).await?;
+                prepared.keep();
+            }
             Order::Stop => self.stop_all(service, &mut report).await?,
-            Order::Restart => self.restart_all(&self.book.get(service)?, &mut report).await?,
+            Order::Restart => {
+                let described = self.book.get(service)?;
+                let prepared = self.screen(&described, Insist::No, &mut report).await?;
+                self.restart_all(&described, &mut report).await?;
+                prepared.keep();
+            }
             Order::Delete => {
                 self.erase(service, &mut report).await?;
                 return Ok(report.outcome(None));
@@ -292,6 +308,7 @@ impl Services {
     /// Removes its units and its description.
     async fn erase(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
         self.remove_all(service, report).await?;
+        self.forget_source(service, report);
         if self.book.text(service)?.is_some() {
             self.book.remove(service)?;
             report.step(format!("removed {}", self.book.path(service).display()));

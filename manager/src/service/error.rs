@@ -2,10 +2,13 @@
 
 use std::{io, path::PathBuf};
 
-use bs9_api::{ApiError, ProblemCode, types::ConfigError};
+use bs9_api::{
+    ApiError, ProblemCode,
+    types::{ConfigError, SourceFinding},
+};
 use bs9_config::{Report, Severity, edit::EditError};
 
-use crate::{systemd::SystemdError, unit::ProgramError};
+use crate::{build::BuildError, systemd::SystemdError, unit::ProgramError};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +27,16 @@ pub(crate) enum ServiceError {
     #[error("{}", .0)]
     Program(#[from] ProgramError),
     #[error("{}", .0)]
+    Build(#[from] BuildError),
+    #[error("{}", .0)]
     Systemd(#[from] SystemdError),
     #[error("{unit} is not ready: {reason}")]
     NotReady { unit: String, reason: String },
+    /// The audit of its source keeps it from being started.
+    #[error(
+        "the audit of its source keeps `{service}` from being started; `--force` starts it all the same, and is recorded"
+    )]
+    Unsafe { service: String, findings: Vec<SourceFinding> },
     /// It cannot be done as things are; the text says what to do.
     #[error("{0}")]
     Refused(String),
@@ -49,13 +59,33 @@ impl From<ServiceError> for ApiError {
             ServiceError::Unknown { .. } => Self::not_found(message),
             ServiceError::Busy { .. } => Self::conflict(message),
             ServiceError::Invalid(report) => Self::invalid_config(message, errors(&report)),
+            ServiceError::Unsafe { findings, .. } => Self {
+                code: ProblemCode::Conflict,
+                message,
+                errors: findings.into_iter().map(place).collect(),
+            },
             ServiceError::Write { .. } | ServiceError::Read { .. } => Self::internal(message),
-            ServiceError::Program(_) => Self::invalid_request(message),
-            ServiceError::Systemd(SystemdError::Unreachable { .. }) => Self::unavailable(message),
-            ServiceError::Systemd(_) | ServiceError::NotReady { .. } | ServiceError::Refused(_) => {
-                Self::new(ProblemCode::Conflict, message)
+            ServiceError::Program(_) | ServiceError::Build(BuildError::Missing(_)) => {
+                Self::invalid_request(message)
             }
+            ServiceError::Systemd(SystemdError::Unreachable { .. }) => Self::unavailable(message),
+            ServiceError::Systemd(_)
+            | ServiceError::Build(_)
+            | ServiceError::NotReady { .. }
+            | ServiceError::Refused(_) => Self::new(ProblemCode::Conflict, message),
         }
+    }
+}
+
+/// A finding with its place, as errors of a configuration are told.
+fn place(finding: SourceFinding) -> ConfigError {
+    ConfigError {
+        file: Some(finding.file),
+        line: finding.line,
+        column: finding.column,
+        key: Some(finding.rule),
+        message: finding.message,
+        hint: Some(finding.hint),
     }
 }
 

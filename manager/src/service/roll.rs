@@ -9,7 +9,9 @@
 use bs9_api::types::{ReloadService, ServiceOutcome};
 use bs9_config::Service;
 
-use super::{Deployed, ServiceError, Services, change::Report, port, ready, recover, wiring};
+use super::{
+    Deployed, Insist, ServiceError, Services, change::Report, port, ready, recover, wiring,
+};
 use crate::{
     systemd::Verb,
     unit::{Marker, UnitText, render, unit_name},
@@ -30,15 +32,22 @@ impl Services {
         }
         let described = self.book.get(service)?;
         let mut report = Report::default();
-        let result = match self.any_running(service).await? {
-            true => self.roll(&described, &mut report).await,
-            false => self.start_all(&described, &mut report).await,
-        };
+        let result = self.bring_to(&described, &mut report).await;
         if result.is_err() && wanted.back > 0 {
             self.book.write(service, &before)?;
         }
         result?;
         self.outcome(service, report).await
+    }
+
+    async fn bring_to(&self, service: &Service, report: &mut Report) -> Result<(), ServiceError> {
+        let prepared = self.screen(service, Insist::No, report).await?;
+        match self.any_running(&service.name).await? {
+            true => self.roll(service, report).await?,
+            false => self.start_all(service, report).await?,
+        }
+        prepared.keep();
+        Ok(())
     }
 
     pub(super) async fn roll(

@@ -8,7 +8,7 @@ use bs9_config::edit;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ServiceError, Services, change::Report};
+use super::{Insist, ServiceError, Services, change::Report};
 
 /// The file. Its earlier texts are kept beside it.
 const FILE: &str = "saved.json";
@@ -106,7 +106,13 @@ impl Services {
             report.step(format!("wrote {}", self.book.path(name).display()));
         }
         match entry.running {
-            true => self.start_all(&self.book.get(name)?, report).await,
+            true => {
+                let described = self.book.get(name)?;
+                let prepared = self.screen(&described, Insist::No, report).await?;
+                self.start_all(&described, report).await?;
+                prepared.keep();
+                Ok(())
+            }
             false => Ok(()),
         }
     }

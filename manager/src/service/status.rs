@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{Deployed, ServiceError, Services, book, ready, wiring};
 use crate::{
+    build::Builds,
     systemd::{SystemdError, UnitState, scope_word},
     unit::{Surroundings, render},
 };
@@ -76,6 +77,8 @@ impl Services {
                 .is_some()
                 .then(|| self.book.path(name).display().to_string()),
             cluster: None,
+            watch: None,
+            build: None,
         };
         if error.is_none() {
             (status.state, status.reason) = summary(&units, &known, wanted, enabled);
@@ -83,6 +86,11 @@ impl Services {
         match &described {
             Ok(Some(service)) => {
                 status.drifted = !units.is_empty() && self.drifted(service, &units).await;
+                status.watch = self.watching.status(service);
+                status.build = service
+                    .build
+                    .and_then(|_| Builds::of(&self.state_folder, name).current())
+                    .map(|build| build.status);
                 status.cluster = self.front(service, &units, &states).await;
             }
             Ok(None) => status.reason = Some("no file describes it any more".to_owned()),

@@ -72,6 +72,11 @@ impl Wiring {
         Self { client }
     }
 
+    /// What asks the data plane.
+    pub(super) fn client(&self) -> &DataPlaneClient {
+        &self.client
+    }
+
     /// The cluster as it is; `None` when there is none of that name.
     pub(super) async fn cluster(&self, cluster: &str) -> Result<Option<ClusterStatus>, NotWired> {
         match self.client.cluster(cluster).await {

@@ -27,6 +27,18 @@ impl UnitState {
         }
     }
 
+    /// A list of words, such as the units in `Requires`; empty when there is none.
+    pub(crate) fn names(&self, name: &str) -> Vec<String> {
+        let Some(Variant::Array(list)) = self.properties.get(name).map(|value| &**value) else {
+            return Vec::new();
+        };
+        let words = list.iter().filter_map(|word| match word {
+            Variant::Str(text) => Some(text.as_str().to_owned()),
+            _ => None,
+        });
+        words.collect()
+    }
+
     /// A number; `None` when systemd does not know it.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         let number = match &**self.properties.get(name)? {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bs9_config::{Relaxation, Service, ServiceScope};
 
 use super::{Program, Surroundings, quote};
+use crate::build;
 
 /// From this version on, a user's unit gets the user namespace that file system
 /// sandboxing needs without asking for it.
@@ -141,6 +142,7 @@ fn files(
     let mut readable: Vec<PathBuf> = vec![folder.to_owned()];
     readable.extend(service.run.script().and_then(Path::parent).map(Path::to_owned));
     readable.extend(installation(&program.path));
+    readable.extend(build::needs(service, &around.state_folder));
     readable.extend(service.hardening.readable.iter().cloned());
     readable.sort_unstable();
     readable.dedup();

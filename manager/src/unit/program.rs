@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bs9_config::{Run, Service};
 
 use super::{Surroundings, surroundings::is_executable};
+use crate::build;
 
 /// Programs that run a kind of script, best first; a word after the program is
 /// an argument before the script.
@@ -68,7 +69,12 @@ impl Program {
         match &service.run {
             Run::Command(words) => command(words, service, around),
             Run::Script { script, interpreter, arguments } => {
-                script_of(script, interpreter.as_deref(), arguments, service, around)
+                if !script.is_file() {
+                    return Err(ProgramError::NoScript(script.clone()));
+                }
+                let built = build::entry(service, &around.state_folder);
+                let run = built.as_ref().unwrap_or(script);
+                script_of(run, interpreter.as_deref(), arguments, service, around)
             }
         }
     }

@@ -122,7 +122,7 @@ fn process(
 }
 
 /// Where the program looks for others: beside itself first.
-fn search_path(program: &Program) -> String {
+pub(crate) fn search_path(program: &Program) -> String {
     const USUAL: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
     let own = program.path.parent();
     let own = own.filter(|folder| !USUAL.iter().any(|usual| *folder == Path::new(usual)));

@@ -51,6 +51,10 @@ pub struct Service {
     pub hardening: Hardening,
     /// Where traces go (OTLP over HTTP), told to it in the environment.
     pub otel_endpoint: Option<String>,
+    /// What compiles its script first. `None`: it is run as it is.
+    pub build: Option<Compiler>,
+    /// What is watched, for changes to be brought in. `None`: nothing.
+    pub watch: Option<SourceWatch>,
 }
 
 impl Service {
@@ -111,6 +115,32 @@ pub enum ServiceScope {
     User,
     /// The machine's.
     System,
+}
+
+/// `build`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compiler {
+    /// The first that is there.
+    Auto,
+    /// esbuild.
+    Esbuild,
+    /// bun.
+    Bun,
+    /// TypeScript's own.
+    Tsc,
+    /// deno.
+    Deno,
+}
+
+/// `watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceWatch {
+    /// Files and folders, with all in them; empty: the working folder.
+    pub paths: Vec<PathBuf>,
+    /// Patterns of what is not looked at.
+    pub ignore: Vec<String>,
+    /// How long nothing may change. Default 500 ms.
+    pub debounce: Duration,
 }
 
 /// `restart`.

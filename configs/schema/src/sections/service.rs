@@ -6,6 +6,7 @@ use super::{
     DAY, HOUR, MILLISECOND, MINUTE, SECOND,
     name::{NAME, check_name},
     service_sandbox::hardening,
+    service_source::{build, watch},
 };
 use crate::{
     definition::TextForm,
@@ -109,6 +110,8 @@ pub(crate) fn service(t: &mut Scope<'_>) -> Option<Service> {
         Key::new("proxy", "How the data plane fronts it. A service with a port always has a cluster; with `listener`, `host` or `path` it has a route too."),
         table(proxy),
     );
+    let build = build(t, run.as_ref());
+    let watch = watch(t);
     let hardening = t.section(
         Key::new("hardening", "What it is kept from, which is nearly everything, and what not."),
         table(hardening),
@@ -152,6 +155,8 @@ pub(crate) fn service(t: &mut Scope<'_>) -> Option<Service> {
         proxy: proxy?,
         hardening: hardening?,
         otel_endpoint,
+        build,
+        watch,
     })
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SCHEMA;
+use super::{BuildStatus, SCHEMA, WatchStatus};
 
 /// `GET /v1/services`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +61,12 @@ pub struct ServiceStatus {
     pub definition: Option<String>,
     /// How the data plane fronts it; absent without a port.
     pub cluster: Option<ServiceCluster>,
+    /// How the watching of its source is going; absent when it is not watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchStatus>,
+    /// The build that runs; absent when it is run as it is, or was not built yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildStatus>,
 }
 
 /// A service's state, in one word.
@@ -171,6 +177,10 @@ pub struct DeployService {
     /// How instances that run are brought to it.
     #[serde(default)]
     pub update: UpdateWay,
+    /// Run it in spite of what the audit of its source found; what was found is accepted from
+    /// then on.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// How running instances are brought to a new description.

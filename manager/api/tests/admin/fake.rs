@@ -10,14 +10,15 @@ use bs9_api::{
     types::{
         AddEndpoint, ApplyOutcome, ApplyServices, AuditHead, AuditPage, AuditVerdict,
         AuditVerifyQuery, Catalog, ChangeOutcome, ClusterStatus, Clusters, ConfigError,
-        CreateToken, CreatedToken, DataPlaneState, DataPlaneStatus, DataPlaneView, DeployService,
+        CreateToken, CreatedToken, DataPlaneState, DataPlaneStatus, DataPlaneView, Dependencies,
+        DependencyQuery, DeployService,
         DrainEndpoint, DrainOutcome, Event, EventStreamQuery, Events, GenerationInForce,
         GenerationStatus, Happening, Health, History, HistoryQuery, HistoryStatus, HostStatus,
         Listeners, LogQuery, ManagerStatus, MetricsText, OneCluster, OneService, OneUnit,
         OrderPools, PageQuery, PoolClients, PoolServers, Pools, ReloadService, RemoveCluster,
         RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SCHEMA, SaveServices,
         SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
-        ServiceOutcome, Services, SetCluster, SetWeight, StoreStatus, TokenOutcome, TokenSummary,
+        ServiceOutcome, Services, SetCluster, SetWeight, SourceAudit, StartService, StoreStatus, TokenOutcome, TokenSummary,
         Tokens, Units,
     },
 };
@@ -292,7 +293,9 @@ impl ManagerApi for FakeManager {
         inspect_service(String) -> ServiceInspection;
         service_logs(String, LogQuery) -> ServiceLogs;
         deploy_service(Attempt, String, DeployService) -> ServiceOutcome;
-        start_service(Attempt, String) -> ServiceOutcome;
+        dependencies(DependencyQuery) -> Dependencies;
+        audit_source(String) -> SourceAudit;
+        start_service(Attempt, String, StartService) -> ServiceOutcome;
         stop_service(Attempt, String) -> ServiceOutcome;
         restart_service(Attempt, String) -> ServiceOutcome;
         reload_service(Attempt, String, ReloadService) -> ServiceOutcome;

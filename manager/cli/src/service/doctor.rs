@@ -1,11 +1,18 @@
 //! `bs9 doctor`: what this machine has of what bs9 can use.
 
+use std::path::{Path, absolute};
+
 use bs9_api::{ClientError, DataPlaneClient, ManagerClient, Process, socket::find, types::SCHEMA};
-use bs9_manager::doctor::{Finding, Verdict, examine};
+use bs9_config::ServiceDraft;
+use bs9_manager::{
+    audit_source,
+    doctor::{Finding, Verdict, examine},
+};
 use clap::Args;
 use comfy_table::Cell;
 use serde::Serialize;
 
+use super::{client, resolve, source};
 use crate::{
     cli::Global,
     exit::{Exit, Failure},
@@ -16,13 +23,21 @@ const EXAMPLES: &str = "\
 Examples:
   bs9 doctor                   exit code 7 when something that services need is missing
   bs9 doctor --json
+  bs9 doctor api               the audit of a service's source: exit code 1 when it keeps it from starting
+  bs9 doctor server.js         the same of a file, before there is a service
 
-It needs neither a manager nor a data plane.";
+Without a name it needs neither a manager nor a data plane. The audit reads .js, .ts, .py and .sh: text
+that is run as code, commands put together for a shell, secrets, files and folders that others can
+write, setuid programs, root without need. `bs9 start` makes it each time.";
 
-/// Nothing to choose.
+/// What is looked at.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Services, or files with source, to audit [default: this machine].
+    #[arg(value_name = "NAME|FILE")]
+    names: Vec<String>,
+}
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -31,7 +46,39 @@ struct Examination {
     findings: Vec<Finding>,
 }
 
-pub(crate) fn run(_: &Arguments, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    match arguments.names.is_empty() {
+        true => machine(global),
+        false => sources(&arguments.names, global),
+    }
+}
+
+/// Audits services, which the manager knows, and files, which are here.
+fn sources(names: &[String], global: &Global) -> Result<(), Failure> {
+    let (files, services): (Vec<_>, Vec<_>) =
+        names.iter().cloned().partition(|name| Path::new(name).is_file());
+    let mut audits = Vec::new();
+    for file in files {
+        let path = absolute(&file)
+            .map_err(|error| Failure::io("cannot tell which folder this is", error))?;
+        let draft = ServiceDraft { script: Some(path.clone()), ..ServiceDraft::default() };
+        let definition = path.with_extension("toml");
+        audits.push(audit_source(&definition, &draft.to_toml()).map_err(Failure::report)?);
+    }
+    if !services.is_empty() {
+        let client = client(global);
+        audits.extend(runtime::block_on(async {
+            let mut audits = Vec::new();
+            for name in resolve(&client, &services).await? {
+                audits.push(client.audit_source(&name).await?);
+            }
+            Ok(audits)
+        })?);
+    }
+    source::show(&audits, global)
+}
+
+fn machine(global: &Global) -> Result<(), Failure> {
     let findings = runtime::block_on(async {
         let mut findings = examine().await;
         findings.extend(processes(global).await);

@@ -1,6 +1,6 @@
 //! Services as tables.
 
-use bs9_api::types::{InstanceStatus, ServiceState, ServiceStatus};
+use bs9_api::types::{InstanceStatus, ServiceState, ServiceStatus, WatchStatus};
 use comfy_table::{Cell, Table};
 
 use crate::{
@@ -48,6 +48,18 @@ fn why(service: &ServiceStatus) -> String {
     }
 }
 
+/// What is watched, and when that last brought about a reload.
+fn watched(watch: &WatchStatus) -> String {
+    let mut text = watch.paths.join(", ");
+    if let (Some(at), Some(change)) = (watch.last_at, &watch.last_change) {
+        text.push_str(&format!(
+            "; reloaded {} times, last at {at} for {change}",
+            watch.reloads_total
+        ));
+    }
+    text
+}
+
 /// The sum over all instances; `None` when none tells.
 fn sum(instances: &[InstanceStatus], of: impl Fn(&InstanceStatus) -> Option<f64>) -> Option<f64> {
     instances.iter().filter_map(of).reduce(|a, b| a + b)
@@ -86,6 +98,20 @@ pub(crate) fn service(service: &ServiceStatus) -> Result<(), Failure> {
     line("description", service.definition.as_deref().unwrap_or("gone"))?;
     if service.drifted {
         line("drift", "the file says something else; `bs9 apply --dry-run` shows what")?;
+    }
+    if let Some(build) = &service.build {
+        let version = build.version.as_deref().unwrap_or("of unknown version");
+        let at = build.at.map(|at| format!(" at {at}")).unwrap_or_default();
+        line("build", &format!("{} by {} {version}{at}", build.number, build.compiler))?;
+    }
+    if let Some(watch) = &service.watch {
+        line("watched", &watched(watch))?;
+        if let Some(error) = &watch.last_error {
+            line("not brought in", error)?;
+        }
+        if !watch.left_out.is_empty() {
+            line("left out", &format!("{}: written by the service", watch.left_out.join(", ")))?;
+        }
     }
     if let Some(cluster) = &service.cluster {
         let route = cluster.route.as_ref().map(|route| format!(", route {route}"));

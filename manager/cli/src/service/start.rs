@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bs9_api::types::{DeployService, UpdateWay};
+use bs9_api::types::{DeployService, StartService, UpdateWay};
 use bs9_config::ServiceDraft;
+use bs9_manager::audit_source;
 use clap::Args;
 
-use super::{client, report, resolve};
+use super::{client, report, resolve, source};
 use crate::{
     cli::Global,
     exit::{Exit, Failure},
@@ -24,7 +25,10 @@ Examples:
   bs9 start -n web -- npm run serve                any command
   bs9 start api.ts -p 3000 --health /healthz --route api.example.com
                                                    behind the data plane, health-checked
+  bs9 start api.ts -p 3000 --build                 compiled first; the result is kept apart
+  bs9 start server.js -p 3000 --watch              reloaded whenever its source changes
   bs9 start api                                    one that is described already
+  bs9 start server.js --check                      what the audit of its source finds; starts nothing
   bs9 start all
 
 It writes services/NAME.toml, which is yours to edit (`bs9 apply` brings changes about), and a unit for
@@ -111,6 +115,26 @@ pub(crate) struct Arguments {
     /// Where it sends traces, told to it as OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
     otel_endpoint: Option<String>,
+    /// Start it in spite of what the audit of its source finds; that is recorded, and what was
+    /// found is accepted from then on.
+    #[arg(long)]
+    force: bool,
+    /// Show what the audit of its source finds, and start nothing.
+    #[arg(long, conflicts_with = "force")]
+    check: bool,
+    /// Compile the script (.ts) first [default: by the first that is there of esbuild, bun, tsc and
+    /// deno; the project's own before the machine's].
+    #[arg(long, value_name = "COMPILER", num_args = 0..=1, require_equals = true,
+        default_missing_value = "auto")]
+    build: Option<String>,
+    /// Reload it when its source changes: these files and folders, separated by commas [default:
+    /// where it is run].
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true,
+        value_delimiter = ',', default_missing_value = ".")]
+    watch: Vec<PathBuf>,
+    /// What of it is not watched, such as '*.md' or 'tests/**'.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', requires = "watch")]
+    ignore: Vec<String>,
     /// Bring instances that run to it all at once, not one by one.
     #[arg(long)]
     at_once: bool,
@@ -150,10 +174,21 @@ fn start(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
         )
         .hint("to change one that is there, edit its file (`bs9 status NAME` says where) and `bs9 apply`"));
     }
-    let client = client(global);
+    let (client, force) = (client(global), arguments.force);
+    if arguments.check {
+        let audits = runtime::block_on(async {
+            let mut audits = Vec::new();
+            for name in resolve(&client, &arguments.targets).await? {
+                audits.push(client.audit_source(&name).await?);
+            }
+            Ok(audits)
+        })?;
+        return source::show(&audits, global);
+    }
     runtime::block_on(async {
         for name in resolve(&client, &arguments.targets).await? {
-            report(&client.start_service(&name).await?, global)?;
+            let outcome = client.start_service(&name, &StartService { force }).await?;
+            report(&outcome, global)?;
         }
         Ok(())
     })
@@ -162,10 +197,18 @@ fn start(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
 fn deploy(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let update = if arguments.at_once { UpdateWay::Restart } else { UpdateWay::Roll };
     let name = arguments.service_name()?;
+    let (check, force) = (arguments.check, arguments.force);
     let definition = arguments.draft()?.to_toml();
+    if check {
+        let here = env::current_dir()
+            .map_err(|error| Failure::io("cannot tell which folder this is", error))?;
+        let path = here.join(format!("{name}.toml"));
+        let audit = audit_source(&path, &definition).map_err(Failure::report)?;
+        return source::show(&[audit], global);
+    }
     let client = client(global);
     let deployed = runtime::block_on(async {
-        Ok(client.deploy_service(&name, &DeployService { definition, update }).await?)
+        Ok(client.deploy_service(&name, &DeployService { definition, update, force }).await?)
     })?;
     report(&deployed, global)
 }
@@ -205,6 +248,15 @@ impl Arguments {
         };
         let folder = self.cwd.map(|folder| here.join(folder));
         let folder = folder.or_else(|| script.is_none().then(|| here.clone()));
+        let watched = folder.as_deref().or_else(|| script.as_deref()?.parent()).unwrap_or(&here);
+        let watch = self
+            .watch
+            .iter()
+            .map(|path| match path.as_os_str() == "." {
+                true => plain(watched),
+                false => plain(&here.join(path)),
+            })
+            .collect();
         let (route_host, route_path) = self.route.as_deref().map_or((None, None), split_route);
         let environment = self.env.iter().map(|pair| variable(pair)).collect::<Result<_, _>>()?;
         Ok(ServiceDraft {
@@ -222,6 +274,9 @@ impl Arguments {
             scope: self.system.then_some("system"),
             user: self.user,
             otel_endpoint: self.otel_endpoint,
+            build: self.build,
+            watch,
+            watch_ignore: self.ignore,
             restart: self.restart,
             restart_delay: self.restart_delay,
             memory_max: self.memory,
