@@ -72,7 +72,8 @@ impl Target {
         length: Duration,
     ) -> anyhow::Result<(Totals, f64)> {
         let before = ended_children_time()?;
-        let process = self.launch(bench, generator, length)?.in_contenders_place(bench).start(bench)?;
+        let process =
+            self.launch(bench, generator, length)?.in_contenders_place(bench).start(bench)?;
         let printed = process.finish(length + PATIENCE)?;
         let spent = ended_children_time()?.saturating_sub(before);
         Ok((read(generator.contender, &printed)?, spent.as_secs_f64()))

@@ -269,18 +269,18 @@ fn sockets_of_the_service_manager_outlive_a_host_and_nobody_is_refused() {
             };
             let mut host = begin();
             assert_eq!(tcp(&host, 0), address);
-            client(move || (0..50).for_each(|_| drop(converse(connect(address))))).await;
+            client(move || (0..50).for_each(|_| _ = converse(connect(address)))).await;
             assert!(host.turn_of_every_shard().await);
             host.drain(PATIENCE).await;
             // Nobody serves now, and whoever connects waits.
             let waiting: Vec<_> = (0..20).map(|_| connect(address)).collect();
             let mut host = begin();
-            client(move || waiting.into_iter().for_each(|one| drop(converse(one)))).await;
+            client(move || waiting.into_iter().for_each(|one| _ = converse(one))).await;
 
             // Given up and wanted again.
             host.reload(limited(shards, &[("b", "127.0.0.1:0")], "")).await.unwrap();
             host.reload(Arc::clone(&config)).await.unwrap();
-            client(move || (0..50).for_each(|_| drop(converse(connect(address))))).await;
+            client(move || (0..50).for_each(|_| _ = converse(connect(address)))).await;
             host.drain(PATIENCE).await;
         }
     });

@@ -296,8 +296,7 @@ fn copy_lines(out: &mut Vec<u8>, fields: &FieldTable<'_>, from: usize, dropped: 
         if dropped & (1 << index) == 0 {
             let header = &fields.headers[index];
             let is_length = fields.marks.content_length & (1 << index) != 0;
-            let value =
-                if is_length { without_leading_zeros(header.value) } else { header.value };
+            let value = if is_length { without_leading_zeros(header.value) } else { header.value };
             push_line(out, header.name.as_bytes(), value);
         }
     }

@@ -30,8 +30,7 @@ pub(super) fn recover<T>(
     for _ in 0..MAX_ERRORS {
         let error = match DeTable::parse(&text) {
             Ok(document) => {
-                let coverage =
-                    if blanked.is_empty() { Coverage::Whole } else { Coverage::Partial };
+                let coverage = if blanked.is_empty() { Coverage::Whole } else { Coverage::Partial };
                 return (Some(read(document.into_inner(), findings)), coverage);
             }
             Err(error) => error,

@@ -242,12 +242,7 @@ impl<'a> Scope<'a> {
         );
     }
 
-    fn ask(
-        &mut self,
-        key: Key,
-        presence: impl FnOnce() -> Presence,
-        kind: impl FnOnce() -> Kind,
-    ) {
+    fn ask(&mut self, key: Key, presence: impl FnOnce() -> Presence, kind: impl FnOnce() -> Kind) {
         debug_assert!(!self.asked.contains(&key.name), "`{}` is asked for twice", key.name);
         self.asked.push(key.name);
         if let Some(definition) = &mut self.definition {

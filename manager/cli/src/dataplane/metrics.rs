@@ -244,6 +244,9 @@ fn pool(status: &PoolStatus) {
         ("bs9_pool_servers_closed_dirty_total", status.servers_closed_dirty_total),
         ("bs9_pool_server_handovers_total", status.server_handovers_total),
         ("bs9_pool_cancels_total", status.cancels_total),
+        ("bs9_pool_notifications_total", status.notifications_total),
+        ("bs9_pool_notification_overflows_total", status.notification_overflows_total),
+        ("bs9_pool_listener_losses_total", status.listener_losses_total),
         ("bs9_pool_prepared_hits_total", status.prepared_hits_total),
         ("bs9_pool_prepared_misses_total", status.prepared_misses_total),
         ("bs9_pool_prepared_evictions_total", status.prepared_evictions_total),
@@ -259,9 +262,6 @@ fn describe() {
     describe_gauge!(
         "bs9_process_start_time_seconds",
         "When the data plane started, since the epoch."
-        ("bs9_pool_notifications_total", status.notifications_total),
-        ("bs9_pool_notification_overflows_total", status.notification_overflows_total),
-        ("bs9_pool_listener_losses_total", status.listener_losses_total),
     );
     describe_gauge!("bs9_process_ready", "1 while it takes traffic, 0 while it drains.");
     describe_gauge!("bs9_config_generation", "Number of the configuration in force.");
@@ -398,6 +398,15 @@ fn describe() {
         "bs9_pool_pins_total",
         "Server connections that stayed with their client, by reason."
     );
+    describe_counter!(
+        "bs9_pool_notifications_total",
+        "Notifications given to clients that share a listening connection."
+    );
+    describe_counter!(
+        "bs9_pool_notification_overflows_total",
+        "Clients disconnected because they did not take their notifications."
+    );
+    describe_counter!("bs9_pool_listener_losses_total", "Shared listening connections that broke.");
     describe_counter!("bs9_pool_query_timeouts_total", "Queries cancelled for running too long.");
     describe_counter!("bs9_pool_slow_queries_total", "Slow queries logged.");
     describe_counter!(
@@ -434,15 +443,6 @@ fn describe() {
     );
     describe_counter!(
         "bs9_pool_prepared_evictions_total",
-    describe_counter!(
-        "bs9_pool_notifications_total",
-        "Notifications given to clients that share a listening connection."
-    );
-    describe_counter!(
-        "bs9_pool_notification_overflows_total",
-        "Clients disconnected because they did not take their notifications."
-    );
-    describe_counter!("bs9_pool_listener_losses_total", "Shared listening connections that broke.");
         "Prepared statements closed to make room for others."
     );
 }
