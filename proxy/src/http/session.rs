@@ -21,6 +21,10 @@ use crate::{
 /// How long a kept connection may still bring a request when a drain begins.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a connection waits for its next request in the task that carried the last one. After
+/// that it goes to a smaller one, and from there to a new one: 2 allocations for a pause.
+const NAP: Duration = Duration::from_secs(1);
+
 /// Carries a client's connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
     let (origin, stream) = Origin::new(&worker, connection);
@@ -29,7 +33,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
         _ => Opening::Other,
     });
     let timer = worker.shard.timer();
-    Session { worker, stream, timer, origin, agreed }.run().await;
+    Session { worker, stream, timer, origin, opening: agreed }.run(None).await;
 }
 
 struct Session<D> {
@@ -37,23 +41,49 @@ struct Session<D> {
     stream: D,
     timer: Timer,
     origin: Origin,
-    /// The protocol that TLS agreed on, where there is TLS.
-    agreed: Option<Opening>,
+    /// The protocol, once it is known: where there is TLS, from the start.
+    opening: Option<Opening>,
+}
+
+/// Where a request is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// In the task that carried the last one, for [`NAP`] at most.
+    Nap,
+    /// After that, in one that has room for nothing else.
+    Sleep,
+}
+
+/// What a wait for a request ended with.
+enum First {
+    Bytes(Buffer),
+    /// Nothing, for a while.
+    Quiet,
+    /// There is nothing more to wait for.
+    End,
 }
 
 impl<D: Duplex + 'static> Session<D> {
-    async fn run(self) {
-        let Some(mut first) = self.first_bytes(None).await else { return self.stream.finish() };
-        if self.opening(&mut first).await == Opening::Http2 {
-            let Self { worker, stream, timer, origin, .. } = self;
-            // A task of its own: those of HTTP/1.x need not be as large.
-            return bs9_net::spawn(http2::serve(worker, stream, timer, origin, first));
-        }
-        let mut ahead = Some(first);
+    /// Carries requests, of which the first may have begun, until there is a pause.
+    async fn run(mut self, mut ahead: Option<Buffer>) {
         loop {
-            let Some(mut buffer) = self.first_bytes(ahead.take()).await else {
-                return self.stream.finish();
+            let mut buffer = match ahead.take() {
+                Some(buffer) => buffer,
+                None => match self.first_bytes(Wait::Nap).await {
+                    First::Bytes(buffer) => buffer,
+                    First::Quiet => return bs9_net::spawn(self.sleep()),
+                    First::End => return self.stream.finish(),
+                },
             };
+            if self.opening != Some(Opening::Other) {
+                let opening = self.opening(&mut buffer).await;
+                if opening == Opening::Http2 {
+                    let Self { worker, stream, timer, origin, .. } = self;
+                    // A task of its own: those of HTTP/1.x need not be as large.
+                    return bs9_net::spawn(http2::serve(worker, stream, timer, origin, buffer));
+                }
+                self.opening = Some(Opening::Other);
+            }
             match self.request(&mut buffer).await {
                 // An empty buffer goes back to its pool: idle connections hold none.
                 Fate::KeepAlive => ahead = (!buffer.is_empty()).then_some(buffer),
@@ -64,10 +94,19 @@ impl<D: Duplex + 'static> Session<D> {
         }
     }
 
+    /// Waits for the next request in a task that has room for nothing else: a request's way is
+    /// some kilobytes long, and most connections are idle most of the time.
+    async fn sleep(self) {
+        match self.first_bytes(Wait::Sleep).await {
+            First::Bytes(buffer) => bs9_net::spawn(self.run(Some(buffer))),
+            First::Quiet | First::End => self.stream.finish(),
+        }
+    }
+
     /// Which protocol the connection begins with; reads on while that is open.
     async fn opening(&self, first: &mut Buffer) -> Opening {
-        if let Some(agreed) = self.agreed {
-            return agreed;
+        if let Some(known) = self.opening {
+            return known;
         }
         let mut waiting = false;
         loop {
@@ -97,13 +136,15 @@ impl<D: Duplex + 'static> Session<D> {
     }
 
     /// Waits, without a buffer, for a request to begin.
-    async fn first_bytes(&self, ahead: Option<Buffer>) -> Option<Buffer> {
-        if ahead.is_some() {
-            return ahead;
-        }
+    async fn first_bytes(&self, wait: Wait) -> First {
         let timer = &self.timer;
         let view = self.worker.view();
-        timer.set(view.part.http.get(&self.origin.listener())?.idle_timeout);
+        let Some(site) = view.part.http.get(&self.origin.listener()) else { return First::End };
+        let allowed = site.idle_timeout;
+        timer.set(match wait {
+            Wait::Nap => allowed.min(NAP),
+            Wait::Sleep => allowed.saturating_sub(NAP),
+        });
         drop(view);
         let removals = self.worker.removals();
         let wanted = || removals == self.worker.removals() || self.origin.is_served(&self.worker);
@@ -112,18 +153,22 @@ impl<D: Duplex + 'static> Session<D> {
         let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
         let read = match timer.guard_idle_while(read, wanted).await {
             Ok(read) => read,
+            Err(Interrupted::Elapsed) if wait == Wait::Nap && allowed > NAP => return First::Quiet,
             // Its listener is gone from the configuration.
-            Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return None,
+            Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return First::End,
             Err(Interrupted::Draining) => {
                 // The next request may be under way already: answer it, and say that it
                 // was the last one, instead of resetting it.
                 timer.set(DRAIN_GRACE);
                 let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
-                timer.guard(read).await.ok()?
+                match timer.guard(read).await {
+                    Ok(read) => read,
+                    Err(_) => return First::End,
+                }
             }
-            Err(Interrupted::Elapsed | Interrupted::Aborted) => return None,
+            Err(Interrupted::Elapsed | Interrupted::Aborted) => return First::End,
         };
-        first.filter(|_| matches!(read, Ok(count) if count > 0))
+        first.filter(|_| matches!(read, Ok(count) if count > 0)).map_or(First::End, First::Bytes)
     }
 
     /// Carries one request, of which `buffer` holds the first bytes at least.
