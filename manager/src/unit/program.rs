@@ -115,9 +115,6 @@ fn script_of(
     service: &Service,
     around: &Surroundings,
 ) -> Result<Program, ProgramError> {
-    if !script.is_file() {
-        return Err(ProgramError::NoScript(script.to_owned()));
-    }
     let ending = script.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let known = INTERPRETERS.iter().find(|(endings, _)| endings.contains(&ending));
     let (path, mut words) = match (interpreter, known) {
