@@ -229,7 +229,7 @@ mod tests {
 
     async fn notices(watch: &mut FileWatch, change: impl FnOnce()) {
         change();
-        tokio::time::timeout(DEADLINE, watch.changed()).await.expect("the change is noticed");
+        timeout(DEADLINE, watch.changed()).await.expect("the change is noticed");
     }
 
     #[tokio::test]
