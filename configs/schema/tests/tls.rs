@@ -233,12 +233,12 @@ fn tls_towards_endpoints() {
 /// A configuration that names every kind of file, and its folder.
 fn everything() -> (tempfile::TempDir, Config) {
     let folder = folder();
-    let text = listener(&format!(
-        "certificates = [{{ certificate = \"site.pem\", key = \"site.key\", ocsp = \"good.ocsp\" }}, \
-         {{ certificate = \"old.pem\", key = \"old.key\", names = [\"fixed.example.com\"] }}]\n\
-         client_auth = {{ ca = \"ca.pem\", crls = [\"ca.crl\"] }}\n\
-         [clusters.api.tls]\nca = \"cluster-ca.pem\"\n"
-    ));
+    let text = listener(
+        "certificates = [{ certificate = \"site.pem\", key = \"site.key\", ocsp = \"good.ocsp\" }, \
+         { certificate = \"old.pem\", key = \"old.key\", names = [\"fixed.example.com\"] }]\n\
+         client_auth = { ca = \"ca.pem\", crls = [\"ca.crl\"] }\n\
+         [clusters.api.tls]\nca = \"cluster-ca.pem\"\n",
+    );
     fs::copy(folder.path().join("ca.pem"), folder.path().join("cluster-ca.pem")).expect("copied");
     let checked = read(folder.path(), &text);
     let config = checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)));
