@@ -20,4 +20,5 @@ mod protocol;
 mod reload;
 mod session;
 mod tls;
+mod traps;
 mod wire;

@@ -4,6 +4,7 @@ mod batch;
 mod certificates;
 mod cluster;
 mod dialogue;
+mod fake;
 mod host;
 mod secured;
 
@@ -11,6 +12,7 @@ pub(crate) use batch::{Batch, Value, batch};
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use dialogue::{Dialogue, Reply};
+pub(crate) use fake::{Fake, Manner};
 pub(crate) use host::Pooler;
 pub(crate) use secured::{Secured, Wire};
 

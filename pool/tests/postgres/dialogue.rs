@@ -170,7 +170,8 @@ impl Dialogue {
     pub(crate) fn until_ready(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
         loop {
-            let reply = self.receive();
+            let reply = self.next();
+            let reply = reply.unwrap_or_else(|| panic!("the end, after {replies:?}"));
             let ready = reply.tag == 'Z';
             if reply.tag != 'S' {
                 replies.push(reply);

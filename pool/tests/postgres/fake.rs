@@ -1,0 +1,113 @@
+//! A server that says what no real one can be made to say.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+use bs9_wire::{
+    encode::backend, frame::Frame, message::backend::TransactionStatus, tag::FrontendTag,
+};
+
+use super::{Cluster, Pooler};
+
+/// It answers every Query with a row that says which connection it came from, from 0.
+pub(crate) struct Fake {
+    port: u16,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+/// What one connection is told.
+#[derive(Clone)]
+pub(crate) struct Manner {
+    /// In place of a login that succeeds.
+    pub(crate) refusal: Option<Vec<u8>>,
+    pub(crate) version: String,
+    /// BackendKeyData is sent.
+    pub(crate) has_key: bool,
+    /// In place of the row.
+    pub(crate) reply: Option<Vec<u8>>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { refusal: None, version: "15.1".into(), has_key: true, reply: None }
+    }
+}
+
+impl Fake {
+    /// `manner`: of each connection, by its number.
+    pub(crate) fn start(manner: impl Fn(usize) -> Manner + Send + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("its number").port();
+        let connections: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let known = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.expect("a connection");
+                let mut known = known.lock().expect("nobody panicked");
+                let (number, manner) = (known.len(), manner(known.len()));
+                known.push(stream.try_clone().expect("a descriptor"));
+                std::thread::spawn(move || serve(stream, number, &manner));
+            }
+        });
+        Self { port, connections }
+    }
+
+    /// A pool in front of it.
+    pub(crate) fn pooler(&self) -> Pooler {
+        let text = Pooler::text(Cluster::shared());
+        let real = format!("port = {}\n", Cluster::shared().port());
+        Pooler::by(&text.replace(&real, &format!("port = {}\n", self.port)))
+    }
+
+    /// Says something on a connection, asked or not.
+    pub(crate) fn say(&self, connection: usize, bytes: &[u8]) {
+        let mut connections = self.connections.lock().expect("nobody panicked");
+        connections[connection].write_all(bytes).expect("the pool is there");
+    }
+}
+
+/// Until the pool has gone.
+fn serve(mut stream: TcpStream, number: usize, manner: &Manner) -> Option<()> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut startup).ok()?;
+    if let Some(refusal) = &manner.refusal {
+        return stream.write_all(refusal).ok();
+    }
+    let mut out = Vec::new();
+    backend::authentication_ok(&mut out);
+    for (name, value) in [("server_version", &*manner.version), ("client_encoding", "UTF8")] {
+        backend::parameter_status(&mut out, name.as_bytes(), value.as_bytes());
+    }
+    if manner.has_key {
+        backend::backend_key_data(&mut out, 77, &[7; 4]);
+    }
+    backend::ready_for_query(&mut out, TransactionStatus::Idle);
+    stream.write_all(&out).ok()?;
+    let (mut input, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        while let Some(frame) = Frame::<FrontendTag>::parse(&input).ok()? {
+            let mut out = Vec::new();
+            if frame.tag == FrontendTag::Query {
+                match &manner.reply {
+                    Some(reply) => out.extend_from_slice(reply),
+                    None => {
+                        backend::row_description(&mut out, [("number", 25)].into_iter());
+                        backend::data_row(&mut out, [Some(&*number.to_string())].into_iter());
+                        backend::command_complete(&mut out, "SELECT 1");
+                    }
+                }
+                backend::ready_for_query(&mut out, TransactionStatus::Idle);
+            }
+            stream.write_all(&out).ok()?;
+            let length = frame.bytes.len();
+            input.drain(..length);
+        }
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        input.extend_from_slice(&piece[..count]);
+    }
+}
