@@ -195,6 +195,7 @@ impl Client {
     fn leave(&mut self, mut server: Box<Server>, mode: PoolMode) {
         if !(self.up.is_settled() && server.is_settled()) {
             let _settles_by_itself = self.registered.unlink();
+            server.state.cut_short = !self.up.is_settled();
             checkout::abandon(server);
             return;
         }

@@ -74,6 +74,8 @@ pub(crate) struct ServerState {
     pub(crate) unfit: bool,
     /// It told that it ends the connection.
     pub(crate) said_goodbye: bool,
+    /// The last message to it is not whole, and whatever is sent now would be taken for its end.
+    pub(crate) cut_short: bool,
     /// It has served a client before.
     pub(crate) reused: bool,
     /// The prepared statements it has.
@@ -279,10 +281,12 @@ impl Server {
 
     /// Closes the connection the way a client would, as far as that needs no waiting.
     pub(crate) fn close(self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut goodbye = Vec::with_capacity(5);
-        frontend::terminate(&mut goodbye);
-        let _peer_may_be_gone = self.stream.poll_write(&mut cx, &goodbye);
+        if !self.state.cut_short {
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut goodbye = Vec::with_capacity(5);
+            frontend::terminate(&mut goodbye);
+            let _peer_may_be_gone = self.stream.poll_write(&mut cx, &goodbye);
+        }
         self.stream.finish();
     }
 }

@@ -22,7 +22,7 @@ use bs9_wire::{
     },
     sqlstate::SqlState,
     startup::{ProtocolVersion, StartupParameters, startup_message},
-    tag::BackendTag,
+    tag::{BackendTag, Tag as _},
 };
 
 use super::{CancelTarget, Identity, Line, LineError, MAX_PIPELINED, Server, ServerState};
@@ -69,6 +69,7 @@ pub(crate) async fn log_in(
         impersonates: false,
         unfit: false,
         said_goodbye: false,
+        cut_short: false,
         reused: false,
         prepared: Cache::default(),
         _permit: permit,
@@ -423,6 +424,10 @@ impl Login<'_> {
                 }
                 BackendTag::ReadyForQuery => {
                     let status = TransactionStatus::read(&body).map_err(LoginFailure::protocol)?;
+                    if self.buffer.filled().first() == Some(&BackendTag::ErrorResponse.byte()) {
+                        // It is told to end right away, and says why.
+                        self.receive().await?;
+                    }
                     if status != TransactionStatus::Idle || !self.buffer.is_empty() {
                         return Err(LoginFailure::protocol("not idle after login"));
                     }
