@@ -129,7 +129,11 @@ impl Query {
             located(postgres_name()),
         );
         let query = Arc::clone(&said.value);
-        let said = t.has("auth_query").then_some(said);
+        // The place is the key's: a default that stands in for a wrong query has none.
+        let said = t.key_spot("auth_query").map(|spot| {
+            let path = t.path_of("auth_query");
+            Located { value: said.value, spot, path }
+        });
         Self {
             own: OwnQuery { user, query: said, database },
             query,
