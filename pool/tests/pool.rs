@@ -19,7 +19,6 @@ mod prepared;
 mod protocol;
 mod reload;
 mod session;
-mod simulation;
 mod tls;
 mod traps;
 mod wire;
