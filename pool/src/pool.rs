@@ -178,6 +178,10 @@ impl Pool {
             Ceiling::Size => plan.pool_size,
             Ceiling::Reserve => plan.pool_size + plan.limits.reserve_pool_size,
         };
+        // What is kept for nobody would go to whoever is hungry next, and be missing here again.
+        if ceiling == Ceiling::Least && self.budgets.iter().any(|b| b.is_wanted_beside(self)) {
+            return Err(NoPermit::Shared);
+        }
         let room = |open: usize| (open < limit).then_some(open + 1);
         let own = self.open.fetch_update(SeqCst, SeqCst, room).map_err(|_| NoPermit::Full)?;
         debug_assert!(own < limit);

@@ -57,8 +57,12 @@ proptest! {
 }
 
 pub(crate) fn pool(size: usize, shards: usize) -> Arc<Pool> {
+    pool_of(&format!("pool_size = {size}"), shards, [Budget::new(), Budget::new()])
+}
+
+fn pool_of(limits: &str, shards: usize, budgets: [Arc<Budget>; 2]) -> Arc<Pool> {
     let text = format!(
-        "[postgres.databases.app]\npool_size = {size}\nport = 1\n\
+        "[postgres.databases.app]\n{limits}\nport = 1\n\
          [listeners.db]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"postgres\"\n"
     );
     let config = Arc::new(bs9_config::parse_str("bs9.toml", &text).unwrap());
@@ -68,7 +72,6 @@ pub(crate) fn pool(size: usize, shards: usize) -> Arc<Pool> {
     let user = ServerUser { name: "alice".into(), secret: None };
     let key = PoolKey { database: "app".into(), user: "alice".into() };
     let plan = Plan::new(&part, &database, &key.database, &user);
-    let budgets = [Budget::new(), Budget::new()];
     Pool::new(key, plan, false, shards, StatementStore::new(0), budgets, Arc::default())
 }
 
@@ -93,6 +96,22 @@ fn the_limit_is_exact_however_many_shards_try_at_once() {
     assert_eq!(pool.open(), 0);
     let permits: Vec<_> = std::iter::from_fn(|| pool.permit(Ceiling::Size).ok()).collect();
     assert_eq!(permits.len(), 5);
+}
+
+#[test]
+fn what_is_kept_for_nobody_gives_way_to_clients_of_others() {
+    let shared = Budget::new();
+    shared.set_limit(Some(1));
+    let beside = |limits| pool_of(limits, 1, [Arc::clone(&shared), Budget::new()]);
+    let (keeper, hungry) = (beside("min_pool_size = 1"), beside("pool_size = 1"));
+    let kept = keeper.permit(Ceiling::Least).expect("nobody else wants one");
+    assert_eq!(hungry.permit(Ceiling::Size).err(), Some(NoPermit::Shared));
+    drop(kept);
+    // However soon the keeper tries again.
+    assert_eq!(keeper.permit(Ceiling::Least).err(), Some(NoPermit::Shared));
+    let used = hungry.permit(Ceiling::Size).expect("it was left to it");
+    drop(used);
+    assert!(keeper.permit(Ceiling::Least).is_ok(), "nobody is hungry any more");
 }
 
 #[test]
