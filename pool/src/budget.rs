@@ -6,6 +6,7 @@
 //! is idle, and the neediest hungry pool connects in its place.
 
 use std::{
+    cmp::Ordering,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -111,13 +112,22 @@ impl Budget {
         should_yield(Standing::of(pool, now), &others)
     }
 
-    /// Whether `pool` may take what is free: nobody hungry has less. What it is about to take is
-    /// counted as its own already.
+    fn has_room(&self) -> bool {
+        self.open.load(SeqCst) < self.limit.load(SeqCst)
+    }
+
+    /// Whether `pool` may take what is free: nobody hungry has less, or has as much and is
+    /// hungry for longer. What it is about to take is counted as its own already.
+    ///
+    /// Without the second, who has just given way could take the same connection back before
+    /// the one it was meant for looks.
     pub(crate) fn may_take(&self, pool: &Pool) -> bool {
-        let others = self.others(pool);
-        let hungriest =
-            others.iter().filter(|other| other.is_hungry()).map(|other| other.open()).min();
-        hungriest.is_none_or(|least| pool.open().saturating_sub(1) <= least)
+        let now = bs9_net::now();
+        let own = Standing { open: pool.open().saturating_sub(1), ..Standing::of(pool, now) };
+        self.others(pool).iter().all(|other| {
+            let could = other.budgets.iter().all(|b| std::ptr::eq(&**b, self) || b.has_room());
+            goes_first(own, Standing::of(other, now), could)
+        })
     }
 
     /// Tells hungry pools that a connection may be had.
@@ -161,6 +171,17 @@ fn should_yield(own: Standing, others: &[Standing]) -> bool {
     })
 }
 
+/// Whether `own` comes before `other`, who `could` take what is free now (or lacks something
+/// else, too).
+fn goes_first(own: Standing, other: Standing, could: bool) -> bool {
+    let Some(hungry_for) = other.hungry_for else { return true };
+    match own.open.cmp(&other.open) {
+        Ordering::Less => true,
+        Ordering::Equal => !could || own.hungry_for.is_some_and(|own| own >= hungry_for),
+        Ordering::Greater => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -183,6 +204,22 @@ mod tests {
             (standing(1, None, true), standing(0, Some(100), true), true),
         ] {
             assert_eq!(should_yield(own, &[other]), yields, "{own:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_as_much_goes_by_the_time_it_waits() {
+        for (own, other, could, first) in [
+            (standing(1, None, true), standing(0, Some(0), true), true, false),
+            (standing(0, None, true), standing(1, Some(9_000), true), true, true),
+            (standing(0, None, true), standing(0, None, true), true, true),
+            // It gave way for the other.
+            (standing(0, None, true), standing(0, Some(0), true), true, false),
+            (standing(0, Some(5), true), standing(0, Some(6), true), true, false),
+            (standing(0, Some(6), true), standing(0, Some(5), true), true, true),
+            (standing(0, None, true), standing(0, Some(9_000), true), false, true),
+        ] {
+            assert_eq!(goes_first(own, other, could), first, "{own:?} {other:?}");
         }
     }
 

@@ -183,8 +183,13 @@ impl Pool {
             return Err(NoPermit::Shared);
         }
         let room = |open: usize| (open < limit).then_some(open + 1);
-        let own = self.open.fetch_update(SeqCst, SeqCst, room).map_err(|_| NoPermit::Full)?;
-        debug_assert!(own < limit);
+        if self.open.fetch_update(SeqCst, SeqCst, room).is_err() {
+            if ceiling != Ceiling::Least {
+                // It is its own limit that keeps clients waiting, and no shared one.
+                self.set_hungry(false);
+            }
+            return Err(NoPermit::Full);
+        }
         let own = Own(Arc::clone(self));
         if let Some(shares) = self.shares() {
             self.set_hungry(false);

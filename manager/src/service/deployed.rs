@@ -23,6 +23,13 @@ pub(crate) struct Deployed {
     pub(crate) marker: Marker,
 }
 
+impl Deployed {
+    /// What is written to have it again.
+    pub(crate) fn unit_text(&self) -> UnitText {
+        UnitText { name: self.unit.clone(), text: self.text.clone() }
+    }
+}
+
 /// All of them in a folder; one that is not there has none.
 pub(crate) fn scan(scope: ServiceScope, folder: &Path) -> Result<Vec<Deployed>, ServiceError> {
     let unreadable = |source| ServiceError::Read { path: folder.to_owned(), source };

@@ -194,11 +194,11 @@ impl Services {
                 continue;
             };
             let Some(present) = present else { return Err(error) };
-            self.put_back(service, instance, present).await?;
+            let back = self.put_back(service, instance, present).await;
+            self.give_traffic(&present.unit_text()).await?;
             return Err(ServiceError::Refused(format!(
-                "{error}\n{} runs as before again; {} of {} instances are of the new description. The \
+                "{error}\n{back}; {} of {} instances are of the new description. The \
                  stand-in {} was ready, so look at what differs between the two",
-                unit.name,
                 instance - 1,
                 new.len(),
                 stand_in.unit.name
@@ -223,23 +223,23 @@ impl Services {
         self.give_traffic(unit).await
     }
 
-    /// An instance as it was before. Its earlier description may be gone from the
-    /// file, so it is ready when systemd says that it runs.
-    async fn put_back(
-        &self,
-        service: &Service,
-        instance: u32,
-        present: &Deployed,
-    ) -> Result<(), ServiceError> {
+    /// An instance as it was before, and how that went. Its earlier description may be gone
+    /// from the file, so it is asked for the sign of the new one.
+    async fn put_back(&self, service: &Service, instance: u32, present: &Deployed) -> String {
         let systemd = self.systemd(present.scope);
-        let unit = UnitText { name: present.unit.clone(), text: present.text.clone() };
-        systemd.job(Verb::Stop, &unit.name).await?;
-        self.write_units(present.scope, std::slice::from_ref(&unit)).await?;
-        let ready = ready::start(systemd, service, instance, Verb::Start).await;
-        if let Err(error) = ready {
-            tracing::warn!(unit = unit.name, %error, "put back, and not ready");
+        let unit = present.unit_text();
+        let back = async {
+            systemd.job(Verb::Stop, &unit.name).await?;
+            self.write_units(present.scope, std::slice::from_ref(&unit)).await?;
+            ready::start(systemd, service, instance, Verb::Start).await
+        };
+        match back.await {
+            Ok(()) => format!("{} runs as before again", unit.name),
+            Err(error) => {
+                let unit = unit.name;
+                format!("{unit} has its earlier description again, and fails with that, too: {error}")
+            }
         }
-        self.give_traffic(&unit).await
     }
 
     async fn give_traffic(&self, unit: &UnitText) -> Result<(), ServiceError> {
@@ -283,13 +283,9 @@ impl Services {
             let result = ready::start(systemd, service, instance, Verb::Restart).await;
             let present = old.iter().find(|present| present.unit == unit.name);
             if let (Err(error), Some(present)) = (&result, present) {
-                let unit = UnitText { name: present.unit.clone(), text: present.text.clone() };
-                self.write_units(present.scope, std::slice::from_ref(&unit)).await?;
-                systemd.reset_failed(&unit.name).await?;
-                systemd.job(Verb::Restart, &unit.name).await?;
+                let back = self.put_back(service, instance, present).await;
                 return Err(ServiceError::Refused(format!(
-                    "{error}\n{} runs as before again, and those after it never changed",
-                    unit.name
+                    "{error}\n{back}; those after it never changed"
                 )));
             }
             result?;

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bs9_api::{
-    AdminAddress, AdminServer, ManagerClient, endpoints::data_plane_router, types::ManagerStatus,
+    AdminAddress, AdminServer, ManagerClient, endpoints::data_plane_router,
+    types::{HistoryQuery, ManagerStatus, Rates},
 };
 use bs9_config::ManagerConfig;
 use bs9_manager::Manager;
@@ -62,6 +63,21 @@ impl Place {
             let _ = stopped.await;
         }));
         Running { stop, task }
+    }
+
+    /// Asks the manager until its history has so many points with rates. Polls that come close
+    /// together make one point.
+    pub(crate) async fn wait_for_rates(&self, client: &ManagerClient, count: usize) -> Vec<Rates> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let points = client.history(&HistoryQuery { seconds: None }).await.unwrap().points;
+            let rates: Vec<_> = points.into_iter().filter_map(|point| point.rates).collect();
+            if rates.len() >= count {
+                return rates;
+            }
+            assert!(Instant::now() < deadline, "still {rates:#?}");
+            time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Asks the manager until its status is as wanted.

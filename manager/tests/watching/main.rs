@@ -13,7 +13,7 @@ use std::{
 
 use bs9_api::{
     ManagerClient,
-    types::{HistoryQuery, Rates},
+    types::HistoryQuery,
 };
 use bs9_manager::{Manager, ManagerError};
 
@@ -54,7 +54,7 @@ async fn a_restart_is_seen_and_never_makes_a_negative_rate() {
     let place = Place::new();
     beside(&place, async |client| {
         let first = place.start(FakeDataPlane::new(21));
-        place.wait_for(client, |status| status.data_plane.rates.is_some()).await;
+        let before = place.wait_for_rates(client, 1).await.len();
         first.stop().await;
         let _second = place.start(FakeDataPlane::new(22));
         let restarted = |status: &bs9_api::types::ManagerStatus| {
@@ -65,9 +65,7 @@ async fn a_restart_is_seen_and_never_makes_a_negative_rate() {
         let rates = status.data_plane.rates.unwrap();
         assert!(rates.requests_per_second > 0.0, "{rates:?}");
 
-        let points = client.history(&ALL).await.unwrap().points;
-        let rates: Vec<Rates> = points.into_iter().filter_map(|point| point.rates).collect();
-        assert!(rates.len() >= 2);
+        let rates = place.wait_for_rates(client, before + 1).await;
         for rate in rates.iter().map(|rates| rates.requests_per_second) {
             assert!(rate >= 0.0 && rate.is_finite(), "{rates:?}");
         }

@@ -76,6 +76,8 @@ impl LocalPool {
     /// again, if before the next round.
     fn tend(self: &Rc<Self>) -> Option<Duration> {
         if self.pool.is_paused() {
+            // Nobody is kept waiting by who takes nothing.
+            self.pool.set_hungry(false);
             return None;
         }
         if self.waiting.get() == 0 {
@@ -172,6 +174,8 @@ impl LocalPool {
     fn login_failed(&self, began: bs9_net::CoarseInstant, failure: LoginFailure) {
         self.cell().connect_failures.increment();
         self.retry.failed();
+        // Until the next attempt others go first.
+        self.pool.set_hungry(false);
         tracing::warn!(pool = %self.name(), error = %failure, "cannot log in to the server");
         if failure.is_transient() || self.has_servers_anywhere() {
             return;
