@@ -89,10 +89,12 @@ fn journalctl(scope: ServiceScope, unit: &str, query: &LogQuery) -> Command {
     command.args(["--quiet", "--no-pager", "--output=json", "--all"]);
     // systemd's own lines about the unit would be there too; those that a person
     // wants to see of it are what it wrote and what systemd says of its end.
-    command.arg(match scope {
-        ServiceScope::User => format!("--user-unit={unit}"),
-        ServiceScope::System => format!("--unit={unit}"),
-    });
+    let mut fields = Vec::new();
+    match scope {
+        ServiceScope::User if !unit.contains('*') => fields = of_user_unit(unit),
+        ServiceScope::User => drop(command.arg(format!("--user-unit={unit}"))),
+        ServiceScope::System => drop(command.arg(format!("--unit={unit}"))),
+    }
     if let Some(after) = &query.after {
         command.arg(format!("--after-cursor={after}"));
     }
@@ -102,8 +104,25 @@ fn journalctl(scope: ServiceScope, unit: &str, query: &LogQuery) -> Command {
     if let Some(since) = &query.since {
         command.arg(format!("--since={since}"));
     }
+    command.args(fields);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
+}
+
+/// What `--user-unit` matches (journalctl's own, but for what others say of it), and the last
+/// words of a process that was gone when journald looked at it: those it files under the name
+/// that systemd gave it, as if that were a unit of the machine.
+fn of_user_unit(unit: &str) -> Vec<String> {
+    let user = rustix::process::geteuid().as_raw();
+    let by = |field: &str| [format!("{field}={unit}"), format!("_UID={user}")];
+    let mut fields = Vec::new();
+    for field in ["_SYSTEMD_USER_UNIT", "USER_UNIT", "COREDUMP_USER_UNIT"] {
+        fields.extend(by(field));
+        fields.push("+".to_owned());
+    }
+    fields.extend(by("_SYSTEMD_UNIT"));
+    fields.push("_TRANSPORT=stdout".to_owned());
+    fields
 }
 
 fn limit(query: &LogQuery) -> u32 {
