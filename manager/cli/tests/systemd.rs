@@ -564,6 +564,7 @@ fn a_manager_that_is_killed_in_the_middle_leaves_what_was_asked_for() {
         manager.kill();
         reload.wait().unwrap();
         manager = sandbox.manager();
+        sandbox.settled();
         let web = eventually("both instances run, and nothing beside them", || {
             let web = sandbox.service("web");
             let instances = web["instances"].as_array().unwrap().len();

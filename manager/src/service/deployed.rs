@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bs9_config::{ServiceScope, edit};
+use bs9_config::ServiceScope;
 
 use super::ServiceError;
-use crate::unit::{Marker, UnitText, parse_unit_name};
+use crate::{
+    unit::{Marker, UnitText, parse_unit_name},
+    whole,
+};
 
 /// Bytes of a unit file that are read at most.
 const MAX_BYTES: u64 = 1 << 20;
@@ -80,8 +83,7 @@ pub(crate) fn write(folder: &Path, unit: &UnitText) -> Result<(), ServiceError> 
         }
         _ => {}
     }
-    fs::create_dir_all(folder).map_err(failed)?;
-    edit::put(&path, &unit.text).map_err(failed)
+    whole::put(&path, &unit.text).map_err(failed)
 }
 
 /// Removes a unit file; one that is gone already is fine.

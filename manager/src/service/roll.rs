@@ -10,7 +10,11 @@ use bs9_api::types::{ReloadService, ServiceOutcome};
 use bs9_config::Service;
 
 use super::{
-    Deployed, Insist, ServiceError, Services, change::Report, port, ready, recover, wiring,
+    Deployed, Insist, ServiceError, Services,
+    change::Report,
+    port, ready,
+    recover::{Aim, Note},
+    wiring,
 };
 use crate::{
     systemd::Verb,
@@ -26,25 +30,38 @@ impl Services {
     ) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         let before = self.book.text(service)?.ok_or_else(|| self.book.unknown(service))?;
-        if wanted.back > 0 {
-            let earlier = self.book.earlier(service, wanted.back)?;
-            self.book.write(service, &earlier)?;
-        }
-        let described = self.book.get(service)?;
+        let aim = if self.any_running(service).await? { Aim::Roll } else { Aim::Start };
         let mut report = Report::default();
-        let result = self.bring_to(&described, &mut report).await;
-        if result.is_err() && wanted.back > 0 {
-            self.book.write(service, &before)?;
+        if wanted.back == 0 {
+            let change = self.bring_to(service, aim, &mut report);
+            self.noted(service, Note::of(aim), change).await?;
+            return self.outcome(service, report).await;
         }
-        result?;
+        let earlier = self.book.earlier(service, wanted.back)?;
+        let note = Note::describing(aim, &earlier, Some(&before));
+        let change = async {
+            self.book.write(service, &earlier)?;
+            let result = self.bring_to(service, aim, &mut report).await;
+            if result.is_err() {
+                self.book.write(service, &before)?;
+            }
+            result
+        };
+        self.noted(service, note, change).await?;
         self.outcome(service, report).await
     }
 
-    async fn bring_to(&self, service: &Service, report: &mut Report) -> Result<(), ServiceError> {
-        let prepared = self.screen(service, Insist::No, report).await?;
-        match self.any_running(&service.name).await? {
-            true => self.roll(service, report).await?,
-            false => self.start_all(service, report).await?,
+    async fn bring_to(
+        &self,
+        service: &str,
+        aim: Aim,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        let described = self.book.get(service)?;
+        let prepared = self.screen(&described, Insist::No, report).await?;
+        match aim {
+            Aim::Roll => self.roll(&described, report).await?,
+            _ => self.start_all(&described, report).await?,
         }
         prepared.keep();
         Ok(())
@@ -66,7 +83,6 @@ impl Services {
         let old = self.deployed(&service.name)?;
         let new = self.units_of(service).await?;
         let fronted = self.is_fronted(service, &old).await;
-        let _note = recover::Note::leave(&self.state_folder, &service.name)?;
         self.write_environment(service)?;
         match fronted {
             Ok(cluster) => self.roll_behind(service, &cluster, &old, &new, report).await,
@@ -237,7 +253,9 @@ impl Services {
             Ok(()) => format!("{} runs as before again", unit.name),
             Err(error) => {
                 let unit = unit.name;
-                format!("{unit} has its earlier description again, and fails with that, too: {error}")
+                format!(
+                    "{unit} has its earlier description again, and fails with that, too: {error}"
+                )
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bs9_api::{
-    AdminAddress, AdminServer, ManagerClient, endpoints::data_plane_router,
+    AdminAddress, AdminServer, ManagerClient,
+    endpoints::data_plane_router,
     types::{HistoryQuery, ManagerStatus, Rates},
 };
 use bs9_config::ManagerConfig;

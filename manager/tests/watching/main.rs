@@ -11,10 +11,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use bs9_api::{
-    ManagerClient,
-    types::HistoryQuery,
-};
+use bs9_api::{ManagerClient, types::HistoryQuery};
 use bs9_manager::{Manager, ManagerError};
 
 use fake::FakeDataPlane;
