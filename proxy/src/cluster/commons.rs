@@ -1,10 +1,13 @@
 //! What all shards share of a cluster, for as long as a configuration names it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{
-        AtomicU32, AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU32, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
     },
 };
 
@@ -80,7 +83,10 @@ impl Waiting {
     /// Who came first is told first; who has only just come may be faster all the same.
     pub(crate) async fn until<T>(&self, take: impl Fn() -> Option<T>) -> T {
         loop {
-            let freed = self.0.freed.notified();
+            let mut freed = pin!(self.0.freed.notified());
+            // In the line before it looks: of several places that are given up meanwhile, each
+            // is told to another one.
+            freed.as_mut().enable();
             if let Some(taken) = take() {
                 return taken;
             }

@@ -91,8 +91,10 @@ impl Resolution {
             }
             None => true,
         };
-        // The resolver's first choice has another chance.
-        self.answered.store(0, Relaxed);
+        if !addresses.is_empty() {
+            // The resolver's first choice has another chance.
+            self.answered.store(0, Relaxed);
+        }
         if changed {
             self.addresses.store(Some(Arc::new(addresses)));
             self.first.notify_waiters();

@@ -165,9 +165,13 @@ impl ShardCluster {
         for _ in 0..roster.seats.len() {
             let Some(seat) = self.find(&roster, affinity, fits) else { break };
             let Seat { endpoint, member, .. } = &roster.seats[seat];
-            if self.cluster.counts_active && endpoint.active.fetch_add(1, SeqCst) >= limit {
+            // Not counted and taken back: who looks meanwhile would see no room, and be told of
+            // none.
+            let room = |active: usize| active.checked_add(1).filter(|next| *next <= limit);
+            if self.cluster.counts_active
+                && endpoint.active.fetch_update(SeqCst, SeqCst, room).is_err()
+            {
                 // Another shard was faster.
-                endpoint.active.fetch_sub(1, SeqCst);
                 continue;
             }
             return Ok(Lease::new(self, *member));

@@ -33,7 +33,8 @@ fn a_request_waits_until_an_endpoint_is_below_its_limit() {
         let proxy = Site { shards, cluster, ..Site::of([origin.address()]) }.start();
         let mut slow = proxy.web();
         slow.send(get("/slow"));
-        eventually("it is under way", || proxy.endpoint(origin.address()).active == 1);
+        // Counted before it is sent: only the endpoint knows that it has it.
+        eventually("it is under way", || origin.requests().len() == 1);
         // Connections spread over the shards: those that wait elsewhere are told as well.
         let mut clients: Vec<_> = (0..8).map(|_| proxy.web()).collect();
         for client in &mut clients {

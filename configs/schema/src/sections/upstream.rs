@@ -54,21 +54,22 @@ pub(super) fn spoken(t: &mut Scope<'_>) -> Option<Spoken> {
 fn http2() -> impl Format<Output = UpstreamHttp2> {
     table(|t: &mut Scope<'_>| {
         let usual = UpstreamHttp2::default();
-        let connections = t.or(
+        let mut up_to = |limit, usual: usize, key| t.or(key, integer(1..=limit), usual as i64);
+        let connections = up_to(
+            1_000,
+            usual.connections,
             Key::new(
                 "connections",
                 "Connections to each endpoint and from each shard, at most; one more is made when all requests of the others are taken.",
             ),
-            integer(1..=1_000),
-            usual.connections as i64,
         );
-        let max_concurrent_streams = t.or(
+        let max_concurrent_streams = up_to(
+            10_000,
+            usual.max_concurrent_streams,
             Key::new(
                 "max_concurrent_streams",
                 "Requests of one connection under way at once, or as many as the endpoint allows, if that is fewer.",
             ),
-            integer(1..=10_000),
-            usual.max_concurrent_streams as i64,
         );
         let stream_window = t.or(
             Key::new(

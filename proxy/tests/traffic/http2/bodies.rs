@@ -152,13 +152,17 @@ fn what_a_hundred_uploads_to_stalled_endpoints_hold_is_bounded() {
         }
         let locals = tokio::task::LocalSet::new();
         uploads.into_iter().for_each(|upload| drop(locals.spawn_local(upload)));
+        // Nothing more is taken in many turns of a proxy that has reached every endpoint.
         let stalled = async {
-            let mut last = 0;
-            loop {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                if taken.get() > 0 && std::mem::replace(&mut last, taken.get()) == taken.get() {
-                    return;
-                }
+            let (mut last, mut quiet) = (0, 0);
+            while quiet < 20 {
+                session.turn().await;
+                // More often would be a flood of PINGs.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let now = taken.get();
+                let all = origin.connections() == STREAMS && now > 0;
+                let same = std::mem::replace(&mut last, now) == now;
+                quiet = if all && same { quiet + 1 } else { 0 };
             }
         };
         locals.run_until(stalled).await;

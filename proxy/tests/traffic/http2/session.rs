@@ -1,11 +1,15 @@
 //! A client of HTTP/2: the `h2` crate on a runtime of its own.
 
-use std::{future::Future, time::Duration};
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    time::Duration,
+};
 
 use bs9_config::BindAddress;
 use bytes::Bytes;
 use h2::{
-    RecvStream, SendStream,
+    Ping, PingPong, RecvStream, SendStream,
     client::{self, ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request, Response, request::Builder};
@@ -22,6 +26,7 @@ pub(crate) fn on_a_runtime<F: Future>(work: F) -> F::Output {
 /// A connection to the listener `web`.
 pub(crate) struct Session {
     requests: SendRequest<Bytes>,
+    pings: RefCell<PingPong>,
     pub(crate) ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -54,8 +59,16 @@ impl Session {
         let BindAddress::Tcp(address) = proxy.address("web") else { unreachable!() };
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let (requests, connection) = client::handshake(socket).await.unwrap();
-        Self { requests, ended: tokio::spawn(connection) }
+        let (requests, mut connection) = client::handshake(socket).await.unwrap();
+        let pings = RefCell::new(connection.ping_pong().unwrap());
+        Self { requests, pings, ended: tokio::spawn(connection) }
+    }
+
+    /// Waits for the other side to have looked at what was sent before, and to have sent what it
+    /// had to say then.
+    pub(crate) async fn turn(&self) {
+        self.pings.borrow_mut().send_ping(Ping::opaque()).unwrap();
+        poll_fn(|cx| self.pings.borrow_mut().poll_pong(cx)).await.unwrap();
     }
 
     /// Begins a request; with `ended`, it has no body.
@@ -103,7 +116,7 @@ pub(crate) async fn upload(
 ) -> Result<(), h2::Error> {
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
-        let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let capacity = poll_fn(|cx| stream.poll_capacity(cx)).await;
         let capacity = capacity.unwrap_or(Ok(0))?;
         let piece = bytes.split_to(capacity.min(bytes.len()));
         let last = ended && bytes.is_empty();
