@@ -74,14 +74,15 @@ impl Services {
     ) -> Arc<Self> {
         Arc::new(Self {
             book: Book::new(folder(config)),
-            state_folder,
             user: Systemd::new(ServiceScope::User),
             system: Systemd::new(ServiceScope::System),
             wiring: Wiring::new(data_plane),
             watching: Watching::default(),
-            busy: Mutex::default(),
+            // What was cut off is ended before anybody changes it again.
+            busy: Mutex::new(recover::cut_off(&state_folder).into_iter().collect()),
             touched: Touched::default(),
             events,
+            state_folder,
         })
     }
 

@@ -1,5 +1,5 @@
 //! Small files of the manager's own that are replaced whole or not at all, and of which no
-//! earlier text is of use.
+//! earlier text is kept: it is of no use, or holds what is to be gone.
 
 use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
@@ -7,7 +7,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Writes a value as JSON, readable by its owner only; the folder is made.
 pub(crate) fn keep(file: &Path, value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string(value).map_err(io::Error::other)?;
+    put(file, &serde_json::to_string(value).map_err(io::Error::other)?)
+}
+
+/// Writes a text, readable by its owner only; the folder is made. What a crash leaves of one
+/// is `.NAME.tmp`, which the next one replaces.
+pub(crate) fn put(file: &Path, text: &str) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -16,7 +21,9 @@ pub(crate) fn keep(file: &Path, value: &impl Serialize) -> io::Result<()> {
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
-    fs::rename(&new, file)
+    fs::rename(&new, file)?;
+    // Only a synced folder remembers the rename.
+    fs::File::open(folder)?.sync_all()
 }
 
 /// What a file holds; `None` when there is none, or it holds something else.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use bs9_api::types::{ApplyOutcome, ApplyServices, PlannedAction, SCHEMA, ServicePlan};
 use bs9_config::Service;
 
-use super::{Deployed, Insist, ServiceError, Services, change::Report};
+use super::{
+    Deployed, Insist, ServiceError, Services,
+    change::Report,
+    recover::{Aim, Note},
+};
 use crate::{
     source,
     unit::{UnitText, without_secrets},
@@ -90,29 +94,44 @@ impl Services {
     ) -> Result<(), ServiceError> {
         let name = plan.service.as_str();
         let _claim = self.claim(name)?;
-        if plan.action == PlannedAction::Remove {
-            return self.remove_all(name, report).await;
-        }
-        let service = self.book.get(name)?;
-        let prepared = self.screen(&service, Insist::No, report).await?;
-        let stopped = plan.action == PlannedAction::Update && !self.any_running(name).await?;
-        if stopped {
+        let aim = match plan.action {
+            PlannedAction::Remove => Aim::Remove,
+            PlannedAction::Create => Aim::Start,
+            _ if self.any_running(name).await? => Aim::Roll,
             // Somebody stopped it; a new description is no reason to start it.
-            let units = self.units_of(&service).await?;
-            self.write_environment(&service)?;
-            self.write_units(service.scope, &units).await?;
-            let count = u32::try_from(units.len()).unwrap_or(u32::MAX);
-            let surplus = self.surplus(name, count)?;
-            self.retire_units(&service, &surplus, report).await?;
-            report.step(format!("`{name}` is stopped, and stays so"));
+            _ => Aim::Fit,
+        };
+        if aim == Aim::Remove {
+            let change = self.remove_all(name, report);
+            return self.noted(name, Note::of(aim), change).await;
+        }
+        let change = async {
+            let service = self.book.get(name)?;
+            let prepared = self.screen(&service, Insist::No, report).await?;
+            match aim {
+                Aim::Roll => self.roll(&service, report).await?,
+                Aim::Fit => self.fit(&service, report).await?,
+                _ => self.start_all(&service, report).await?,
+            }
             prepared.keep();
-            return Ok(());
-        }
-        match plan.action {
-            PlannedAction::Create => self.start_all(&service, report).await?,
-            _ => self.roll(&service, report).await?,
-        }
-        prepared.keep();
+            Ok(())
+        };
+        self.noted(name, Note::of(aim), change).await
+    }
+
+    /// Brings the units of a service that is stopped to its description.
+    pub(super) async fn fit(
+        &self,
+        service: &Service,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        let units = self.units_of(service).await?;
+        self.write_environment(service)?;
+        self.write_units(service.scope, &units).await?;
+        let count = u32::try_from(units.len()).unwrap_or(u32::MAX);
+        let surplus = self.surplus(&service.name, count)?;
+        self.retire_units(service, &surplus, report).await?;
+        report.step(format!("`{}` is stopped, and stays so", service.name));
         Ok(())
     }
 }

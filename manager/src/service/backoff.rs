@@ -16,7 +16,10 @@ use rand::RngExt as _;
 use tokio::time::{self, Instant};
 
 use super::{Deployed, ServiceError, Services};
-use crate::systemd::{Changes, SystemdError};
+use crate::{
+    systemd::{Changes, SystemdError},
+    whole,
+};
 
 /// From this version on systemd does it itself.
 const KNOWS_RESTART_STEPS: u32 = 254;
@@ -160,11 +163,8 @@ impl Backoff {
     async fn write(&self, unit: &Deployed, delay: Duration) -> Result<(), ServiceError> {
         let Some(path) = self.drop_in(unit) else { return Ok(()) };
         let failed = |source| ServiceError::Write { path: path.clone(), source };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
         let text = format!("[Service]\nRestartSec={}ms\n", delay.as_millis());
-        fs::write(&path, text).map_err(failed)?;
+        whole::put(&path, &text).map_err(failed)?;
         Ok(self.services.systemd(self.scope).reload().await?)
     }
 

@@ -3,13 +3,18 @@
 use std::fs;
 
 use bs9_api::types::{DeployService, SCHEMA, ServiceOutcome, ServiceStatus, UpdateWay};
-use bs9_config::{Service, ServiceScope, edit};
+use bs9_config::{Service, ServiceScope};
 use futures_util::future::join_all;
 
-use super::{Deployed, Insist, ServiceError, Services, deployed, linger, port, ready, wiring};
+use super::{
+    Deployed, Insist, ServiceError, Services, deployed, linger, port, ready,
+    recover::{Aim, Note},
+    wiring,
+};
 use crate::{
     systemd::Verb,
     unit::{UnitText, render, secret_text, unit_name},
+    whole,
 };
 
 /// What a change has come to so far.
@@ -62,26 +67,43 @@ impl Services {
         self.units_of(&described).await?;
         self.same_scope(&described)?;
         port::check_privilege(&described)?;
-        let mut report = Report::default();
-        let prepared = self.screen(&described, wanted.force.into(), &mut report).await?;
-        self.book.write(service, &wanted.definition)?;
-        let running = self.any_running(service).await?;
-        let result = match (running, wanted.update) {
-            (false, _) => self.start_all(&described, &mut report).await,
-            (true, UpdateWay::Restart) => self.restart_all(&described, &mut report).await,
-            (true, UpdateWay::Roll) => self.roll(&described, &mut report).await,
+        let aim = match (self.any_running(service).await?, wanted.update) {
+            (false, _) => Aim::Start,
+            (true, UpdateWay::Restart) => Aim::Restart,
+            (true, UpdateWay::Roll) => Aim::Roll,
         };
-        self.tell_deploy(service, &report.steps, result.as_ref().map(drop));
-        if let (Err(error), true, Some(before)) = (&result, running, before)
-            && before != wanted.definition
-        {
-            // What serves is described by the text before; so that is what the file says.
-            self.book.write(service, &before)?;
-            tracing::warn!(service, %error, "the earlier description is back");
+        // What serves is described by the text before; so that is what the file says again.
+        let back = before.filter(|before| aim != Aim::Start && *before != wanted.definition);
+        let note = Note::describing(aim, &wanted.definition, back.as_deref());
+        let mut report = Report::default();
+        let change = self.deploy_now(&described, wanted, aim, back.as_deref(), &mut report);
+        self.noted(service, note, change).await?;
+        self.outcome(&described.name, report).await
+    }
+
+    async fn deploy_now(
+        &self,
+        service: &Service,
+        wanted: &DeployService,
+        aim: Aim,
+        back: Option<&str>,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        let prepared = self.screen(service, wanted.force.into(), report).await?;
+        self.book.write(&service.name, &wanted.definition)?;
+        let result = match aim {
+            Aim::Restart => self.restart_all(service, report).await,
+            Aim::Roll => self.roll(service, report).await,
+            _ => self.start_all(service, report).await,
+        };
+        self.tell_deploy(&service.name, &report.steps, result.as_ref().map(drop));
+        if let (Err(error), Some(back)) = (&result, back) {
+            self.book.write(&service.name, back)?;
+            tracing::warn!(service = %service.name, %error, "the earlier description is back");
         }
         result?;
         prepared.keep();
-        self.outcome(&described.name, report).await
+        Ok(())
     }
 
     /// Starts a service that is described.
@@ -111,26 +133,39 @@ impl Services {
     async fn change(&self, service: &str, order: Order) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         let mut report = Report::default();
+        let aim = match order {
+            Order::Start(_) => Aim::Start,
+            Order::Stop => Aim::Stop,
+            Order::Restart => Aim::Restart,
+            Order::Delete => Aim::Delete,
+        };
+        self.noted(service, Note::of(aim), self.change_now(service, order, &mut report)).await?;
         match order {
-            Order::Start(insist) => {
-                let described = self.book.get(service)?;
-                let prepared = self.screen(&described, insist, &mut report).await?;
-                self.start_all(&described, &mut report).await?;
-                prepared.keep();
-            }
-            Order::Stop => self.stop_all(service, &mut report).await?,
-            Order::Restart => {
-                let described = self.book.get(service)?;
-                let prepared = self.screen(&described, Insist::No, &mut report).await?;
-                self.restart_all(&described, &mut report).await?;
-                prepared.keep();
-            }
-            Order::Delete => {
-                self.erase(service, &mut report).await?;
-                return Ok(report.outcome(None));
-            }
+            Order::Delete => Ok(report.outcome(None)),
+            _ => self.outcome(service, report).await,
         }
-        self.outcome(service, report).await
+    }
+
+    async fn change_now(
+        &self,
+        service: &str,
+        order: Order,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        let insist = match order {
+            Order::Stop => return self.stop_all(service, report).await,
+            Order::Delete => return self.erase(service, report).await,
+            Order::Start(insist) => insist,
+            Order::Restart => Insist::No,
+        };
+        let described = self.book.get(service)?;
+        let prepared = self.screen(&described, insist, report).await?;
+        match order {
+            Order::Restart => self.restart_all(&described, report).await?,
+            _ => self.start_all(&described, report).await?,
+        }
+        prepared.keep();
+        Ok(())
     }
 
     /// The answer to a change.
@@ -189,9 +224,7 @@ impl Services {
                 if fs::read_to_string(&file).is_ok_and(|present| present == text) {
                     return Ok(());
                 }
-                let folder = file.parent().unwrap_or(&self.state_folder);
-                fs::create_dir_all(folder).map_err(failed)?;
-                edit::put(&file, &text).map_err(failed)
+                whole::put(&file, &text).map_err(failed)
             }
             None => Ok(()),
         }
@@ -296,7 +329,11 @@ impl Services {
     }
 
     /// Stops every instance; that there is none is no error.
-    async fn stop_all(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
+    pub(super) async fn stop_all(
+        &self,
+        service: &str,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
         let units = self.deployed(service)?;
         if units.is_empty() {
             self.book.get(service)?;
@@ -306,7 +343,11 @@ impl Services {
     }
 
     /// Removes its units and its description.
-    async fn erase(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
+    pub(super) async fn erase(
+        &self,
+        service: &str,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
         self.remove_all(service, report).await?;
         self.forget_source(service, report);
         if self.book.text(service)?.is_some() {

@@ -8,7 +8,11 @@ use bs9_config::edit;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Insist, ServiceError, Services, change::Report};
+use super::{
+    Insist, ServiceError, Services,
+    change::Report,
+    recover::{Aim, Note},
+};
 
 /// The file. Its earlier texts are kept beside it.
 const FILE: &str = "saved.json";
@@ -107,11 +111,14 @@ impl Services {
         }
         match entry.running {
             true => {
-                let described = self.book.get(name)?;
-                let prepared = self.screen(&described, Insist::No, report).await?;
-                self.start_all(&described, report).await?;
-                prepared.keep();
-                Ok(())
+                let change = async {
+                    let described = self.book.get(name)?;
+                    let prepared = self.screen(&described, Insist::No, report).await?;
+                    self.start_all(&described, report).await?;
+                    prepared.keep();
+                    Ok(())
+                };
+                self.noted(name, Note::of(Aim::Start), change).await
             }
             false => Ok(()),
         }

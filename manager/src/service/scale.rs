@@ -2,7 +2,12 @@
 
 use bs9_api::types::{ScaleService, ServiceOutcome};
 
-use super::{ServiceError, Services, change::Report, port, ready, recover};
+use super::{
+    ServiceError, Services,
+    change::Report,
+    port, ready,
+    recover::{Aim, Note},
+};
 use crate::systemd::Verb;
 
 /// Instances of one service at most; what the description allows too.
@@ -22,17 +27,29 @@ impl Services {
             )));
         }
         let before = self.book.text(service)?.ok_or_else(|| self.book.unknown(service))?;
-        self.book.set_instances(service, wanted.instances)?;
         let mut report = Report::default();
-        let result = self.scale_now(service, wanted.instances, &mut report).await;
-        if result.is_err() {
-            self.book.write(service, &before)?;
-        }
-        result?;
+        let change = async {
+            self.book.set_instances(service, wanted.instances)?;
+            let result = self.scale_now(service, wanted.instances, &mut report).await;
+            if result.is_err() {
+                self.book.write(service, &before)?;
+                self.retire_surplus(service).await?;
+            }
+            result
+        };
+        self.noted(service, Note::or_back(Aim::Scale(wanted.instances), &before), change).await?;
         self.outcome(service, report).await
     }
 
-    async fn scale_now(
+    /// Removes instances beyond those that are described.
+    pub(super) async fn retire_surplus(&self, service: &str) -> Result<(), ServiceError> {
+        let described = self.book.get(service)?;
+        let surplus = self.surplus(service, self.wanted(&described))?;
+        self.retire_units(&described, &surplus, &mut Report::default()).await
+    }
+
+    /// Brings up what is missing, and takes down what is too many.
+    pub(super) async fn scale_now(
         &self,
         service: &str,
         count: u32,
@@ -45,25 +62,24 @@ impl Services {
             let surplus = self.surplus(service, count)?;
             return self.retire_units(&described, &surplus, report).await;
         }
-        let _note = recover::Note::leave(&self.state_folder, service)?;
         let former = self.former_route(service)?;
-        let missing: Vec<u32> = (1..=count)
-            .filter(|instance| !present.iter().any(|unit| unit.marker.instance == *instance))
-            .collect();
-        for instance in missing {
+        let systemd = self.systemd(described.scope);
+        for instance in 1..=count {
+            if let Some(unit) = present.iter().find(|unit| unit.marker.instance == instance) {
+                let state = systemd.state(&unit.unit).await?;
+                // One that failed is no matter of how many there are.
+                if state.is_enabled() && state.active() != "inactive" {
+                    continue;
+                }
+            }
             if let Some(port) = described.port_of(instance) {
                 port::check_free(described.host, port)?;
             }
             let around = self.around(described.scope).await?;
             let unit = crate::unit::render(&described, instance, &around)?;
             self.write_units(described.scope, std::slice::from_ref(&unit)).await?;
-            let systemd = self.systemd(described.scope);
             systemd.enable(&[&unit.name]).await?;
-            if let Err(error) = ready::start(systemd, &described, instance, Verb::Start).await {
-                let failed = self.surplus(service, instance - 1)?;
-                self.retire_units(&described, &failed, report).await?;
-                return Err(error);
-            }
+            ready::start(systemd, &described, instance, Verb::Start).await?;
             report.step(format!("started {}", unit.name));
         }
         let surplus = self.surplus(service, count)?;
