@@ -411,6 +411,7 @@ mod tests {
         let route = RouteStatus {
             number: 0,
             action: "cluster web".into(),
+            clients: None,
             matches: None,
             checks: Vec::new(),
         };

@@ -2,7 +2,8 @@
 
 use bs9_api::types::{ListenerRoutes, RouteCheck, RouteStatus, Routes, RoutesQuery, SCHEMA};
 use bs9_config::{
-    BindAddress, Config, HttpListener, Listener, ListenerProtocol, PathNormalization, RouteAction,
+    BindAddress, Config, HttpListener, Listener, ListenerProtocol, Network, PathNormalization,
+    RouteAction,
 };
 use thiserror::Error;
 
@@ -164,6 +165,7 @@ fn listed(listener: &Listener, http: &HttpListener) -> ListenerRoutes {
         RouteStatus {
             number: number as u64,
             action: action(&route.action),
+            clients: clients(route),
             matches: None,
             checks: checks.collect(),
         }
@@ -223,6 +225,7 @@ fn met(
     let shown = matching.iter().chain(&near).map(|number| RouteStatus {
         number: *number as u64,
         action: action(&http.routes[*number].action),
+        clients: clients(&http.routes[*number]),
         matches: Some(verdicts[*number].holds()),
         checks: verdicts[*number].checks.iter().cloned().map(told).collect(),
     });
@@ -262,6 +265,20 @@ fn action(action: &RouteAction) -> String {
         },
         RouteAction::Redirect { status, .. } => format!("redirect {status}"),
         RouteAction::Respond { status, .. } => format!("respond {status}"),
+    }
+}
+
+/// Whose requests it is for, when not everybody's.
+fn clients(route: &bs9_config::Route) -> Option<String> {
+    let from = |networks: &[Network]| {
+        let names: Vec<_> = networks.iter().map(ToString::to_string).collect();
+        format!("from {}", names.join(", "))
+    };
+    match (&route.allow, &*route.deny) {
+        (None, []) => None,
+        (Some(allow), []) => Some(from(allow)),
+        (None, deny) => Some(format!("not {}", from(deny))),
+        (Some(allow), deny) => Some(format!("{}, but not {}", from(allow), from(deny))),
     }
 }
 
@@ -311,7 +328,10 @@ mod tests {
         headers = { x-canary = \"1\" }
         methods = [\"GET\", \"HEAD\"]
         cluster = \"canary\"
+        allow = [\"10.0.0.0/8\", \"::1\"]
+        deny = [\"10.6.0.0/16\"]
         [[listeners.web.routes]]
+        deny = [\"192.0.2.0/24\"]
         redirect = \"https://example.test{path}\"
         [listeners.other]
         bind = [\"127.0.0.1:8081\"]
@@ -340,6 +360,9 @@ mod tests {
         let actions: Vec<_> = web.routes.iter().map(|route| &*route.action).collect();
         assert_eq!(actions, ["cluster api", "cluster canary", "redirect 308"]);
         assert_eq!(web.routes[0].checks[1].wanted, "/v1/");
+        let clients: Vec<_> = web.routes.iter().map(|route| route.clients.as_deref()).collect();
+        let both = "from 10.0.0.0/8, ::1/128, but not from 10.6.0.0/16";
+        assert_eq!(clients, [None, Some(both), Some("not from 192.0.2.0/24")]);
         assert!(web.routes.iter().all(|route| route.matches.is_none()));
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bs9_config::{
-    Config, ForwardedField, HeaderEdits, Hsts, Http2, HttpListener, HttpsRedirect,
+    Admission, Config, ForwardedField, HeaderEdits, Hsts, Http2, HttpListener, HttpsRedirect,
     ListenerProtocol, ListenerTls, PathNormalization, RouteAction,
 };
 use bs9_net::{CompileContext, CompileError, Gate, ListenerId, tls::ClientTls};
@@ -72,6 +72,8 @@ pub(crate) struct HttpSite {
 /// What is done with a request that takes this route.
 pub(crate) struct Route {
     pub(crate) action: Action,
+    /// Asked whose requests may take it; `None`: everybody's.
+    pub(crate) gate: Option<Box<Gate>>,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
     /// What is done besides.
@@ -189,6 +191,7 @@ impl ProxyPart {
                 })?;
                 Ok(Route {
                     action: self.action(route, &policy, key)?,
+                    gate: gate(route),
                     policy,
                     timeout: route.timeout,
                     retry: RetryPolicy::new(&route.retries),
@@ -261,6 +264,12 @@ impl ProxyPart {
             }
         })
     }
+}
+
+/// `allow` and `deny` of a route.
+fn gate(route: &bs9_config::Route) -> Option<Box<Gate>> {
+    let (allow, deny) = (route.allow.clone(), route.deny.clone());
+    Gate::compile(&Admission { allow, deny, ..Admission::default() }).map(Box::new)
 }
 
 /// `Strict-Transport-Security` (RFC 6797 section 6.1).

@@ -78,7 +78,8 @@ fn policies_are_read() {
         "path = \"/a/\"\nclusters = [{ cluster = \"api\" }, { cluster = \"other\" }]\n\
          split_by = { header = \"X-User\" }\nrewrite = { prefix = \"/\", host = \"{host}.internal\" }\n\
          request_headers = { set = { X-A = \"1\" }, remove = [\"x-b\"] }\n\
-         response_headers = { add = { x-c = \"2\" } }",
+         response_headers = { add = { x-c = \"2\" } }\n\
+         allow = [\"10.0.0.0/8\"]\ndeny = [\"10.6.6.6\", \"::1\"]",
     );
     let route = &http(&config).routes[0];
     assert_eq!(route.split_by, Some(SplitBy::Header("x-user".into())));
@@ -88,6 +89,9 @@ fn policies_are_read() {
     assert_eq!(&*route.request_headers.set[0].name, "X-A");
     assert_eq!(route.request_headers.remove, ["x-b".into()]);
     assert_eq!(&*route.response_headers.add[0].value, "2");
+    let networks: Vec<_> =
+        route.allow.iter().flatten().chain(&route.deny).map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "10.6.6.6/32", "::1/128"]);
     assert_eq!(http(&config).normalize_path, PathNormalization::Safe);
 }
 
@@ -157,6 +161,8 @@ fn what_cannot_be_meant_is_said() {
         ("headers = { a = { prefix = \"\" } }", &["every value begins with nothing"]),
         ("cookies = { \"a b\" = true }", &["`a b` is not the name of a cookie"]),
         ("cookies = { a = \"1;2\" }", &["the value can never match"]),
+        ("allow = []", &["the list is empty"]),
+        ("deny = [\"10.0.0.1/8\"]", &["`10.0.0.1/8` has bits set behind the first 8"]),
         ("rewrite = {}", &["the rewrite does not say what to change"]),
         ("rewrite = { prefix = \"/\", path = \"/\" }", &["`path` stands beside `prefix`"]),
         ("rewrite = { regex = \"x\" }", &["`regex` needs `path`, which says what to put there"]),

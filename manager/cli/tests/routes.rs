@@ -9,7 +9,7 @@ fn config(origin: &Origin) -> String {
     format!(
         "[listeners.web]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n\
          [[listeners.web.routes]]\nhost = \"api.test\"\npath = \"/users/{{id}}\"\ncluster = \"api\"\n\
-         rewrite = {{ path = \"/people/{{id}}\" }}\n\
+         rewrite = {{ path = \"/people/{{id}}\" }}\nallow = [\"127.0.0.0/8\"]\n\
          [[listeners.web.routes]]\nhost = \"api.test\"\npath = \"/users/{{id}}\"\n\
          methods = [\"DELETE\"]\ncookies = {{ role = \"admin\" }}\nrespond = {{ status = 403 }}\n\
          [clusters.api]\nendpoints = [\"{}\"]\n",
@@ -29,6 +29,7 @@ fn the_route_of_a_request_is_told_with_what_others_lack() {
     for wanted in [
         "takes routes[0] → cluster api",
         "the endpoint gets path /people/42",
+        "for clients from 127.0.0.0/8; others are answered 403",
         "nearly: routes[1] → respond 403",
         "method: wants `DELETE`, is `GET`",
         "cookie role: wants `admin`, is not there",
@@ -41,7 +42,9 @@ fn the_route_of_a_request_is_told_with_what_others_lack() {
     assert_eq!(told["listeners"][0]["routes"][0]["checks"][2]["holds"], true);
 
     let all = data_plane.running.ask(&["loadbalancer", "routes"]).ok();
-    assert!(all.contains("cookie role admin") && all.contains("cluster api"), "{all}");
+    for wanted in ["cookie role admin", "cluster api", "from 127.0.0.0/8"] {
+        assert!(all.contains(wanted), "{wanted}: {all}");
+    }
 }
 
 #[test]

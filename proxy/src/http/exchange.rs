@@ -54,6 +54,9 @@ pub(super) struct Exchange<'a, D> {
     pub(super) cell: &'a Record<'a>,
     pub(super) client: Client<'a, D>,
     pub(super) route: &'a Route,
+    /// By when the response has to begin, whatever the route says; [`CoarseInstant::NEVER`]: the
+    /// client does not.
+    pub(super) until: CoarseInstant,
     pub(super) cluster: Rc<ShardCluster>,
     pub(super) facts: Facts,
 }
@@ -63,6 +66,8 @@ struct Upload {
     pump: Pump,
     /// The endpoint takes no more of it; its response may still come.
     refused: bool,
+    /// Until the response has begun: [`Exchange::until`].
+    until: CoarseInstant,
 }
 
 impl Upload {
@@ -107,7 +112,7 @@ impl<D: Duplex> Exchange<'_, D> {
         {
             return Err(Cut::Failure(Failure::BodyTooLarge));
         }
-        let deadline = now().plus(self.route.timeout);
+        let deadline = now().plus(self.route.timeout).min(self.until);
         let mut upload = self.upload();
         let mut tries = Tries::new(deadline, self.route.retry.attempts);
         let mut lease = self.lease(&tries).await?;
@@ -135,7 +140,7 @@ impl<D: Duplex> Exchange<'_, D> {
         if fits && repeatable && self.route.retry.attempts > 0 {
             pump.record(self.worker.scratch(), most);
         }
-        Upload { pump, refused: false }
+        Upload { pump, refused: false, until: self.until }
     }
 
     async fn attempt(
@@ -309,6 +314,12 @@ impl<D: Duplex> Exchange<'_, D> {
         parting
     }
 
+    /// Gives what is waited for so much time, but none that the client does not have.
+    #[inline]
+    fn allow(&self, time: Duration, upload: &Upload) {
+        self.client.timer.set_at(now().plus(time).min(upload.until));
+    }
+
     /// Sends the head, with what had arrived of the body.
     async fn send(
         &self,
@@ -343,7 +354,7 @@ impl<D: Duplex> Exchange<'_, D> {
         }
         if upload.is_active() && !self.facts.expects_continue {
             // It is the client's time now.
-            timer.set(self.site.body_timeout);
+            self.allow(self.site.body_timeout, upload);
         }
         Ok(())
     }
@@ -388,7 +399,7 @@ impl<D: Duplex> Exchange<'_, D> {
                             }
                             out.bytes.truncate(request_len);
                             if upload.is_active() {
-                                self.client.timer.set(self.site.body_timeout);
+                                self.allow(self.site.body_timeout, upload);
                             }
                         }
                         continue;
@@ -433,7 +444,11 @@ impl<D: Duplex> Exchange<'_, D> {
             Err(Interrupted::Elapsed) => {
                 let told_to_wait = self.facts.expects_continue && upload.pump.seen == 0;
                 let clients = upload.is_active() && buffer.is_empty() && !told_to_wait;
-                let failure = if clients { Failure::BodyTimeout } else { Failure::ResponseTimeout };
+                let failure = if clients && now() < upload.until {
+                    Failure::BodyTimeout
+                } else {
+                    Failure::ResponseTimeout
+                };
                 Err(Cut::Failure(failure))
             }
             Err(_) => Err(Cut::Aborted),
@@ -453,14 +468,14 @@ impl<D: Duplex> Exchange<'_, D> {
         match polled {
             Poll::Pending => {
                 if upload.pump.seen + upload.pump.moved != before {
-                    self.client.timer.set(self.site.body_timeout);
+                    self.allow(self.site.body_timeout, upload);
                 }
                 Poll::Pending
             }
             Poll::Ready(Ok(())) => {
                 // From here on it is the endpoint's time.
                 let patience = self.route.retry.per_try_timeout.unwrap_or(self.route.timeout);
-                self.client.timer.set(patience.min(self.route.timeout));
+                self.allow(patience.min(self.route.timeout), upload);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(PumpError::Write(_))) => {

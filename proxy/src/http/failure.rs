@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// `allow` and `deny` have it so.
     #[error("this address is not allowed here")]
     AddressDenied,
+    /// `allow` and `deny` of the route have it so.
+    #[error("this address is not allowed on this route")]
+    RouteDenied,
     /// No route matches.
     #[error("no route matches")]
     NoRoute,
@@ -90,7 +93,7 @@ pub(crate) const REASONS: usize = Failure::REASON_NAMES.len();
 impl Failure {
     /// The names of all reasons, by [`Failure::index`]; the codec's own reasons are told
     /// apart in logs.
-    pub(crate) const REASON_NAMES: [&'static str; 26] = [
+    pub(crate) const REASON_NAMES: [&'static str; 27] = [
         "bad_request",
         "bad_request_body",
         "connect_method",
@@ -117,6 +120,7 @@ impl Failure {
         "upstream_goaway",
         "upstream_http2_error",
         "upstream_ping_timeout",
+        "route_denied",
     ];
 
     /// Why reading from an endpoint failed.
@@ -164,6 +168,7 @@ impl Failure {
             Self::UpstreamGoneAway => 23,
             Self::UpstreamProtocol => 24,
             Self::UpstreamUnresponsive => 25,
+            Self::RouteDenied => 26,
         }
     }
 
@@ -188,7 +193,7 @@ impl Failure {
             Self::Request(error) => error.status(),
             Self::RequestBody(_) => 400,
             Self::Connect => 405,
-            Self::AddressDenied => 403,
+            Self::AddressDenied | Self::RouteDenied => 403,
             Self::NoRoute => 404,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
@@ -216,6 +221,7 @@ impl Failure {
         matches!(
             self,
             Self::NoRoute
+                | Self::RouteDenied
                 | Self::NoEndpoints
                 | Self::NoHealthyEndpoint
                 | Self::EndpointsFull

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use bs9_net::Buffer;
+use bs9_net::{Buffer, CoarseInstant};
 
 use super::{
     client::Client,
     exchange::Exchange,
     failure::Failure,
-    grpc,
+    grpc::{self, Call},
     record::Record,
     reply::{write_failure, write_redirect},
     request::{self, Facts, NO_ROUTE, Plan},
@@ -40,18 +40,18 @@ pub(crate) struct Handling<'a, D> {
     site: &'a HttpSite,
     cell: &'a Record<'a>,
     client: Client<'a, D>,
-    /// It is a call of gRPC, by HTTP/2.
-    is_call: bool,
+    /// By HTTP/2: the call of gRPC that it is.
+    call: Option<Call>,
 }
 
 impl<'a, D: Duplex> Handling<'a, D> {
     pub(crate) fn new(worker: &'a Rc<Worker>, site: &'a HttpSite, client: Client<'a, D>) -> Self {
-        Self { worker, site, cell: client.record, client, is_call: false }
+        Self { worker, site, cell: client.record, client, call: None }
     }
 
-    /// Whether what fails is answered in gRPC's words.
-    pub(crate) fn of_call(self, is_call: bool) -> Self {
-        Self { is_call, ..self }
+    /// Of a call: what fails is answered in gRPC's words.
+    pub(crate) fn of_call(self, call: Option<Call>) -> Self {
+        Self { call, ..self }
     }
 
     /// Carries a request whose head is at the front of `buffer`. When its plan is to be
@@ -72,6 +72,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
                     cell: self.cell,
                     client: self.client,
                     route: &self.site.routes[route],
+                    until: self.call.map_or(CoarseInstant::NEVER, |call| call.until),
                     cluster,
                     facts,
                 };
@@ -85,6 +86,12 @@ impl<'a, D: Duplex> Handling<'a, D> {
                 }
             }
             Plan::Reply { route } => self.reply(&facts, route, buffer, out).await,
+            Plan::Refuse { route } => {
+                let line = request::line_for_logs(buffer.filled());
+                buffer.consume(facts.head_len);
+                let fields = self.fields_of(Some(route));
+                self.refuse((Failure::RouteDenied, None), &line, Some(&facts), fields, out).await
+            }
             Plan::Redirect { route, status } => {
                 self.redirect(&facts, route, status, buffer, out).await
             }
@@ -163,7 +170,7 @@ impl<'a, D: Duplex> Handling<'a, D> {
         let head_request = facts.is_some_and(|facts| facts.response_to.head);
         out.bytes.clear();
         let tells = self.site.reason_header;
-        if self.is_call {
+        if self.call.is_some() {
             grpc::write_failure(&mut out.bytes, failure, keep_alive, tells);
         } else {
             write_failure(&mut out.bytes, failure, after, keep_alive, head_request, tells);

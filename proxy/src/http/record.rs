@@ -143,6 +143,7 @@ impl<'a> Record<'a> {
         match plan {
             Plan::Forward { route, .. }
             | Plan::Reply { route }
+            | Plan::Refuse { route }
             | Plan::Redirect { route: Some(route), .. } => self.route.set(*route),
             Plan::Redirect { route: None, .. } => {}
         }

@@ -44,6 +44,8 @@ pub(crate) enum Plan {
     Forward { cluster: Rc<ShardCluster>, route: usize },
     /// Answered by the proxy; the number is the route's.
     Reply { route: usize },
+    /// Refused: the client may not take its route.
+    Refuse { route: usize },
     /// The client is sent to another place, which has been written. Without a number no route
     /// takes it, and the place is the same by https.
     Redirect { route: Option<usize>, status: u16 },
@@ -112,6 +114,11 @@ pub(crate) fn plan(
         return Ok(Some((facts, Plan::Reply { route: NO_ROUTE })));
     };
     let route = &site.routes[number];
+    if let (Some(gate), Some(client)) = (&route.gate, source.address)
+        && !gate.admits(client)
+    {
+        return Ok(Some((facts, Plan::Refuse { route: number })));
+    }
     let plan = match &route.action {
         Action::Reply(_) => Plan::Reply { route: number },
         Action::Redirect(redirect) => {

@@ -16,7 +16,7 @@ use h2::{
     Reason, RecvStream,
     server::{self, SendResponse},
 };
-use http::{Method, Request, header::CONTENT_TYPE};
+use http::{Method, Request};
 
 use super::{
     MAX_SEND_BUFFER_BYTES,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     duplex::Duplex,
-    http::{Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, is_call, linger, plan},
+    http::{Call, Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, linger, plan},
     http1::{RequestError, ResponseTo},
     part::HttpSite,
     worker::{View, Worker},
@@ -271,8 +271,7 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     let notes = Notes::wanted(worker, site, "HTTP/2.0");
     let record = Record::new(worker, site, notes.as_ref());
     let client = Client { stream: &lane, timer: &timer, origin, record: &record };
-    let is_call = request.headers().get(CONTENT_TYPE).is_some_and(|is| is_call(is.as_bytes()));
-    let handling = Handling::new(worker, site, client).of_call(is_call);
+    let handling = Handling::new(worker, site, client).of_call(Call::of(request.headers()));
     let planned = written
         .and_then(|_| plan(worker, &view, site, origin, buffer.filled(), &mut out.bytes))
         .and_then(|planned| {

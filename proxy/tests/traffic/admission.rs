@@ -74,6 +74,72 @@ fn a_client_behind_a_trusted_proxy_is_judged_by_its_own_address() {
     assert_eq!(chains, [["192.0.2.1, 127.0.0.1"], ["198.51.100.1, 192.0.2.1, 127.0.0.1"]]);
 }
 
+#[test]
+fn a_route_may_be_for_some_clients_alone() {
+    let origin = Origin::named("ok");
+    let inside = "\n[[listeners.web.routes]]\npath = \"/inside/\"\ncluster = \"app\"\n\
+        allow = [\"192.0.2.0/24\", \"2001:db8::/32\"]\ndeny = [\"192.0.2.6\"]\n\
+        response_headers = { set = { x-route = \"inside\" } }\n\
+        [[listeners.web.routes]]\npath = \"/told\"\nrespond = { body = \"told\" }\n\
+        deny = [\"0.0.0.0/0\"]\n\
+        [[listeners.web.routes]]\npath = \"/moved\"\nredirect = \"/new\"\nallow = [\"::/0\"]\n";
+    let site = Site {
+        listener: "trusted_proxies = [\"127.0.0.1\"]",
+        route: inside,
+        ..Site::of([origin.address()])
+    };
+    let proxy = site.start();
+    let mut wire = proxy.web();
+    let mut ask = |path: &str, client: &str| {
+        wire.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: site.test\r\nX-Forwarded-For: {client}\r\n\r\n"
+        ));
+        // All on one connection: a client that is refused here may be welcome elsewhere.
+        wire.response()
+    };
+    for (path, client, status) in [
+        ("/inside/a", "192.0.2.1", 200),
+        ("/inside/a", "192.0.2.6", 403),
+        ("/inside/a", "198.51.100.1", 403),
+        ("/inside/a", "2001:db8::7", 200),
+        ("/inside/a", "2001:db9::7", 403),
+        // Spoofed before the proxy added what it saw.
+        ("/inside/a", "192.0.2.1, 198.51.100.1", 403),
+        ("/", "198.51.100.1", 200),
+        ("/told", "198.51.100.1", 403),
+        ("/told", "2001:db8::7", 200),
+        ("/moved", "198.51.100.1", 403),
+        ("/moved", "2001:db8::7", 308),
+    ] {
+        let answer = ask(path, client);
+        assert_eq!(answer.status(), status, "{path} for {client}");
+        let edited = path.starts_with("/inside/").then_some("inside");
+        assert_eq!(answer.header("x-route"), edited, "{path} for {client}");
+    }
+    assert_eq!(proxy.failures()["route_denied"], 6);
+    assert!(!proxy.failures().contains_key("address_denied"));
+    assert_eq!(origin.requests().len(), 3);
+}
+
+#[test]
+fn the_lists_of_a_route_hold_for_peers_and_follow_a_reload() {
+    let origin = Origin::named("ok");
+    let site = |route| Site { route, ..Site::of([origin.address()]) };
+    let proxy = site("allow = [\"10.0.0.0/8\"]").start();
+    let mut client = proxy.web();
+    // What nobody checks is not believed.
+    client.send(from("10.0.0.1"));
+    assert_eq!(client.response().status(), 403);
+    // A body that is not read takes the connection along, but the answer comes.
+    let mut other = proxy.web();
+    other.send("POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 5\r\n\r\nhello");
+    let refused = other.response();
+    assert_eq!((refused.status(), refused.closes()), (403, true));
+    proxy.reload(&site("deny = [\"10.0.0.0/8\"]").toml()).unwrap();
+    eventually("it is let in", || client.get("/").status() == 200);
+    assert_eq!(origin.requests().len(), 1);
+}
+
 /// The only request an endpoint got of one with these fields.
 fn forwarded(listener: &'static str, fields: &str) -> Message {
     let origin = Origin::named("ok");

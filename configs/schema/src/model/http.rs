@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{HeaderEdits, PathNormalization, Retries, Rewrite, RouteAction, RouteMatch, SplitBy};
+use super::{
+    HeaderEdits, Network, PathNormalization, Retries, Rewrite, RouteAction, RouteMatch, SplitBy,
+};
 
 /// The HTTP part of `[listeners.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +126,11 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Changes to the fields that the client gets.
     pub response_headers: HeaderEdits,
+    /// Clients that may take it, of those that the listener lets in; `None`: all. Others are
+    /// answered 403.
+    pub allow: Option<Vec<Network>>,
+    /// Clients that may not; they come before `allow`.
+    pub deny: Vec<Network>,
     /// From the request's head to the response's head, retries included; then
     /// 504. Default 60 s.
     pub timeout: Duration,

@@ -19,15 +19,20 @@ enum Trusted {
     Unix,
 }
 
+/// Networks, at least one.
+pub(super) fn networks() -> impl Format<Output = Vec<Network>> {
+    list(text(NETWORK, None, network)).not_empty()
+}
+
 /// `allow`, `deny`, `trusted_proxies`, `proxy_protocol`.
 pub(super) fn admission(t: &mut Scope<'_>, protocol: Option<Protocol>) -> Admission {
     let allow = t.optional(
         Key::new("allow", "Clients that may come, by address: `[\"10.0.0.0/8\", \"2001:db8::/32\", \"192.0.2.1\"]`. Others are closed at once; behind a trusted proxy of an http listener, their requests are answered 403. Absent: all. Clients of unix sockets are not asked."),
-        list(text(NETWORK, None, network)).not_empty(),
+        networks(),
     );
     let deny = t.optional(
         Key::new("deny", "Clients that may not come, likewise; also those that `allow` has."),
-        list(text(NETWORK, None, network)).not_empty(),
+        networks(),
     );
     let trusted = t.optional(
         Key::new("trusted_proxies", "Proxies that are believed about where a client is, by address, and `\"unix\"` for everybody who connects to a unix socket. With http, `forwarded_field` is read from its end up to the first address that is not in this list: that is the client's, for logs, balancing, `allow` and `deny`. See also `proxy_protocol`.").only(&["http", "tcp", "postgres"]),

@@ -2,6 +2,7 @@
 
 use super::{
     HOUR, MILLISECOND,
+    admission::networks,
     pattern::Available,
     retries::retries,
     route_action::{action, patterns},
@@ -36,10 +37,21 @@ pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
         Key::new("response_headers", "Changes to the header fields that the client gets, also of answers that bs9 gives itself on this route."),
         table(header_edits),
     );
+    let allow = t.optional(
+        Key::new("allow", "Clients that may take this route, by address, of those that the listener lets in: `[\"10.0.0.0/8\", \"2001:db8::/32\"]`. Others are answered 403; no other route is looked for. Behind a proxy of `trusted_proxies`, a client is who that proxy names. Absent: all. Clients of unix sockets are not asked."),
+        networks(),
+    );
+    let deny = t.optional(
+        Key::new(
+            "deny",
+            "Clients that may not take this route, likewise; also those that `allow` has.",
+        ),
+        networks(),
+    );
     let timeout = t.or(
         Key::new(
             "timeout",
-            "From the request's head to the response's head, retries included; then 504.",
+            "From the request's head to the response's head, retries included; then 504. A call of gRPC that states a shorter one itself (`grpc-timeout`) has that, and its request's body is not waited for any longer either.",
         ),
         duration(MILLISECOND..=24 * HOUR),
         "60s",
@@ -62,7 +74,9 @@ pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
     let misread = (t.has("split_by") && split_by.is_none())
         || (t.has("rewrite") && rewrite.is_none())
         || (t.has("request_headers") && request_headers.is_none())
-        || (t.has("response_headers") && response_headers.is_none());
+        || (t.has("response_headers") && response_headers.is_none())
+        || (t.has("allow") && allow.is_none())
+        || (t.has("deny") && deny.is_none());
     let (matches, action) = (matches?, action?);
     if let RouteAction::Redirect { to, .. } = &action.value {
         let available = Available::of(&matches.path);
@@ -82,6 +96,8 @@ pub(super) fn route(t: &mut Scope<'_>) -> Option<Located<Route>> {
         rewrite: rewrite.map(|read| read.rewrite),
         request_headers: request_headers.unwrap_or_default(),
         response_headers: response_headers.unwrap_or_default(),
+        allow,
+        deny: deny.unwrap_or_default(),
         timeout,
         retries: retries?,
     };

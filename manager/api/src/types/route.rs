@@ -56,6 +56,9 @@ pub struct RouteStatus {
     pub number: u64,
     /// What it does, such as `cluster api`.
     pub action: String,
+    /// Whose requests it is for, such as `from 10.0.0.0/8, but not from 10.6.0.0/16`; others are
+    /// answered 403. Absent: everybody's.
+    pub clients: Option<String>,
     /// Whether the request matches it; absent without a request.
     pub matches: Option<bool>,
     /// Everything that it asks for; empty: it takes every request.

@@ -100,7 +100,11 @@ fn show_all(routes: &[RouteStatus]) -> Result<(), Failure> {
             .map(|check| format!("{} {}", check.subject, check.wanted))
             .collect();
         let asks = if asks.is_empty() { "every request".to_owned() } else { asks.join("\n") };
-        table.add_row([route.number.to_string(), asks, route.action.clone()]);
+        let action = match &route.clients {
+            Some(clients) => format!("{}\n{clients}", route.action),
+            None => route.action.clone(),
+        };
+        table.add_row([route.number.to_string(), asks, action]);
     }
     terminal::say(terminal::text(&table))
 }
@@ -122,6 +126,11 @@ fn show_met(listener: &ListenerRoutes) -> Result<(), Failure> {
                 taken.number, taken.action
             ))?;
             show_checks(taken)?;
+            if let Some(clients) = &taken.clients {
+                terminal::say(format_args!(
+                    "      {NOTE}for clients {clients}; others are answered 403{NOTE:#}"
+                ))?;
+            }
             if let Some(outcome) = &listener.outcome {
                 terminal::say(format_args!("      {NOTE}{outcome}{NOTE:#}"))?;
             }

@@ -39,6 +39,7 @@ impl<D: Duplex, E: Upstream> Response<'_, '_, D, E> {
         out: &mut Scratch,
     ) -> Fate {
         let Exchange { client, site, cell, .. } = *self.exchange;
+        upload.until = CoarseInstant::NEVER;
         client.timer.set(site.body_timeout);
         let passes = self.opening.recode == Recode::Keep;
         cell.sent_bytes.add((out.bytes.len() + ready) as u64);

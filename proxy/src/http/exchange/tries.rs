@@ -114,6 +114,10 @@ impl<D: Duplex> Exchange<'_, D> {
         let take = || self.cluster.lease_for(&tries.tried, self.facts.affinity).ok();
         match self.while_wanted(true, waiting.until(take)).await {
             Ok(lease) => Ok(lease),
+            // It was its own time that ran out, not that of the queue.
+            Err(Interrupted::Elapsed) if now() >= self.until => {
+                Err(Cut::Failure(Failure::ResponseTimeout))
+            }
             Err(Interrupted::Elapsed) => Err(Cut::Failure(Failure::QueueTimeout)),
             Err(Interrupted::Draining) => Err(Cut::ClientGone),
             Err(Interrupted::Aborted) => Err(Cut::Aborted),

@@ -61,6 +61,10 @@ assert error.details() == "not like this: 5 %", error
 assert dict(error.trailing_metadata())["x-why"] == "because", error
 assert failure("Missing", b"").code() == grpc.StatusCode.UNIMPLEMENTED
 assert failure("Wait", b"", 0.5).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+# The proxy's own limit, which is sooner, in words that are not this library's.
+error = failure("Late", b"")
+assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+assert error.details() == "the response did not begin in time", error
 
 # A call that is cancelled leaves the connection to the others.
 numbers = count(b"1000000", timeout=LIMIT)

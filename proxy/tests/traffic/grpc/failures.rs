@@ -6,7 +6,7 @@ use http::{HeaderMap, Response};
 use crate::{
     fixture::{Proxy, Site},
     h2_upstream::origin::{H2Origin, begin},
-    http2::session::{Session, on_a_runtime, request, upload, whole},
+    http2::session::{Session, eventually, on_a_runtime, request, upload, whole},
     origin::Refusing,
 };
 
@@ -66,6 +66,99 @@ fn what_takes_too_long_has_exceeded_its_deadline() {
     let proxy = site.start();
     on_a_runtime(async {
         assert_says(&called(&proxy, "/a.B/C").await, "4", "the response did not begin in time");
+    });
+}
+
+/// A call whose caller waits `timeout`, of an endpoint that never answers.
+fn waited_for(timeout: &str, site: &Site) -> HeaderMap {
+    let origin = H2Origin::answering(|asked, respond| async move {
+        let _kept = (asked, respond);
+        std::future::pending::<()>().await;
+    });
+    let proxy = Site { endpoints: vec![origin.address().to_string()], ..site.clone() }.start();
+    on_a_runtime(async {
+        let session = Session::open(&proxy).await;
+        let asked = request("POST", "/a.B/C").header("content-type", "application/grpc");
+        let (response, _stream) = session.begin(asked.header("grpc-timeout", timeout), false).await;
+        let head = response.await.unwrap().headers().clone();
+        let (_, sent) = origin.requests().into_iter().next().unwrap();
+        assert_eq!(sent.headers()["grpc-timeout"], timeout, "the endpoint is told the same");
+        head
+    })
+}
+
+#[test]
+fn the_sooner_deadline_of_caller_and_route_counts() {
+    let http2 = "protocol = \"h2\"";
+    let site = Site { cluster: http2, listener: "reason_header = true", ..Site::default() };
+    // The request's body, which does not end, is not waited for either.
+    let head = waited_for("200m", &site);
+    assert_says(&head, "4", "the response did not begin in time");
+    assert_eq!(head["x-bs9-reason"], "response_timeout");
+    // What is no timeout shortens nothing, and what is longer than the route's does not either.
+    for timeout in ["soon", "1H", "99999999H"] {
+        let head =
+            waited_for(timeout, &Site { listener: "body_timeout = \"200ms\"", ..site.clone() });
+        assert_says(&head, "4", "the request body did not arrive in time");
+    }
+}
+
+#[test]
+fn a_response_that_has_begun_may_take_longer_than_the_caller_said() {
+    let origin = H2Origin::answering(|_, mut respond| async move {
+        let head = Response::builder().header("content-type", "application/grpc");
+        let mut stream = begin(&mut respond, head);
+        // Longer than the caller said, which nothing but time can show.
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
+        let status = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+        stream.send_trailers(status).unwrap();
+    });
+    let proxy = Site { cluster: "protocol = \"h2\"", ..Site::of([origin.address()]) }.start();
+    on_a_runtime(async {
+        let session = Session::open(&proxy).await;
+        let asked = request("POST", "/a.B/C").header("content-type", "application/grpc");
+        let (response, mut stream) =
+            session.begin(asked.header("grpc-timeout", "500m"), false).await;
+        let response = response.await.unwrap();
+        // More of the request does not remind anybody of it.
+        upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
+        let answer = whole(response).await.unwrap();
+        assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
+    });
+}
+
+#[test]
+fn who_has_waited_in_the_queue_for_too_long_has_exceeded_its_deadline() {
+    let origin = H2Origin::answering(|asked, respond| async move {
+        let _kept = (asked, respond);
+        std::future::pending::<()>().await;
+    });
+    let cluster = "protocol = \"h2\"\nmax_connections = 1\nqueue = { timeout = \"20s\" }";
+    let proxy = Site { cluster, ..Site::of([origin.address()]) }.start();
+    on_a_runtime(async {
+        let session = Session::open(&proxy).await;
+        let call = || request("POST", "/a.B/C").header("content-type", "application/grpc");
+        let (_held, _stream) = session.begin(call(), true).await;
+        eventually("it is under way", || origin.requests().len() == 1).await;
+        let (response, _) = session.begin(call().header("grpc-timeout", "100m"), true).await;
+        let head = response.await.unwrap().headers().clone();
+        assert_says(&head, "4", "the response did not begin in time");
+    });
+}
+
+#[test]
+fn whom_a_route_is_not_for_has_no_permission() {
+    let origin = H2Origin::named("here");
+    let site = Site {
+        cluster: "protocol = \"h2\"",
+        route: "deny = [\"127.0.0.0/8\"]",
+        ..Site::of([origin.address()])
+    };
+    let proxy = site.start();
+    on_a_runtime(async {
+        let head = called(&proxy, "/a.B/C").await;
+        assert_says(&head, "7", "this address is not allowed on this route");
     });
 }
 

@@ -22,7 +22,9 @@ fn all_kinds_of_call_pass_plain_and_in_tls() {
     authority.write(folder.path());
     authority.issue(folder.path(), "site", &["localhost"]);
     let place = folder.path().display();
-    let plain = Site { cluster: "protocol = \"h2\"", ..Site::of([server.address()]) };
+    let late = "\n[[listeners.web.routes]]\npath = \"=/test.Calls/Late\"\ncluster = \"app\"\n\
+        timeout = \"300ms\"";
+    let plain = Site { cluster: "protocol = \"h2\"", route: late, ..Site::of([server.address()]) };
     let tls = format!(
         "[listeners.web.tls]\ncertificates = [{{ certificate = \"{place}/site.pem\", key = \"{place}/site.key\" }}]"
     );

@@ -52,6 +52,7 @@ METHODS = {
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Wait": grpc.unary_unary_rpc_method_handler(wait),
+    "Late": grpc.unary_unary_rpc_method_handler(wait),
 }
 
 server = grpc.server(
