@@ -19,6 +19,7 @@ mod prepared;
 mod protocol;
 mod reload;
 mod session;
+mod simulation;
 mod tls;
 mod traps;
 mod wire;

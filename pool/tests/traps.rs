@@ -32,13 +32,13 @@
 //! | 25 function calls | `wire::a_function_call_is_answered`, "large objects, as drivers use them" |
 //! | 26 news of idle servers | `wire::what_an_idle_server_says_unasked_does_no_harm`, [`what_an_idle_server_must_not_say_ends_it`] |
 //! | 27 the server's spelling | `wire::parameters_follow_the_client_and_nobody_else`, [`another_spelling_of_a_parameter_costs_no_round_trips`] |
-//! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides` |
+//! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides`, `simulation` |
 //! | 29 both directions full | `wire::both_directions_flow_when_both_are_full` |
 //! | 30 TLS records | `tls::records_are_no_longer_than_libpq_reads_at_once` |
 //! | 31 dead and timed-out servers | `modes::{a_server_that_died_idle_is_replaced_unnoticed, a_timeout_of_the_servers_own_reaches_its_client_alone}`, `prepared::limits::a_dead_server_is_noticed_before_anything_is_said` |
 //! | 32 errors without fields | [`an_error_may_lack_any_field`] |
 //! | 33 what a session leaves | `session::what_cannot_follow_ties_a_client_to_its_server`; the seed of `setseed` is not followed, and outlives `DISCARD ALL` on a server of one's own, too |
-//! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back` |
+//! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back`, `simulation` |
 
 use bs9_wire::startup::{ProtocolVersion, StartupParameters, cancel_request, startup_message};
 

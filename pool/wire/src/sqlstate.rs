@@ -49,6 +49,8 @@ impl SqlState {
     pub const OBJECT_NOT_IN_STATE: Self = Self(*b"55000");
     /// The transaction took too long.
     pub const TRANSACTION_TIMEOUT: Self = Self(*b"25P04");
+    /// The transaction has failed: only its end is taken.
+    pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     /// The statement cannot be understood.
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
     /// The user may not do that.

@@ -36,7 +36,24 @@ thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
 }
 
+#[cfg(feature = "simulation")]
+thread_local! {
+    static STANDING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Has this thread's clock stand at `instant` until it is told otherwise: the time of a
+/// simulation.
+#[cfg(feature = "simulation")]
+pub fn stand_at(instant: CoarseInstant) {
+    STANDING.set(instant.0);
+    NOW.set(instant.0);
+}
+
 fn read() -> u64 {
+    #[cfg(feature = "simulation")]
+    if STANDING.get() != 0 {
+        return STANDING.get();
+    }
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     // +1 keeps zero free for "not read yet on this thread".
     ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1

@@ -34,6 +34,8 @@ mod transport;
 
 pub use address_set::AddressSet;
 pub use buffer::{Buffer, BufferPool};
+#[cfg(feature = "simulation")]
+pub use clock::stand_at;
 pub use clock::{CoarseInstant, now, refresh as refresh_clock};
 pub use counter::{Counter, Gauge, PerShard};
 pub use datagram::{DatagramSocket, MAX_DATAGRAM_BYTES};
