@@ -103,6 +103,7 @@ pub fn run(
         Workload::WebSocket(websocket) => site.drive(websocket, &mut watch),
         Workload::WebSocketTls(websocket) => site.drive(websocket, &mut watch),
         Workload::Postgres(postgres) => site.drive(postgres, &mut watch),
+        Workload::PostgresTls(postgres) => site.drive(postgres, &mut watch),
     }
 }
 

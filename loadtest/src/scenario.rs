@@ -30,7 +30,7 @@ use crate::{
     postgres::Identity,
     target::{Service, Target},
     template::{Context, Template},
-    workload::Workload,
+    workload::{self, Workload},
 };
 
 /// Largest scenario file, in bytes.
@@ -132,9 +132,10 @@ impl Scenario {
             Service::Http { .. } if !calls.is_empty() => {
                 Some(Workload::http(&target, &options, calls, feeds)?)
             }
-            Service::Postgres { user, password, database } if !queries.is_empty() => {
+            Service::Postgres { user, password, database, encryption } if !queries.is_empty() => {
                 let identity = Identity::new(user.clone(), password.clone(), database.clone());
-                Some(Workload::postgres(identity, &options, &queries, feeds))
+                let postgres = workload::queries(identity, &options, &queries, feeds);
+                Some(Workload::postgres(&target, &options, *encryption, postgres)?)
             }
             _ => None,
         };

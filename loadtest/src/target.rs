@@ -21,7 +21,18 @@ pub(crate) enum Service {
         user: String,
         password: Option<Password>,
         database: String,
+        /// Over TLS only.
+        encryption: Encryption,
     },
+}
+
+/// How a PostgreSQL URL wants TLS (libpq's `sslmode` and `sslnegotiation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Encryption {
+    /// Any certificate will do: `sslmode=require`.
+    pub(crate) any_certificate: bool,
+    /// TLS from the first byte on instead of asking for it: `sslnegotiation=direct`.
+    pub(crate) direct: bool,
 }
 
 /// What carries the service.
@@ -149,8 +160,13 @@ impl fmt::Display for Target {
                 let scheme = if self.transport == Transport::Tls { "wss" } else { "ws" };
                 write!(f, "{scheme}://{authority}{path}")
             }
-            Service::Postgres { user, database, .. } => {
-                write!(f, "postgres://{user}@{authority}/{database}")
+            Service::Postgres { user, database, encryption, .. } => {
+                write!(f, "postgres://{user}@{authority}/{database}")?;
+                f.write_str(match (self.transport, encryption.any_certificate) {
+                    (Transport::Plain, _) => "",
+                    (Transport::Tls, true) => "?sslmode=require",
+                    (Transport::Tls, false) => "?sslmode=verify-full",
+                })
             }
         }
     }
@@ -207,15 +223,29 @@ fn tcp(rest: &str, transport: Transport) -> Result<Target, TargetError> {
 
 fn postgres(rest: &str) -> Result<Target, TargetError> {
     let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (mut transport, mut encryption) = (Transport::Plain, Encryption::default());
     for pair in parameters.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=').unwrap_or((pair, "")) {
-            // What they ask for is what happens anyway.
-            ("sslmode", "disable" | "allow" | "prefer") => {}
+            // Load is put on what was named, not on whichever of two ways works.
+            ("sslmode", "disable" | "allow" | "prefer") => transport = Transport::Plain,
+            ("sslmode", mode @ ("require" | "verify-full")) => {
+                transport = Transport::Tls;
+                encryption.any_certificate = mode == "require";
+            }
+            ("sslnegotiation", way @ ("postgres" | "direct")) => {
+                encryption.direct = way == "direct";
+            }
             (name, value) => {
                 let (name, value) = (name.to_owned(), value.to_owned());
                 return Err(TargetError::Parameter { name, value });
             }
         }
+    }
+    if encryption.direct && transport == Transport::Plain {
+        return Err(TargetError::Parameter {
+            name: "sslnegotiation".to_owned(),
+            value: "direct (without sslmode=require or verify-full)".to_owned(),
+        });
     }
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, address) = authority.rsplit_once('@').ok_or(TargetError::NoUser)?;
@@ -229,8 +259,8 @@ fn postgres(rest: &str) -> Result<Target, TargetError> {
     }
     let database = if database.is_empty() { user.clone() } else { decode(database, "database")? };
     let (host, port) = host_and_port(address, Some(5432))?;
-    let service = Service::Postgres { user, password, database };
-    Ok(Target { host, port, transport: Transport::Plain, service })
+    let service = Service::Postgres { user, password, database, encryption };
+    Ok(Target { host, port, transport, service })
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -312,6 +342,11 @@ mod tests {
             ("tcp://127.0.0.1:6380", "tcp://127.0.0.1:6380"),
             ("postgres://app:se%40cret@db:6432/shop", "postgres://app@db:6432/shop"),
             ("postgresql://app@db?sslmode=disable", "postgres://app@db:5432/app"),
+            ("postgres://app@db?sslmode=require", "postgres://app@db:5432/app?sslmode=require"),
+            (
+                "postgres://app@db/x?sslmode=verify-full&sslnegotiation=direct",
+                "postgres://app@db:5432/x?sslmode=verify-full",
+            ),
         ] {
             assert_eq!(shown(text), expected);
         }
@@ -341,7 +376,8 @@ mod tests {
             "postgres://@db",
             "postgres://a%0@db",
             "postgres://a%00b@db",
-            "postgres://a@db/x?sslmode=require",
+            "postgres://a@db/x?sslmode=verify-ca",
+            "postgres://a@db/x?sslnegotiation=direct",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

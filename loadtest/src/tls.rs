@@ -25,6 +25,8 @@ pub use trust::{TlsError, TlsOptions};
 pub(crate) const HTTP1: &[u8] = b"http/1.1";
 /// The name of HTTP/2 (RFC 9113 section 3.2).
 pub(crate) const HTTP2: &[u8] = b"h2";
+/// The name of PostgreSQL (its documentation, "SSL Session Encryption").
+pub(crate) const POSTGRESQL: &[u8] = b"postgresql";
 
 /// What connections of a run agree on with the server.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub(crate) struct Agreement {
     name: ServerName<'static>,
     /// The protocol inside, when the server has to confirm it.
     required: Option<&'static [u8]>,
+    /// Whether TLS is asked for first, as PostgreSQL wants it.
+    asks: bool,
 }
 
 /// Another protocol, spoken over TLS.
@@ -57,6 +61,8 @@ pub(crate) struct Session<S> {
 /// How far a login is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The server is asked whether it speaks TLS.
+    Asking,
     Handshake,
     /// The protocol inside logs in.
     LoggingIn,
@@ -100,14 +106,28 @@ impl Agreement {
         config.alpn_protocols = protocol.iter().map(|protocol| protocol.to_vec()).collect();
         // A server that says nothing speaks HTTP/1.1 (RFC 9113 section 3.2).
         let required = protocol.filter(|&protocol| protocol != HTTP1);
-        Ok(Self { config: Arc::new(config), name, required })
+        Ok(Self { config: Arc::new(config), name, required, asks: false })
+    }
+
+    /// The same, for a server of PostgreSQL that has to be asked first (SSLRequest).
+    pub(crate) fn asking(self) -> Self {
+        Self { asks: true, ..self }
+    }
+
+    /// A connection, as far as the client goes on its own.
+    fn begin(&self) -> Result<Box<ClientConnection>, Failure> {
+        let link = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        let mut link = link.map_err(failure_of)?;
+        link.set_buffer_limit(None);
+        Ok(Box::new(link))
     }
 
     fn check(&self, link: &ClientConnection) -> Result<(), Failure> {
         if self.required.is_none() || link.alpn_protocol() == self.required {
             return Ok(());
         }
-        Err(Failure::Tls("the server does not speak HTTP/2: it did not choose it".to_owned()))
+        let required = if self.required == Some(HTTP2) { "HTTP/2" } else { "PostgreSQL" };
+        Err(Failure::Tls(format!("the server does not speak {required}: it did not choose it")))
     }
 }
 
@@ -120,6 +140,17 @@ impl<P> Tls<P> {
 }
 
 impl<P: Protocol> Tls<P> {
+    fn shake_hands(
+        &self,
+        session: &mut Session<P::Session>,
+        out: &mut Vec<u8>,
+    ) -> Result<Login, Failure> {
+        session.link = Some(self.agreement.begin()?);
+        session.stage = Stage::Handshake;
+        Self::close_up(session, out);
+        Ok(Login::Pending)
+    }
+
     /// Gives what arrived to `take`, decrypted, piece by piece.
     fn open(
         &mut self,
@@ -204,15 +235,15 @@ impl<P: Protocol> Protocol for Tls<P> {
         session: &mut Self::Session,
         out: &mut Vec<u8>,
     ) -> Result<Login, Failure> {
-        let Agreement { config, name, .. } = &self.agreement;
-        let mut link =
-            ClientConnection::new(Arc::clone(config), name.clone()).map_err(failure_of)?;
-        link.set_buffer_limit(None);
-        session.link = Some(Box::new(link));
+        session.link = None;
         session.plain.clear();
-        (session.stage, session.closed) = (Stage::Handshake, false);
-        Self::close_up(session, out);
-        Ok(Login::Pending)
+        session.closed = false;
+        if self.agreement.asks {
+            session.stage = Stage::Asking;
+            bs9_wire::startup::ssl_request(out);
+            return Ok(Login::Pending);
+        }
+        self.shake_hands(session, out)
     }
 
     fn login(
@@ -221,6 +252,14 @@ impl<P: Protocol> Protocol for Tls<P> {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Login, Failure> {
+        if session.stage == Stage::Asking {
+            return match input {
+                b"S" => self.shake_hands(session, out),
+                // Somebody in between may have put them there (CVE-2021-23222).
+                [b'S', ..] => Err(Failure::Tls("bytes came ahead of the handshake".to_owned())),
+                _ => Err(Failure::Tls("the server does not take TLS".to_owned())),
+            };
+        }
         self.open(session, input, |protocol, inside, piece| {
             let Inside { session, plain, stage } = inside;
             if *stage == Stage::LoggingIn {

@@ -11,9 +11,9 @@ use crate::{
     plan::{DEFAULT_PAYLOAD_BYTES, DEFAULT_QUERY, MAX_PAYLOAD_BYTES, Options, PlanError, within},
     postgres::{Identity, Postgres},
     protocol::Protocol as _,
-    target::{Service, Target, Transport},
+    target::{Encryption, Service, Target, Transport},
     template::Template,
-    tls::{self, Agreement, Tls},
+    tls::{self, Agreement, Tls, TlsOptions},
     websocket::{Upgrade, WebSocket},
 };
 
@@ -32,6 +32,7 @@ pub(crate) enum Workload {
     WebSocket(WebSocket),
     WebSocketTls(Tls<WebSocket>),
     Postgres(Postgres),
+    PostgresTls(Tls<Postgres>),
 }
 
 // === impl Workload ===
@@ -68,30 +69,39 @@ impl Workload {
                     }
                 }
             }
-            Service::Postgres { user, password, database } => {
-                if let Some(script) = &options.script {
-                    let identity = Identity::new(user.clone(), password.clone(), database.clone());
-                    let mode = options.query_mode.unwrap_or_default();
-                    return Ok(Self::Postgres(Postgres::with_script(identity, script, mode)));
-                }
-                let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
-                check_query(query)?;
-                let query = Template::verbatim(query.as_bytes());
+            Service::Postgres { user, password, database, encryption } => {
                 let identity = Identity::new(user.clone(), password.clone(), database.clone());
-                Self::postgres(identity, options, &[query], Arc::new([]))
+                let postgres = if let Some(script) = &options.script {
+                    Postgres::with_script(identity, script, options.query_mode.unwrap_or_default())
+                } else {
+                    let query = options.query.as_deref().unwrap_or(DEFAULT_QUERY);
+                    check_query(query)?;
+                    let query = Template::verbatim(query.as_bytes());
+                    queries(identity, options, &[query], Arc::new([]))
+                };
+                Self::postgres(target, options, *encryption, postgres)?
             }
         })
     }
 
-    /// PostgreSQL, with places in queries filled from `feeds`.
+    /// PostgreSQL, over the transport that the target says.
     pub(crate) fn postgres(
-        identity: Identity,
+        target: &Target,
         options: &Options,
-        queries: &[Template],
-        feeds: Arc<[Feed]>,
-    ) -> Self {
-        let mode = options.query_mode.unwrap_or_default();
-        Self::Postgres(Postgres::new(identity, queries, mode, feeds))
+        encryption: Encryption,
+        postgres: Postgres,
+    ) -> Result<Self, PlanError> {
+        if target.transport == Transport::Plain {
+            return Ok(Self::Postgres(postgres));
+        }
+        // As with libpq, who names an authority wants certificates checked.
+        let insecure =
+            options.tls.insecure || encryption.any_certificate && options.tls.ca_file.is_none();
+        let trust = TlsOptions { insecure, ..options.tls.clone() };
+        let protocol = encryption.direct.then_some(tls::POSTGRESQL);
+        let agreement = Agreement::new(&target.host, &trust, protocol)?;
+        let agreement = if encryption.direct { agreement } else { agreement.asking() };
+        Ok(Self::PostgresTls(Tls::new(agreement, postgres)))
     }
 
     /// HTTP, in the version and over the transport that target and options say.
@@ -137,8 +147,19 @@ impl Workload {
             Self::WebSocket(_) => "websocket",
             Self::WebSocketTls(_) => "websocket over tls",
             Self::Postgres(_) => "postgresql",
+            Self::PostgresTls(_) => "postgresql over tls",
         }
     }
+}
+
+/// PostgreSQL, with places in queries filled from `feeds`.
+pub(crate) fn queries(
+    identity: Identity,
+    options: &Options,
+    queries: &[Template],
+    feeds: Arc<[Feed]>,
+) -> Postgres {
+    Postgres::new(identity, queries, options.query_mode.unwrap_or_default(), feeds)
 }
 
 fn payloads(options: &Options) -> Result<Payloads, PlanError> {

@@ -1,18 +1,21 @@
 //! PostgreSQL itself: every way to log in, every way to ask.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write as _,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use bs9_loadtest::{FailureKind, Options, QueryMode, RunError, Script};
+use bs9_loadtest::{FailureKind, Options, QueryMode, RunError, Script, TlsOptions};
 use tempfile::TempDir;
 
-use crate::{attempt, report, requests};
+use crate::{attempt, report, requests, tls_server::Authority};
 
 const USERS: [&str; 4] = ["scram", "md5", "plain", "trusted"];
 
@@ -26,6 +29,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// With more settings, for which `prepare` may put files into the folder of its data.
+    fn start_with(prepare: impl FnOnce(&Path) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let account = account();
         if let Some((uid, gid)) = account {
@@ -36,7 +44,9 @@ impl Cluster {
         let encoding = ["--encoding=UTF8", "--no-locale", "--no-sync", "-U", "postgres"];
         cluster.run(cluster.command("initdb").args(["-D", "data"]).args(encoding));
         cluster.furnish();
-        let settings = format!("-p {port} -h 127.0.0.1 -k . -c fsync=off -c shared_buffers=16MB");
+        let more = prepare(&cluster.folder.path().join("data"));
+        let settings =
+            format!("-p {port} -h 127.0.0.1 -k . -c fsync=off -c shared_buffers=16MB {more}");
         let start = ["-D", "data", "-w", "-t", "60", "-l", "log", "-o", &settings, "start"];
         cluster.run(cluster.command("pg_ctl").args(start));
         cluster
@@ -167,6 +177,64 @@ fn a_real_server() {
     let query = Some("CREATE TEMP TABLE IF NOT EXISTS t (x int); COPY t FROM STDIN".to_owned());
     let report = report(&cluster.url("scram", right), Options { query, ..requests(2, 1) });
     assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::Protocol, 2));
+}
+
+/// A server with a certificate for 127.0.0.1.
+fn with_tls(authority: &Authority) -> Cluster {
+    Cluster::start_with(|data| {
+        let (key, certificate) = authority.pair("127.0.0.1");
+        for (name, text) in [("server.key", key), ("server.crt", certificate)] {
+            let file = data.join(name);
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = account() {
+                chown(&file, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        "-c ssl=on".to_owned()
+    })
+}
+
+#[test]
+fn over_tls() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let cluster = with_tls(&authority);
+    let url = |parameters: &str| format!("{}?{parameters}", cluster.url("scram", "pa%3Ass%40word"));
+    let trusting = |authority: &Authority| {
+        let query = "SELECT 1 / (CASE WHEN ssl THEN 1 ELSE 0 END) FROM pg_stat_ssl \
+                     WHERE pid = pg_backend_pid()";
+        let tls = TlsOptions { ca_file: Some(authority.file()), ..TlsOptions::default() };
+        Options { tls, query: Some(query.to_owned()), ..requests(20, 3) }
+    };
+    let anybody = Options { tls: TlsOptions::default(), ..trusting(&authority) };
+    for (parameters, options) in [
+        ("sslmode=require", anybody),
+        ("sslmode=require", trusting(&authority)),
+        ("sslmode=verify-full", trusting(&authority)),
+    ] {
+        for mode in [QueryMode::Simple, QueryMode::Prepared] {
+            let options = Options { query_mode: Some(mode), ..options.clone() };
+            let report = report(&url(parameters), options);
+            assert_eq!(report.requests.succeeded, 20, "{parameters}: {report}");
+            assert_eq!(report.protocol, "postgresql over tls");
+        }
+    }
+    // A stranger's certificate, with whoever names an authority; and a server without TLS.
+    let plain = Cluster::start();
+    let plain = format!("{}?sslmode=require", plain.url("scram", "pa%3Ass%40word"));
+    for (url, options, kind, example) in [
+        (url("sslmode=verify-full"), trusting(&stranger), FailureKind::Certificate, "authority"),
+        (url("sslmode=require"), trusting(&stranger), FailureKind::Certificate, "authority"),
+        (plain, requests(1, 1), FailureKind::Tls, "does not take TLS"),
+    ] {
+        match attempt(&url, options) {
+            Err(RunError::NotReady { failures }) => {
+                assert_eq!(failures[0].kind, kind, "{url}: {failures:?}");
+                assert!(failures[0].example.contains(example), "{url}: {failures:?}");
+            }
+            other => panic!("{url}: {other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -54,6 +54,14 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// A key and a certificate for this name, in PEM: of a server that is not of this test.
+    pub(crate) fn pair(&self, name: &str) -> (String, String) {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (key.serialize_pem(), certificate.pem())
+    }
+
     /// The configuration of a server with this name.
     pub(crate) fn server(&self, name: &str, special: Trait, alpn: &[&[u8]]) -> Arc<ServerConfig> {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
