@@ -29,9 +29,9 @@ test: ## all tests of the workspace
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
-deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies
+deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills
 	@.ci/deps build run test
-	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --no-fail-fast --no-capture
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --no-fail-fast --no-capture
 
 # cargo-deny's `advisories` check is left out: it downloads a database from a
 # host that a sealed build machine cannot reach. Run it where there is a network.
