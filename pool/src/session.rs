@@ -1,8 +1,8 @@
 //! What a text changes in a session that outlives its transaction.
 //!
 //! Parameters set with `SET`, `RESET` and `set_config` are to follow the client to its next
-//! server; what cannot follow it (a lock, a temporary table, a cursor, a subscription) ties the
-//! client to the server it has. Texts are looked into only when they begin with a word that may
+//! server; what cannot follow it (a lock, a temporary table, a cursor, a subscription, a
+//! statement prepared in SQL) ties the client to the server it has. Texts are looked into only when they begin with a word that may
 //! do such a thing; what the values are is asked of the server when the transaction is over, so
 //! that savepoints, rollbacks and the server's own spelling need not be known here.
 
@@ -30,6 +30,8 @@ pub(crate) enum Reason {
     AdvisoryLock,
     TemporaryTable,
     HoldCursor,
+    /// `PREPARE` in SQL: the name is the server's, not one of the pool's.
+    SqlPrepared,
     Listen,
     /// `set_config` of a name that only the server sees, or more names than are followed.
     Setting,
@@ -73,8 +75,14 @@ impl PinCounts {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::AdvisoryLock, Self::TemporaryTable, Self::HoldCursor, Self::Listen, Self::Setting];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::AdvisoryLock,
+        Self::TemporaryTable,
+        Self::HoldCursor,
+        Self::SqlPrepared,
+        Self::Listen,
+        Self::Setting,
+    ];
 
     /// A stable word.
     pub(crate) fn name(self) -> &'static str {
@@ -82,6 +90,7 @@ impl Reason {
             Self::AdvisoryLock => "advisory_lock",
             Self::TemporaryTable => "temporary_table",
             Self::HoldCursor => "hold_cursor",
+            Self::SqlPrepared => "sql_prepared_statement",
             Self::Listen => "listen",
             Self::Setting => "setting",
         }
@@ -145,7 +154,9 @@ impl Effects {
 pub(crate) fn may_matter(text: &[u8]) -> bool {
     match text.first() {
         Some(b's' | b'S') => set_or_telling_select(text),
-        Some(b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'r' | b'R') => begins_with_a_word(text),
+        Some(b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'p' | b'P' | b'r' | b'R') => {
+            begins_with_a_word(text)
+        }
         Some(b'u' | b'U') => text.len() < 2 || text[1] | 0x20 == b'n',
         Some(b' ' | b'\n' | b'\t' | b'\r') => may_matter_trimmed(text),
         Some(b'/' | b'-') => true,
@@ -184,7 +195,8 @@ fn set_or_telling_select(text: &[u8]) -> bool {
 }
 
 fn begins_with_a_word(text: &[u8]) -> bool {
-    ["CREATE", "DECLARE", "DISCARD", "LISTEN", "RESET"].iter().any(|word| begins(text, word))
+    const WORDS: [&str; 6] = ["CREATE", "DECLARE", "DISCARD", "LISTEN", "PREPARE", "RESET"];
+    WORDS.iter().any(|word| begins(text, word))
 }
 
 /// Whether a text, as far as it goes, begins with this word.

@@ -139,6 +139,7 @@ impl Stage {
                 state.advisory_locks = Stateful::Ignore;
                 state.temporary_tables = Stateful::Ignore;
                 state.hold_cursors = Stateful::Ignore;
+                state.sql_prepared_statements = Stateful::Ignore;
             }
             let database = postgres.databases.get_mut("app").unwrap();
             (database.pool_mode, database.pool_size) = (self.mode, setting.size);

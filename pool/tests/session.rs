@@ -2,7 +2,7 @@
 //! refused.
 
 use bs9_config::{Config, SessionState, Stateful};
-use bs9_wire::encode::frontend;
+use bs9_wire::{encode::frontend, message::Report};
 
 use crate::postgres::{Cluster, Dialogue, Pooler};
 
@@ -172,6 +172,7 @@ fn what_cannot_follow_ties_a_client_to_its_server() {
         ),
         ("CREATE TEMP TABLE mine AS SELECT 7 AS a", "SELECT a FROM mine", "7", "temporary_table"),
         ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 8; COMMIT", "FETCH c", "8", "hold_cursor"),
+        ("PREPARE mine (int) AS SELECT $1 + 2", "EXECUTE mine (7)", "9", "sql_prepared_statement"),
         (
             "SELECT set_config(lower('MY.X'), 'y', false)",
             "SELECT current_setting('my.x')",
@@ -215,6 +216,34 @@ fn what_cannot_follow_ties_a_client_to_its_server() {
 }
 
 #[test]
+fn what_is_prepared_in_sql_is_prepared_for_the_protocol_too() {
+    let pooler = Pooler::start(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    one.send(
+        &crate::postgres::batch()
+            .parse("", "PREPARE everywhere AS SELECT 'here'")
+            .run("", &[])
+            .sync()
+            .0,
+    );
+    let replies = one.until_ready();
+    assert_eq!(replies.iter().map(|reply| reply.tag).collect::<String>(), "12CZ", "{replies:?}");
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(other.value("SELECT 1"), "1");
+    one.send(&crate::postgres::batch().run("everywhere", &[]).sync().0);
+    assert_eq!(one.tags_until_ready(), "2DCZ");
+    assert_eq!(one.value("EXECUTE everywhere"), "here");
+    run(&mut one, "DEALLOCATE everywhere");
+    one.query("EXECUTE everywhere");
+    assert_eq!(one.until_ready()[0].sqlstate(), "26000");
+    // Nobody else ever had it.
+    other.query("EXECUTE everywhere");
+    assert_eq!(other.until_ready()[0].sqlstate(), "26000");
+    let pins = pooler.status("alice").pins_total;
+    assert_eq!((pins[0].reason.as_str(), pins[0].count), ("sql_prepared_statement", 1));
+}
+
+#[test]
 fn a_listening_client_hears_what_is_told() {
     let pooler = Pooler::start(|_| {});
     let mut ear = Dialogue::log_in(pooler.address, "alice", &[]);
@@ -233,6 +262,7 @@ fn what_is_refused_fails_in_its_turn() {
             advisory_locks: Stateful::Refuse,
             temporary_tables: Stateful::Refuse,
             hold_cursors: Stateful::Refuse,
+            sql_prepared_statements: Stateful::Refuse,
             listen: Stateful::Refuse,
             ..SessionState::default()
         };
@@ -242,6 +272,7 @@ fn what_is_refused_fails_in_its_turn() {
         "SELECT pg_advisory_lock(1)",
         "CREATE TEMP TABLE t ()",
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "PREPARE p AS SELECT 1",
         "LISTEN x",
     ] {
         client.query(text);
@@ -249,6 +280,11 @@ fn what_is_refused_fails_in_its_turn() {
         let tags: String = replies.iter().map(|reply| reply.tag).collect();
         assert_eq!(tags, "EZ", "{text}: {replies:?}");
         assert_eq!(replies[0].sqlstate(), "0A000", "{text}");
+        let report = Report::read(&replies[0].body).unwrap();
+        assert!(
+            report.get(b'H').is_some_and(|hint| !hint.is_empty()),
+            "{text}: what to do instead"
+        );
         assert_eq!(batch(&mut client, text), "EZ", "{text}");
         assert_eq!(client.value("SELECT 'goes on'"), "goes on");
     }
@@ -268,6 +304,7 @@ fn what_is_ignored_is_passed_on() {
         *state(config) = SessionState {
             track_settings: false,
             temporary_tables: Stateful::Ignore,
+            sql_prepared_statements: Stateful::Ignore,
             ..SessionState::default()
         };
     });
@@ -277,5 +314,7 @@ fn what_is_ignored_is_passed_on() {
     run(&mut one, "CREATE TEMP TABLE left_behind ()");
     assert_eq!(other.value("SHOW work_mem"), "5MB");
     assert_eq!(other.value("SELECT count(*) FROM left_behind"), "0");
+    run(&mut one, "PREPARE left_behind AS SELECT 'anyone'");
+    assert_eq!(other.value("EXECUTE left_behind"), "anyone");
     assert_eq!(pooler.status("alice").pins_total, []);
 }

@@ -33,10 +33,12 @@ const MOST_CLOSED: usize = 8;
 const TOO_LONG: Refusal = Refusal {
     sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
     message: "a named prepared statement longer than 4 MiB cannot go through the pool",
+    hint: Some("Send it as the unnamed statement."),
 };
 const TOO_MANY: Refusal = Refusal {
     sqlstate: SqlState::CONFIGURATION_LIMIT,
     message: "the pool's memory for prepared statements is used up",
+    hint: None,
 };
 
 /// A client and its server, as far as prepared statements are concerned.
@@ -235,6 +237,12 @@ impl Exchange<'_> {
 
     #[cold]
     fn note_telling_use(&mut self, text: &[u8]) -> Result<bool, Refused> {
+        if deallocate::forgets(text) == Some(Forgets::All) {
+            self.forgets = true;
+            if let Some(statements) = self.statements.as_mut() {
+                statements.forgetting = true;
+            }
+        }
         let Some(note) = self.note_effects(text, false) else { return Ok(false) };
         self.bind_after(&note)?;
         Ok(true)
@@ -344,24 +352,38 @@ impl Exchange<'_> {
         };
         let taken = HEADER_LEN + name.len() + 1;
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
-        if statements.get(name).is_some() {
+        if let Some(known) = statements.get(name) {
+            let lacked = self.cache.use_one(known).is_none();
+            if lacked && self.ledger.awaits_ready() {
+                // What is under way may make the session forget the name.
+                return Ok(Step::Stall);
+            }
             // The server checks the text, then finds the name in use.
-            let Named::Here(number) = self.number_of(name)? else {
+            let known = Arc::clone(known);
+            let free = lacked && statements.forgetting;
+            let named = if free { self.reserve(&known)? } else { self.number_of(name)? };
+            let Named::Here(number) = named else {
                 return Ok(Step::Edited { taken: length });
             };
             return self.send_parse(body, number, taken, |number| Change::Again {
                 name: name.into(),
                 statement,
                 number,
+                free,
             });
+        }
+        // In a failed transaction the server has to refuse it; whether one has failed that is
+        // under way has to be known first.
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        let here = !failed && self.cache.use_one(&statement).is_some();
+        if here && self.ledger.awaits_ready() {
+            return Ok(Step::Stall);
         }
         if statements.insert(name, &statement).is_err() {
             self.refuse(TOO_MANY)?;
             return Ok(Step::Edited { taken: length });
         }
-        // In a failed transaction the server has to refuse it.
-        let failed = self.ledger.status() == TransactionStatus::Failed;
-        if !failed && self.cache.use_one(&statement).is_some() {
+        if here {
             self.cell.prepared_hits.increment();
             let change = Change::Named { name: name.into(), statement, number: None };
             self.answer(Request::Parse, change)?;
@@ -376,6 +398,15 @@ impl Exchange<'_> {
             statement,
             number: Some(number),
         })
+    }
+
+    /// A number for a statement that the server lacks, and is to lack until another takes the
+    /// number: the client's names will have been forgotten by then.
+    fn reserve(&mut self, statement: &Arc<Statement>) -> Result<Named, Refused> {
+        self.make_room()?;
+        let number = self.cache.number();
+        self.cache.put(statement, number);
+        Ok(Named::Here(number))
     }
 
     /// The client's Parse, under the server's name.
@@ -553,6 +584,7 @@ impl Exchange<'_> {
         let Some(statements) = self.statements.as_mut() else { return };
         statements.journal.drop_unnamed();
         statements.journal.seal();
+        statements.forgetting = false;
         self.irrevocable |= statements.unnamed.take().is_some();
     }
 
@@ -561,6 +593,7 @@ impl Exchange<'_> {
     pub(crate) fn batch_ended(&mut self) {
         if let Some(statements) = self.statements.as_mut() {
             statements.journal.seal();
+            statements.forgetting = false;
         }
     }
 

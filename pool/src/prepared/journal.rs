@@ -14,8 +14,9 @@ use super::statement::Statement;
 pub(crate) enum Change {
     /// Parse of a new name; with a number, it was sent.
     Named { name: Box<[u8]>, statement: Arc<Statement>, number: Option<u32> },
-    /// Parse of a name that is in use: it is sent so that the server refuses it.
-    Again { name: Box<[u8]>, statement: Arc<Statement>, number: u32 },
+    /// Parse of a name that is in use: it is sent so that the server refuses it. `free`: there
+    /// is nothing of that number, for what is sent before makes the server forget all names.
+    Again { name: Box<[u8]>, statement: Arc<Statement>, number: u32, free: bool },
     /// Parse of the unnamed statement: what it was before, to the client and on the server.
     Unnamed { before: Option<Arc<Statement>>, on_server: Weak<Statement> },
     /// Something the pool refuses, sent as something the server cannot but refuse.
@@ -37,6 +38,7 @@ pub(crate) enum Change {
 pub(crate) struct Refusal {
     pub(crate) sqlstate: SqlState,
     pub(crate) message: &'static str,
+    pub(crate) hint: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -122,6 +124,16 @@ impl Journal {
                 Change::UnnamedPrepared { on_server } => *on_server = Weak::new(),
                 Change::ClosedUnnamed { before } => *before = None,
                 _ => {}
+            }
+        }
+    }
+
+    /// The session has dropped all names: none is in use that a Parse on its way gives a meaning.
+    pub(crate) fn free_names(&mut self) {
+        for record in &mut self.records {
+            if let Change::Again { name, statement, number, .. } = &mut record.change {
+                let (name, statement) = (std::mem::take(name), Arc::clone(statement));
+                record.change = Change::Named { name, statement, number: Some(*number) };
             }
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Statements {
     pub(crate) unnamed: Option<Arc<Statement>>,
     /// What its texts did to the session since it got its server.
     pub(crate) effects: Option<Box<Effects>>,
+    /// The batch on its way will make the session forget all names.
+    pub(crate) forgetting: bool,
     /// The client listens by way of the shared connection.
     pub(crate) subscribed: bool,
     /// Changes that are not certain yet.
@@ -43,6 +45,7 @@ impl Statements {
             named: FxHashMap::default(),
             unnamed: None,
             effects: None,
+            forgetting: false,
             subscribed: false,
             journal: Journal::default(),
             scratch: Vec::new(),
@@ -120,6 +123,7 @@ impl Statements {
         for (name, statement) in std::mem::take(&mut self.named) {
             self.uncount(&name, &statement);
         }
+        self.journal.free_names();
         let mut since = Vec::new();
         for change in self.journal.changes() {
             match change {
@@ -154,7 +158,7 @@ impl Statements {
                 let meant = statement.is_of(context);
                 cache.settle(number, meant);
             }
-            Change::Again { name, statement, number } => {
+            Change::Again { name, statement, number, .. } => {
                 // The server had lost the statement before; now it has another.
                 cache.remove(number);
                 cache.put(&statement, number);
@@ -192,7 +196,9 @@ impl Statements {
                 cache.set_unnamed(on_server);
             }
             Change::UnnamedPrepared { on_server } => drop(cache.set_unnamed(on_server)),
-            Change::Prepared { number, .. } => drop(cache.remove(number)),
+            Change::Prepared { number, .. } | Change::Again { number, free: true, .. } => {
+                drop(cache.remove(number));
+            }
             Change::Closed { name, statement } => {
                 // It had room when it was closed.
                 let _room = self.insert(&name, &statement);

@@ -141,7 +141,10 @@ fn stand_in(change: &Change, sqlstate: Option<&[u8]>, answers: &mut Vec<u8>) -> 
             true
         }
         Change::Refused(refusal) => {
-            let report = ErrorReport::error(refusal.sqlstate, refusal.message);
+            let report = ErrorReport {
+                hint: refusal.hint,
+                ..ErrorReport::error(refusal.sqlstate, refusal.message)
+            };
             backend::error_response(answers, &report);
             true
         }

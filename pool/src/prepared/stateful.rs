@@ -26,6 +26,7 @@ impl Exchange<'_> {
             Reason::AdvisoryLock => session.advisory_locks,
             Reason::TemporaryTable => session.temporary_tables,
             Reason::HoldCursor => session.hold_cursors,
+            Reason::SqlPrepared => session.sql_prepared_statements,
             Reason::Listen => session.listen,
             Reason::Setting if session.track_settings => Stateful::Pin,
             Reason::Setting => Stateful::Ignore,
@@ -37,18 +38,30 @@ impl Exchange<'_> {
     pub(super) fn refusal_of(&self, text: &[u8]) -> Option<Refusal> {
         let reasons = Effects::of(text)?.pins;
         let refused = |reason: &Reason| self.policy(*reason) == Stateful::Refuse;
-        let message = match reasons.into_iter().find(refused)? {
-            Reason::AdvisoryLock => {
-                "session-level advisory locks are not allowed through this pool"
-            }
-            Reason::TemporaryTable => {
-                "temporary tables are not allowed through this pool unless they are created with ON COMMIT DROP"
-            }
-            Reason::HoldCursor => "cursors WITH HOLD are not allowed through this pool",
-            Reason::Listen => "LISTEN is not allowed through this pool",
+        let (message, hint) = match reasons.into_iter().find(refused)? {
+            Reason::AdvisoryLock => (
+                "session-level advisory locks are not allowed through this pool",
+                "Lock for the transaction instead: pg_advisory_xact_lock.",
+            ),
+            Reason::TemporaryTable => (
+                "temporary tables are not allowed through this pool unless they are created with ON COMMIT DROP",
+                "Create it inside a transaction, with ON COMMIT DROP.",
+            ),
+            Reason::HoldCursor => (
+                "cursors WITH HOLD are not allowed through this pool",
+                "Declare it without HOLD and fetch in the same transaction.",
+            ),
+            Reason::SqlPrepared => (
+                "PREPARE in SQL is not allowed through this pool",
+                "Use prepared statements of the protocol (Parse and Bind), which your driver has: the pool keeps them apart for each client.",
+            ),
+            Reason::Listen => (
+                "LISTEN is not allowed through this pool",
+                "Listen on a connection to the server itself.",
+            ),
             Reason::Setting => return None,
         };
-        Some(Refusal { sqlstate: SqlState::FEATURE_NOT_SUPPORTED, message })
+        Some(Refusal { sqlstate: SqlState::FEATURE_NOT_SUPPORTED, message, hint: Some(hint) })
     }
 
     /// The server is about to run `text`. `certain`: all of it and nothing else, so that no error

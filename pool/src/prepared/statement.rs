@@ -11,6 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
+use super::deallocate::{self, Forgets};
 use crate::session::{self, Effects};
 
 /// Longest Parse message that is kept, bytes.
@@ -180,7 +181,8 @@ impl StatementStore {
     ) -> Statement {
         let query = body.iter().position(|byte| *byte == 0).map_or(body, |end| &body[..end]);
         let start = &query[..query.len().min(session::TELLING_BYTES)];
-        let matters = session::may_matter(start) && Effects::of(query).is_some();
+        let matters = session::may_matter(start) && Effects::of(query).is_some()
+            || deallocate::may_forget(start) && deallocate::forgets(query) == Some(Forgets::All);
         Statement {
             context: Arc::clone(context),
             body: body.into(),

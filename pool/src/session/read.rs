@@ -39,6 +39,10 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
         if holds(rest) {
             effects.note_pin(Reason::HoldCursor);
         }
+    } else if first.is_word("PREPARE") {
+        if names_a_statement(rest) {
+            effects.note_pin(Reason::SqlPrepared);
+        }
     } else if first.is_word("CREATE") && is_temporary(rest) {
         effects.note_pin(Reason::TemporaryTable);
     }
@@ -164,7 +168,13 @@ fn read_set_config(arguments: &Statement<'_>, effects: &mut Effects) {
     }
 }
 
-// === Cursors and tables ===
+// === Statements, cursors and tables ===
+
+/// Whether what follows `PREPARE` is a name and what it stands for, and not `TRANSACTION 'id'`.
+fn names_a_statement(rest: &Statement<'_>) -> bool {
+    let [name, next, ..] = rest else { return false };
+    name.identifier().is_some() && (next.is_word("AS") || next.is(b'('))
+}
 
 /// Whether what follows `DECLARE` says `WITH HOLD` before its query.
 fn holds(rest: &Statement<'_>) -> bool {

@@ -67,6 +67,13 @@ fn what_texts_do_to_a_session() {
         ("LIST", ""),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "hold_cursor"),
         ("DECLARE c SCROLL CURSOR WITHOUT HOLD FOR SELECT 'WITH HOLD'", ""),
+        ("PREPARE p AS SELECT 1", "sql_prepared_statement"),
+        ("prepare \"P\" (int, text) as select $1", "sql_prepared_statement"),
+        ("PREPARE transaction AS SELECT 1", "sql_prepared_statement"),
+        ("PREPARE TRANSACTION 'id'", ""),
+        ("EXECUTE p (1)", ""),
+        ("DEALLOCATE p", ""),
+        ("PREPARE", ""),
         ("CREATE TEMP TABLE t ()", "temporary_table"),
         ("CREATE TEMPORARY TABLE t () ON COMMIT DROP", ""),
         ("create local temp table t as select 1", "temporary_table"),
@@ -108,7 +115,7 @@ proptest! {
     /// The gate lets through whatever the reader finds something in, leading space left out.
     #[test]
     fn the_gate_is_no_narrower_than_the_reader(
-        word in prop::sample::select(vec!["SET a=1", "reset a", "Discard all", "SELECT set_config('a','b',false)", "select  pg_advisory_lock(1)", "LISTEN x", "declare c cursor with hold for select 1", "create temp table t()"]),
+        word in prop::sample::select(vec!["SET a=1", "reset a", "Discard all", "SELECT set_config('a','b',false)", "select  pg_advisory_lock(1)", "LISTEN x", "declare c cursor with hold for select 1", "create temp table t()", "prepare p as select 1"]),
         space in "[ \n\t]{0,20}",
     ) {
         let text = format!("{space}{word}");

@@ -175,6 +175,47 @@ fn scripts() -> Vec<(&'static str, Script)> {
             ],
         ),
         (
+            "names are forgotten on the way",
+            vec![
+                one(batch().parse("a", "SELECT 1").parse("b", "SELECT 2").sync()),
+                one(batch().run("b", &[]).sync()),
+                // With a server that has room for one, `a` is not there any more.
+                one(batch()
+                    .parse("", "DEALLOCATE ALL")
+                    .run("", &[])
+                    .parse("a", "SELECT 3")
+                    .run("a", &[])
+                    .sync()),
+                one(batch().run("a", &[]).sync()),
+                one(batch().parse("b", "SELECT 4").parse("c", "DEALLOCATE ALL").sync()),
+                one(batch().run("b", &[]).sync()),
+                one(batch().run("c", &[]).parse("a", "SELECT 5").run("a", &[]).sync()),
+                one(batch().run("a", &[]).sync()),
+                one(batch().run("b", &[]).sync()),
+                // The server refuses to forget, and all of it is skipped.
+                one(batch().parse("d", "SELECT 6").parse("c", "DEALLOCATE ALL").sync()),
+                one(batch()
+                    .parse("", "SELECT 1 / $1::int")
+                    .run("", &["0"])
+                    .run("c", &[])
+                    .parse("a", "SELECT 7")
+                    .sync()),
+                one(batch().run("a", &[]).run("d", &[]).sync()),
+                one(batch().run("c", &[]).parse("a", "SELEKT").sync()),
+                one(batch().run("a", &[]).sync()),
+                one(batch().parse("a", "SELECT 8").parse("b", "SELECT 9").run("b", &[]).sync()),
+                (
+                    batch()
+                        .query("SELECT 1; DEALLOCATE ALL")
+                        .parse("a", "SELECT 10")
+                        .run("a", &[])
+                        .sync(),
+                    2,
+                ),
+                one(batch().run("a", &[]).sync()),
+            ],
+        ),
+        (
             "COPY in between",
             vec![
                 one(batch().query("CREATE TEMP TABLE IF NOT EXISTS copied (n int)")),
@@ -218,6 +259,41 @@ fn transactions() -> Vec<(&'static str, Script)> {
                 one(batch().run("a", &[]).sync()),
                 one(batch().run("b", &[]).sync()),
                 one(batch().parse("b", "SELECT 2").run("b", &[]).sync()),
+            ],
+        ),
+        (
+            "a transaction fails on the way, before what is prepared",
+            vec![
+                one(batch().parse("a", "SELECT 1").parse("r", "ROLLBACK").sync()),
+                (
+                    batch()
+                        .query("BEGIN")
+                        .query("SELEKT")
+                        .parse("b", "SELECT 1")
+                        .run("b", &[])
+                        .sync()
+                        .parse("c", "SELECT 1")
+                        .sync()
+                        .parse("s", "ROLLBACK")
+                        .run("s", &[])
+                        .sync()
+                        .run("b", &[])
+                        .sync(),
+                    6,
+                ),
+                (
+                    batch()
+                        .query("BEGIN")
+                        .run("a", &[])
+                        .parse("d", "SELECT 1")
+                        .query("SELEKT")
+                        .parse("e", "SELECT 1")
+                        .sync()
+                        .query("COMMIT"),
+                    4,
+                ),
+                one(batch().run("d", &[]).sync()),
+                one(batch().run("e", &[]).sync()),
             ],
         ),
         (

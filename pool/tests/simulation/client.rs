@@ -194,31 +194,15 @@ impl Client {
         } else {
             let mut batch = batch();
             for _ in 0..1 + self.dice.below(4) {
-                let fails = self.fails_transaction(&batch.0);
-                batch = self.piece(batch, !fails);
+                batch = self.piece(batch);
             }
             Turn { bytes: batch.0, sleeps: false }
         };
         self.say(turn).await
     }
 
-    /// Whether a transaction fails on the way. The pool cannot know by then that it has: a Parse
-    /// of what the server has already is answered all the same, and only its Bind is refused.
-    fn fails_transaction(&self, said: &[u8]) -> bool {
-        let mut preview = self.ideal.clone();
-        let mut rest = said;
-        let mut fails = false;
-        while let Some(frame) = Frame::<FrontendTag>::parse(rest).expect("a message") {
-            let before = preview.status;
-            preview.hear(&frame, false);
-            fails |= before != preview.status && preview.status == TransactionStatus::Failed;
-            rest = &rest[frame.bytes.len()..];
-        }
-        fails
-    }
-
     /// Something whole: a query, a batch, a COPY.
-    fn piece(&mut self, batch: Batch, may_prepare: bool) -> Batch {
+    fn piece(&mut self, batch: Batch) -> Batch {
         let transactions = self.world.scenario.mode != Mode::Statement;
         match self.dice.below(12) {
             0..3 => batch.query(&self.text("echo")),
@@ -230,8 +214,7 @@ impl Client {
                 let batch = batch.query(&self.text("copy")).copy_data("1\n");
                 if self.dice.once_in(2) { batch.copy_done() } else { batch.copy_fail("no") }
             }
-            _ if may_prepare => self.extended(batch),
-            _ => batch.query(&self.text("echo")),
+            _ => self.extended(batch),
         }
     }
 

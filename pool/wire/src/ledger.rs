@@ -204,6 +204,11 @@ impl Ledger {
         self.queue.front()
     }
 
+    /// Whether a ReadyForQuery is owed: what it will say of the transaction is not known yet.
+    pub fn awaits_ready(&self) -> bool {
+        self.queue.iter().any(|entry| entry.request.ends_with_ready())
+    }
+
     /// Whether the server ignores whatever it is sent, until a Sync.
     #[inline]
     pub fn is_skipping(&self) -> bool {

@@ -11,6 +11,8 @@ pub struct SessionState {
     pub temporary_tables: Stateful,
     /// Cursors that outlive their transaction.
     pub hold_cursors: Stateful,
+    /// Statements prepared in SQL.
+    pub sql_prepared_statements: Stateful,
     /// `LISTEN`.
     pub listen: Stateful,
 }
@@ -36,6 +38,7 @@ impl Default for SessionState {
             advisory_locks: Stateful::Pin,
             temporary_tables: Stateful::Pin,
             hold_cursors: Stateful::Pin,
+            sql_prepared_statements: Stateful::Pin,
             listen: Stateful::Shared,
         }
     }

@@ -32,7 +32,7 @@ const LISTEN: &[Word<Stateful>] = &[
 pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
     SessionState {
         track_settings: t.or(
-            Key::new("track_settings", "In transaction and statement mode, parameters that a client sets with `SET`, `RESET` or `set_config` follow it from server to server. Those that servers report do so in any case. This and the four below need `max_prepared_statements` above 0."),
+            Key::new("track_settings", "In transaction and statement mode, parameters that a client sets with `SET`, `RESET` or `set_config` follow it from server to server. Those that servers report do so in any case. This and the five below need `max_prepared_statements` above 0."),
             boolean(),
             true,
         ),
@@ -48,6 +48,11 @@ pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
         ),
         hold_cursors: t.or(
             Key::new("hold_cursors", "In transaction and statement mode, `DECLARE … WITH HOLD`."),
+            words(STATEFUL),
+            "pin",
+        ),
+        sql_prepared_statements: t.or(
+            Key::new("sql_prepared_statements", "In transaction and statement mode, `PREPARE … AS …` sent as SQL, and with it `EXECUTE` and `DEALLOCATE` of that name. Prepared statements of the protocol, which drivers use, need none of this."),
             words(STATEFUL),
             "pin",
         ),
