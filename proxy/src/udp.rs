@@ -73,13 +73,14 @@ impl Station {
         client: SocketAddr,
     ) -> Option<Rc<Session>> {
         let shard = &self.worker.shard;
-        if shard.is_draining() {
-            return None;
-        }
         let listener = listener.listener();
         let view = self.worker.view();
         let site = view.part.udp.get(&listener.id)?;
         let cell = site.stats.cell(shard.index());
+        if shard.is_draining() {
+            cell.refused.increment();
+            return None;
+        }
         let Some(slot) = listener.admit_session(client, shard.index()) else {
             cell.refused.increment();
             return None;

@@ -44,19 +44,27 @@ fn site(origin: &Origin, cluster: &'static str) -> Site {
 
 #[test]
 fn a_shard_without_an_idle_connection_takes_one_that_another_has_to_spare() {
+    // A shard asks for a moment only: on a busy machine the answer may come too late, and it
+    // connects. That is no fault; that it always were, would be.
+    eventually("a connection goes to and fro", goes_to_and_fro);
+}
+
+/// Whether one connection served all, which is what happens when every shard answers in time.
+fn goes_to_and_fro() -> bool {
     let origin = Origin::answering(|_| ok("ok"));
     let proxy = site(&origin, "").start();
     let mut clients = one_of_each(&proxy, 2);
     let endpoint = || proxy.endpoint(origin.address());
-    assert_eq!(clients[0].get("/").text(), "ok");
-    eventually("it is kept", || endpoint().idle_connections == 1);
-    for (turn, shard) in [1, 0, 1].into_iter().enumerate() {
-        pass(LONG);
+    for (turn, shard) in [0, 1, 0, 1].into_iter().enumerate() {
         assert_eq!(clients[shard].get("/").text(), "ok");
-        eventually("it is kept", || endpoint().idle_connections == 1);
-        assert_eq!(endpoint().handovers_total, turn as u64 + 1);
+        eventually("all are kept", || endpoint().idle_connections == endpoint().connects_total);
+        if endpoint().handovers_total < turn as u64 {
+            return false;
+        }
+        pass(LONG);
     }
     assert_eq!((origin.connections(), endpoint().connects_total), (1, 1));
+    true
 }
 
 #[test]
