@@ -7,7 +7,6 @@
 mod cgroup;
 mod file;
 mod host;
-mod pattern;
 mod process;
 mod reading;
 mod traffic;

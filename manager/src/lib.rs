@@ -18,6 +18,7 @@ mod history;
 mod manager;
 mod memory;
 mod metrics;
+mod pattern;
 mod rates;
 mod service;
 mod source;

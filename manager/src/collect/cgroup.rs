@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use super::pattern::fits;
+use crate::pattern::fits;
 
 /// Folders below the root that are looked into, at most.
 const MAX_DEPTH: usize = 8;

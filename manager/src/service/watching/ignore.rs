@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bs9_config::Service;
 
+use crate::pattern::fits;
+
 /// Names that never are source: what editors, version control and runtimes leave behind.
 const ALWAYS: [&str; 10] = [
     ".*",
@@ -52,62 +54,11 @@ impl Ignore {
     }
 }
 
-/// Whether a text is like a pattern: `*` stands for any characters but `/`, `**` for any.
-fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    // Where to go on when the last star of each kind has to take one more: in the pattern, and
-    // in the text.
-    let mut shallow: Option<(usize, usize)> = None;
-    let mut deep: Option<(usize, usize)> = None;
-    let (mut p, mut t) = (0, 0);
-    while t < text.len() {
-        if pattern[p..].starts_with(b"**") {
-            p += 2;
-            (shallow, deep) = (None, Some((p, t)));
-        } else if pattern[p..].starts_with(b"*") {
-            p += 1;
-            shallow = Some((p, t));
-        } else if p < pattern.len() && pattern[p] == text[t] {
-            p += 1;
-            t += 1;
-        } else if let Some((after, at)) = shallow.filter(|(_, at)| text[*at] != b'/') {
-            (p, t) = (after, at + 1);
-            shallow = Some((after, t));
-        } else if let Some((after, at)) = deep {
-            (p, t) = (after, at + 1);
-            (shallow, deep) = (None, Some((after, t)));
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use bs9_config::parse_service;
 
     use super::*;
-
-    #[test]
-    fn patterns() {
-        let cases = [
-            ("*.md", "a.md", true),
-            ("*.md", "a.mdx", false),
-            ("docs/*", "docs/a", true),
-            ("docs/*", "docs/a/b", false),
-            ("docs/**", "docs/a/b", true),
-            ("**/*.md", "a/b/c.md", true),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b*c", "axxbyy", false),
-            (".*", ".git", true),
-            (".*", "git", false),
-            ("**", "", true),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn what_is_no_source_is_not_looked_at() {
