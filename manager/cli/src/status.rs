@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use bs9_api::{
     ClientError, DataPlaneClient, ManagerClient, Process,
     socket::find,
-    types::{DataPlaneStatus, DataPlaneView, HistoryStatus, ManagerStatus, SCHEMA, Services},
+    types::{
+        DataPlaneStatus, DataPlaneView, HistoryStatus, ManagerStatus, SCHEMA, Services, StoreStatus,
+    },
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -101,12 +103,13 @@ struct ManagerSummary {
     pid: u32,
     started_at: Timestamp,
     history: HistoryStatus,
+    store: StoreStatus,
 }
 
 impl Status {
     fn of_manager(socket: PathBuf, status: ManagerStatus, services: Option<Services>) -> Self {
-        let ManagerStatus { version, pid, started_at, data_plane, history, .. } = status;
-        let manager = Some(ManagerSummary { version, pid, started_at, history });
+        let ManagerStatus { version, pid, started_at, data_plane, history, store, .. } = status;
+        let manager = Some(ManagerSummary { version, pid, started_at, history, store });
         Self { schema: SCHEMA, answered_by: "manager", socket, manager, data_plane, services }
     }
 

@@ -2,7 +2,7 @@
 
 use bs9_api::types::{
     ClusterStatus, DataPlaneState, DataPlaneStatus, DataPlaneView, EndpointHealth, EndpointStatus,
-    GenerationStatus, ListenerStatus, PoolStatus, StaleCertificate,
+    GenerationStatus, ListenerStatus, PoolStatus, StaleCertificate, StoreStatus,
 };
 use comfy_table::{Cell, Table};
 use jiff::Timestamp;
@@ -24,12 +24,51 @@ pub(super) fn status(status: &Status) -> Result<(), Failure> {
             "{STRONG}manager{STRONG:#}     {GOOD}running{GOOD:#}  pid {}, {}, {} of {} points of history",
             manager.pid, manager.version, history.points, history.capacity_points
         ))?;
+        for trouble in troubles(&manager.store) {
+            say(format_args!("            {BAD}history on disk{BAD:#}: {trouble}"))?;
+        }
     }
     match &status.data_plane.status {
         Some(found) if status.data_plane.reachable => data_plane(found, &status.data_plane)?,
         _ => unreachable_since(&status.data_plane)?,
     }
     services(status)
+}
+
+/// What is wrong with history on disk, a sentence each; none is kept where it has no kind.
+fn troubles(store: &StoreStatus) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if store.kind.is_empty() {
+        return troubles;
+    }
+    if !store.working {
+        let reason = store.reason.as_deref().unwrap_or("for an unknown reason");
+        troubles.push(format!("the {} store is not written: {reason}", store.kind));
+    }
+    if store.batches_spooled > 0 {
+        troubles.push(format!(
+            "{} batches ({}) wait in memory for the database",
+            store.batches_spooled,
+            terminal::bytes(store.spooled_bytes)
+        ));
+    }
+    if store.batches_lost_total > 0 {
+        troubles.push(format!("{} batches could not be written", store.batches_lost_total));
+    }
+    if store.series_left_out > 0 {
+        troubles.push(format!(
+            "{} series are left out, beside {} that are kept",
+            store.series_left_out, store.series
+        ));
+    }
+    if store.damaged_parts_total > 0 {
+        troubles.push(format!(
+            "{} parts are damaged and left out of answers",
+            store.damaged_parts_total
+        ));
+    }
+    troubles.extend(store.set_aside.iter().map(|path| format!("damaged, and set aside: {path}")));
+    troubles
 }
 
 fn services(status: &Status) -> Result<(), Failure> {
