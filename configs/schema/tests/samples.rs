@@ -1,11 +1,14 @@
-//! Every sample in `configs` is valid, and says so without a warning.
+//! Every sample in `configs` is valid, and says so without a warning; every key has one.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use authority::Authority;
+use serde_json::{Value, json};
+use toml_edit::{DocumentMut, Item, TomlError};
 
 mod authority;
 
@@ -79,5 +82,131 @@ fn every_sample_of_a_service_is_valid() {
     for file in files {
         let report = bs9_config::check_service(&file).report;
         assert!(report.is_empty(), "{}", report.render(false));
+    }
+}
+
+/// The shape of a file: tables, lists, and null for everything else.
+fn parse(text: &str) -> Result<Value, TomlError> {
+    fn shape(item: &Item) -> Value {
+        if let Some(table) = item.as_table_like() {
+            table.iter().map(|(name, item)| (name.to_owned(), shape(item))).collect()
+        } else if let Some(tables) = item.as_array_of_tables() {
+            tables.iter().map(|table| shape(&Item::Table(table.clone()))).collect()
+        } else if let Some(array) = item.as_array() {
+            array.iter().map(|value| shape(&Item::Value(value.clone()))).collect()
+        } else {
+            Value::Null
+        }
+    }
+    text.parse::<DocumentMut>().map(|document| shape(document.as_item()))
+}
+
+/// What a sample shows: itself, and each key on a line of its own that is a comment.
+fn shown(text: &str) -> (Value, Vec<Value>) {
+    let mut table: Vec<&str> = Vec::new();
+    let mut comments = Vec::new();
+    for line in text.lines() {
+        let (bare, commented) = match line.strip_prefix("# ") {
+            Some(bare) => (bare, true),
+            None => (line, false),
+        };
+        if let Some((name, _)) = bare.strip_prefix('[').and_then(|name| name.split_once(']')) {
+            table = name.trim_start_matches('[').split('.').collect();
+        } else if commented && let Ok(key) = parse(bare) {
+            // An empty line of a comment is TOML, too.
+            if key.as_object().is_some_and(|key| !key.is_empty()) {
+                comments.push(table.iter().rfold(key, |inner, name| json!({ *name: inner })));
+            }
+        }
+    }
+    (parse(text).expect("a sample is TOML"), comments)
+}
+
+/// The ways in which a value may be meant.
+fn alternatives(schema: &Value) -> Vec<&Value> {
+    let further = ["anyOf", "oneOf"].into_iter().filter_map(|name| schema[name].as_array());
+    let mut all = vec![schema];
+    all.extend(further.flatten().flat_map(alternatives));
+    all
+}
+
+/// What the values of a table have in common whose names are free.
+fn values_by_name(schema: &Value) -> impl Iterator<Item = &Value> {
+    let patterns = schema["patternProperties"].as_object().into_iter().flat_map(|all| all.values());
+    patterns.chain(Some(&schema["additionalProperties"]).filter(|of| of.is_object()))
+}
+
+/// Every key, with `*` for names that are free.
+fn keys(schema: &Value, path: &[&str], into: &mut BTreeSet<String>) {
+    for one in alternatives(schema) {
+        if one["items"].is_object() {
+            keys(&one["items"], path, into);
+        }
+        for value in values_by_name(one) {
+            keys(value, &[path, &["*"]].concat(), into);
+        }
+        for (name, value) in one["properties"].as_object().into_iter().flatten() {
+            let path = [path, &[&**name]].concat();
+            into.insert(path.join("."));
+            keys(value, &path, into);
+        }
+    }
+}
+
+/// Whether `key` is in a sample.
+fn shows(sample: &Value, key: &str) -> bool {
+    if let Some(items) = sample.as_array() {
+        return items.iter().any(|item| shows(item, key));
+    }
+    let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
+    let inside = |value: &Value| rest.is_none_or(|rest| shows(value, rest));
+    match name {
+        "*" => sample.as_object().is_some_and(|table| table.values().any(inside)),
+        name => sample.get(name).is_some_and(inside),
+    }
+}
+
+/// Whether everything in a sample is a key.
+fn knows(schema: &Value, sample: &Value) -> bool {
+    alternatives(schema).into_iter().any(|one| match sample {
+        Value::Array(items) => items.iter().all(|item| knows(&one["items"], item)),
+        // A line below `[[...]]`.
+        Value::Object(_) if one["items"].is_object() => knows(&one["items"], sample),
+        Value::Object(table) => table.iter().all(|(name, value)| {
+            let named = one["properties"].get(name);
+            named.into_iter().chain(values_by_name(one)).any(|schema| knows(schema, value))
+        }),
+        _ => one["type"] != "object" && one["type"] != "array",
+    })
+}
+
+#[test]
+fn every_key_has_a_sample() {
+    let configs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let services = ["api.toml", "worker.toml"].map(|name| configs.join("services").join(name));
+    let (manager, data_plane): (Vec<_>, Vec<_>) = samples()
+        .into_iter()
+        .partition(|path| path.file_stem().is_some_and(|name| name == "manager"));
+    for (schema, samples) in [
+        (bs9_config::json_schema(), data_plane),
+        (bs9_config::manager_json_schema(), manager),
+        (bs9_config::service_json_schema(), services.to_vec()),
+    ] {
+        let mut all = Vec::new();
+        for path in samples {
+            let text = fs::read_to_string(&path).expect("a sample");
+            let (whole, comments) = shown(&text);
+            for key in comments.iter().chain([&whole]) {
+                assert!(knows(&schema, key), "{}: no such key: {key}", path.display());
+            }
+            all.push(whole);
+            all.extend(comments);
+        }
+        let mut wanted = BTreeSet::new();
+        keys(&schema, &[], &mut wanted);
+        assert!(wanted.len() > 40, "{} keys", wanted.len());
+        let without: Vec<_> =
+            wanted.iter().filter(|key| !all.iter().any(|sample| shows(sample, key))).collect();
+        assert!(without.is_empty(), "without a sample in {}: {without:#?}", schema["title"]);
     }
 }
