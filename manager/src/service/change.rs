@@ -288,6 +288,10 @@ impl Services {
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }
+        // It may have had more when it was stopped.
+        let count = u32::try_from(units.len()).unwrap_or(u32::MAX);
+        let surplus = self.surplus(&service.name, count)?;
+        self.retire_units(service, &surplus, report).await?;
         self.wire(service, former, report).await;
         self.linger(service.scope, report).await;
         first_failure.map_or(Ok(()), Err)
