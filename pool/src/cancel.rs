@@ -47,7 +47,8 @@ struct Slots {
 /// A client in the directory.
 pub(crate) struct Registration {
     secret: [u8; LONG_SECRET],
-    secret_length: usize,
+    /// It speaks protocol 3.2; else the secret ends early.
+    long_secret: bool,
     /// The server that works for it now.
     link: RefCell<Option<Link>>,
     /// A cancel request to that server is under way.
@@ -94,7 +95,7 @@ impl Directory {
     ) -> Registered {
         let registration = Rc::new(Registration {
             secret: rand::random(),
-            secret_length: if long_secret { LONG_SECRET } else { SHORT_SECRET },
+            long_secret,
             link: RefCell::new(None),
             cancelling: Cell::new(false),
             cancelled: Notify::new(),
@@ -144,6 +145,10 @@ impl Directory {
 }
 
 impl Registration {
+    fn secret(&self) -> &[u8] {
+        &self.secret[..if self.long_secret { LONG_SECRET } else { SHORT_SECRET }]
+    }
+
     /// Has the server that works for it cancel what it runs.
     fn cancel(self: &Rc<Self>, done: Option<oneshot::Sender<()>>) {
         let link = self.link.borrow();
@@ -190,7 +195,7 @@ impl Registration {
     }
 
     fn knows(&self, secret: &[u8]) -> bool {
-        let own = &self.secret[..self.secret_length];
+        let own = self.secret();
         // As long for a wrong first byte as for a wrong last one.
         let differing = own.iter().zip(secret).fold(0, |sum, (one, other)| sum | (one ^ other));
         own.len() == secret.len() && differing == 0
@@ -214,7 +219,7 @@ impl Registered {
 
     /// What the client is told as its secret.
     pub(crate) fn secret(&self) -> &[u8] {
-        &self.registration.secret[..self.registration.secret_length]
+        self.registration.secret()
     }
 
     /// A server works for the client from now on.

@@ -302,3 +302,6 @@ fn is_idle_noise(tag: FrontendTag) -> bool {
         FrontendTag::CopyData | FrontendTag::CopyDone | FrontendTag::CopyFail | FrontendTag::Flush
     )
 }
+
+#[cfg(test)]
+mod tests;

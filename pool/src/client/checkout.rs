@@ -86,7 +86,7 @@ impl Client {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 self.local.give_back(server);
-                return Err(End::Setting(failure));
+                return Err(End::Setting(failure.into()));
             }
             Err(error) => {
                 self.local.close_dirty(*server);

@@ -41,7 +41,7 @@ pub(super) enum End {
     /// No server connection could be made.
     LoginFailed(Rc<LoginFailure>),
     /// The server refuses a parameter that the client asked for at login.
-    Setting(LoginFailure),
+    Setting(Box<LoginFailure>),
     /// The server connection broke; nothing was said about it yet.
     ServerLost(String),
     /// The server closed the connection and said why.

@@ -35,11 +35,19 @@ use crate::{
 mod packets;
 
 /// A connection was accepted.
-pub(crate) async fn serve(home: Rc<PoolShard>, connection: Connection) {
-    // Boxed, so that a client at work pays neither for its login nor for its end.
-    if let Some(mut client) = Box::pin(greet(home, connection)).await {
-        let end = client.work().await;
-        Box::pin(client.part(end)).await;
+///
+/// Each step is boxed, so that a client at work pays neither for its login nor for its end; and
+/// what it begins with goes into the first of them, for a task keeps room for its arguments.
+pub(crate) fn serve(
+    home: Rc<PoolShard>,
+    connection: Connection,
+) -> impl Future<Output = ()> + 'static {
+    let greeting = Box::pin(greet(home, connection));
+    async move {
+        if let Some(mut client) = greeting.await {
+            let end = client.work().await;
+            Box::pin(client.part(end)).await;
+        }
     }
 }
 

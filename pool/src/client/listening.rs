@@ -145,7 +145,7 @@ fn answered<T>(
 ) -> Result<T, End> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(failure)) => Err(End::Setting(failure)),
+        Ok(Err(failure)) => Err(End::Setting(failure.into())),
         Err(error) => Err(End::ServerLost(error.to_string())),
     }
 }

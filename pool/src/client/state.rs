@@ -51,7 +51,7 @@ impl Client {
         let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
         let values = match server.current(&names, limit).await {
             Ok(Ok(values)) => values,
-            Ok(Err(failure)) => return Err(End::Setting(failure)),
+            Ok(Err(failure)) => return Err(End::Setting(failure.into())),
             Err(error) => return Err(End::ServerLost(error.to_string())),
         };
         let (mut has, mut wants) = (Settings::clone(&self.settings), None);
