@@ -10,8 +10,8 @@ use bs9_api::{
         Events, Health, History, HistoryQuery, HostStatus, LogQuery, ManagerStatus, MetricsText,
         OneService, OneUnit, PageQuery, ReloadService, ResurrectServices, SCHEMA, SaveServices,
         SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs,
-        ServiceOutcome, Services as ServicesAnswer, SourceAudit, StartService, TokenOutcome,
-        Tokens, Units,
+        ServiceOutcome, ServiceUsage, Services as ServicesAnswer, SourceAudit, StartService,
+        TokenOutcome, Tokens, Units,
     },
 };
 use jiff::Timestamp;
@@ -199,6 +199,12 @@ impl ManagerApi for Answers {
 
     async fn inspect_service(&self, service: String) -> Result<ServiceInspection, ApiError> {
         Ok(self.services.inspect(&service).await?)
+    }
+
+    async fn service_usage(&self, service: String) -> Result<ServiceUsage, ApiError> {
+        let places = self.services.places(&service).await?;
+        let latest = self.state.latest.clone();
+        apart(move || Ok(latest.usage(places))).await
     }
 
     async fn dependencies(&self, asked: DependencyQuery) -> Result<Dependencies, ApiError> {

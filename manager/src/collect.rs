@@ -11,6 +11,7 @@ mod process;
 mod reading;
 mod traffic;
 mod unit;
+mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -24,12 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bs9_api::types::{Happening, HostStatus, OneUnit, SCHEMA, Units};
+use bs9_api::types::{Happening, HostStatus, OneUnit, SCHEMA, ServiceUsage, Units};
 use bs9_config::Collect;
 use jiff::Timestamp;
 
 pub(crate) use cgroup::Hierarchy;
 pub(crate) use process::{address, open_sockets, pids};
+pub(crate) use usage::Place;
 
 use cgroup::Group;
 use file::Scratch;
@@ -97,6 +99,13 @@ impl Latest {
         let process::Inside { processes, listening, reasons } =
             process::look_inside(&group, &self.proc);
         Some(OneUnit { schema: SCHEMA, status, processes, listening, reasons })
+    }
+
+    /// What the instances at these places use, looked at now. Blocks: not for the
+    /// runtime's thread.
+    pub(crate) fn usage(&self, places: Vec<Place>) -> ServiceUsage {
+        let hierarchy = self.meters().hierarchy.clone();
+        usage::look(places, &hierarchy, &self.proc)
     }
 
     /// The machine.

@@ -34,6 +34,7 @@ mod scale;
 mod screen;
 mod standing;
 mod status;
+mod usage;
 mod watching;
 mod wiring;
 

@@ -18,8 +18,8 @@ use crate::types::{
     ManagerStatus, MetricsText, OneCluster, OneService, OneUnit, OrderPools, PageQuery,
     PoolClients, PoolServers, Pools, ReloadService, RemoveCluster, RemoveEndpoint,
     ResurrectServices, Routes, RoutesQuery, SaveServices, SavedServices, ScaleService,
-    SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome, Services,
-    SetCluster, SetWeight, SourceAudit, StartService, TokenOutcome, Tokens, Units,
+    SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome, ServiceUsage,
+    Services, SetCluster, SetWeight, SourceAudit, StartService, TokenOutcome, Tokens, Units,
 };
 pub(crate) use content::{Answer, ContentKind, Described};
 use table::endpoints;
@@ -214,6 +214,9 @@ endpoints! {
     /// What a service is kept from, what of it holds, and what it costs.
     inspect_service: GET "/v1/services/{service}/inspect" by Viewer,
         path service => ServiceInspection;
+    /// What a service uses right now, process by process.
+    service_usage: GET "/v1/services/{service}/usage" by Viewer,
+        path service => ServiceUsage;
     /// What depends on what, by units, sockets, environments, routes and pools.
     dependencies: GET "/v1/dependencies" by Viewer, query asked: DependencyQuery => Dependencies;
     /// What an audit of a service's source finds.

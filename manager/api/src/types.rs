@@ -20,6 +20,7 @@ mod service;
 mod source;
 mod token;
 mod unit;
+mod usage;
 
 pub use answer::*;
 pub use audit::*;
@@ -38,6 +39,7 @@ pub use service::*;
 pub use source::*;
 pub use token::*;
 pub use unit::*;
+pub use usage::*;
 
 /// The version of every shape in this module; raised when a field changes its
 /// meaning or goes away, not when one is added.

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     audit, check, completions, dbpool, deps, events, export, install, loadbalancer, loadtest,
-    logging::LogFormat, man, manager, metrics, quickstart, sample_endpoint, serve, service, status,
-    tether, token,
+    logging::LogFormat, man, manager, metrics, profile, quickstart, sample_endpoint, serve,
+    service, status, tether, token,
 };
 
 const EXAMPLES: &str = "\
@@ -101,6 +101,8 @@ pub(crate) enum Verb {
     Export(Box<export::Arguments>),
     /// Show what has happened, and what happens.
     Events(events::Arguments),
+    /// Watch a service for a while, and say what follows from the numbers.
+    Profile(profile::Arguments),
     /// Show what depends on what, and what says so.
     Deps(deps::Arguments),
     /// Show and check the log of changes.

@@ -16,6 +16,8 @@ mod dot;
 mod svg;
 mod tree;
 
+pub(crate) use svg::escaped;
+
 const EXAMPLES: &str = "\
 Examples:
   bs9 deps                     everything, from who is asked first to who is asked last

@@ -26,6 +26,7 @@ mod logging;
 mod man;
 mod manager;
 mod metrics;
+mod profile;
 mod quickstart;
 mod runtime;
 mod sample_endpoint;
@@ -86,6 +87,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Metrics(arguments) => metrics::run(&arguments, global),
         Verb::Export(arguments) => export::run(&arguments, global),
         Verb::Events(arguments) => events::run(&arguments, global),
+        Verb::Profile(arguments) => profile::run(&arguments, global),
         Verb::Deps(arguments) => deps::run(&arguments, global),
         Verb::Audit(action) => audit::run(&action, global),
         Verb::Token(action) => token::run(action, global),

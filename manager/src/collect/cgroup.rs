@@ -32,6 +32,7 @@ pub(crate) enum Hierarchy {
 /// The trees of v1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Controllers {
+    pub(crate) cpu: Option<PathBuf>,
     pub(crate) cpuacct: Option<PathBuf>,
     pub(crate) memory: Option<PathBuf>,
     pub(crate) pids: Option<PathBuf>,
@@ -52,6 +53,7 @@ impl Hierarchy {
             return Self::None;
         };
         let controllers = Controllers {
+            cpu: tree(&["cpu", "cpu,cpuacct"]),
             cpuacct: tree(&["cpuacct", "cpu,cpuacct"]),
             memory: tree(&["memory"]),
             pids: tree(&["pids"]),

@@ -143,7 +143,7 @@ pub(crate) fn look_inside(group: &Path, proc: &Path) -> Inside {
 }
 
 /// One line of proc(5)'s `stat`. The name is in parentheses and may hold some.
-fn process(pid: u32, text: &[u8]) -> Option<ProcessStatus> {
+pub(super) fn process(pid: u32, text: &[u8]) -> Option<ProcessStatus> {
     let open = text.iter().position(|byte| *byte == b'(')?;
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let name = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();

@@ -25,16 +25,16 @@ pub(crate) struct UnitMeter {
 }
 
 #[derive(Debug)]
-struct Files {
+pub(super) struct Files {
     cpu: Kept,
-    memory: Kept,
+    pub(super) memory: Kept,
     memory_limit: Kept,
     oom: Kept,
     io: Kept,
     tasks: Kept,
-    cpu_pressure: Kept,
-    memory_pressure: Kept,
-    io_pressure: Kept,
+    pub(super) cpu_pressure: Kept,
+    pub(super) memory_pressure: Kept,
+    pub(super) io_pressure: Kept,
     layout: Layout,
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn pressure(
 }
 
 impl Files {
-    fn of(path: &Path, hierarchy: &Hierarchy) -> Self {
+    pub(super) fn of(path: &Path, hierarchy: &Hierarchy) -> Self {
         match hierarchy {
             Hierarchy::Unified { root } => {
                 let file = |name| Kept::new(name, root.join(path).join(name));
@@ -239,7 +239,7 @@ impl Files {
         }
     }
 
-    fn cpu_seconds(&mut self, scratch: &mut Scratch) -> Measured {
+    pub(super) fn cpu_seconds(&mut self, scratch: &mut Scratch) -> Measured {
         match self.layout {
             Layout::Unified => {
                 let text = self.cpu.read(scratch)?;
@@ -251,19 +251,19 @@ impl Files {
         }
     }
 
-    fn memory_limit(&mut self, scratch: &mut Scratch) -> Measured {
+    pub(super) fn memory_limit(&mut self, scratch: &mut Scratch) -> Measured {
         let text = self.memory_limit.read(scratch)?;
         // "max" is no number.
         number(text).filter(|bytes| *bytes < NO_LIMIT_FROM).ok_or(Missing::NoLimit)
     }
 
-    fn oom_kills(&mut self, scratch: &mut Scratch) -> Measured {
+    pub(super) fn oom_kills(&mut self, scratch: &mut Scratch) -> Measured {
         let text = self.oom.read(scratch)?;
         field(text, b"oom_kill").ok_or(Missing::NotSaid("the memory controller"))
     }
 
     /// Bytes read and written, over all devices.
-    fn io_bytes(&mut self, scratch: &mut Scratch) -> (Measured, Measured) {
+    pub(super) fn io_bytes(&mut self, scratch: &mut Scratch) -> (Measured, Measured) {
         let text = match self.io.read(scratch) {
             Ok(text) => text,
             Err(missing) => return (Err(missing), Err(missing)),

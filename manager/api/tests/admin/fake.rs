@@ -17,8 +17,8 @@ use bs9_api::{
         OneService, OneUnit, OrderPools, PageQuery, PoolClients, PoolServers, Pools, ReloadService,
         RemoveCluster, RemoveEndpoint, ResurrectServices, Routes, RoutesQuery, SCHEMA,
         SaveServices, SavedServices, ScaleService, SeriesAnswer, SeriesQuery, ServiceInspection,
-        ServiceLogs, ServiceOutcome, Services, SetCluster, SetWeight, SourceAudit, StartService,
-        StoreStatus, TokenOutcome, TokenSummary, Tokens, Units,
+        ServiceLogs, ServiceOutcome, ServiceUsage, Services, SetCluster, SetWeight, SourceAudit,
+        StartService, StoreStatus, TokenOutcome, TokenSummary, Tokens, Units,
     },
 };
 use futures_util::stream;
@@ -290,6 +290,7 @@ impl ManagerApi for FakeManager {
         services() -> Services;
         service(String) -> OneService;
         inspect_service(String) -> ServiceInspection;
+        service_usage(String) -> ServiceUsage;
         service_logs(String, LogQuery) -> ServiceLogs;
         deploy_service(Attempt, String, DeployService) -> ServiceOutcome;
         dependencies(DependencyQuery) -> Dependencies;
