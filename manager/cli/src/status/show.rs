@@ -306,3 +306,30 @@ pub(crate) fn pools(pools: &[PoolStatus]) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_a_store_is_told() {
+        assert!(troubles(&StoreStatus::default()).is_empty(), "nothing is kept");
+        let good = StoreStatus { kind: "sqlite".into(), working: true, ..StoreStatus::default() };
+        assert!(troubles(&good).is_empty());
+        let bad = StoreStatus {
+            working: false,
+            reason: Some("the disk is full".into()),
+            batches_lost_total: 3,
+            set_aside: vec!["history.damaged".into()],
+            ..good
+        };
+        assert_eq!(
+            troubles(&bad),
+            [
+                "the sqlite store is not written: the disk is full",
+                "3 batches could not be written",
+                "damaged, and set aside: history.damaged",
+            ]
+        );
+    }
+}
