@@ -146,6 +146,20 @@ fn another_endpoint_is_tried_when_one_refuses() {
 }
 
 #[test]
+fn so_many_endpoints_are_tried_as_connect_attempts_says() {
+    let refusing: Vec<_> = (0..3).map(|_| Refusing::new()).collect();
+    let addresses: Vec<_> = refusing.iter().map(Refusing::address).collect();
+    for more in [0, 1, 2] {
+        let listener = format!("connect_attempts = {more}");
+        let proxy = Proxy::start(&toml(1, &listener, &addresses));
+        proxy.client("raw").expect_closed();
+        let failures = |address| proxy.endpoint(address).connect_failures_total;
+        let tried: u64 = addresses.iter().copied().map(failures).sum();
+        assert_eq!(tried, more + 1);
+    }
+}
+
+#[test]
 fn a_client_is_closed_when_every_endpoint_refuses() {
     let refusing = [Refusing::new(), Refusing::new()];
     let proxy = Proxy::start(&toml(1, "", &refusing.each_ref().map(Refusing::address)));

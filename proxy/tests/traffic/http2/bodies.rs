@@ -121,6 +121,22 @@ fn what_a_hundred_stalled_streams_hold_is_bounded() {
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);
 }
 
+#[test]
+fn a_client_is_told_how_much_it_may_send_ahead() {
+    let origin = Origin::named("ok");
+    let listener = "http2 = { stream_window = \"64KiB\", connection_window = \"128KiB\" }";
+    let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
+    let mut raw = Raw::open(&proxy);
+    let settings = raw.next_of(&[SETTINGS]).payload;
+    // RFC 9113 section 6.5.2: SETTINGS_INITIAL_WINDOW_SIZE.
+    let window = [[0, 4].as_slice(), &(64_u32 << 10).to_be_bytes()].concat();
+    assert!(settings.chunks(6).any(|setting| setting == window), "{settings:?}");
+    // Section 6.9.2: a connection's window is 65,535 bytes until it is told otherwise.
+    let update = raw.next_of(&[WINDOW_UPDATE]);
+    let more = (128_u32 << 10) - 65_535;
+    assert_eq!((update.stream, &update.payload[..]), (0, &more.to_be_bytes()[..]));
+}
+
 /// Endpoints that take nothing hold the client back: by its windows, not by our memory.
 #[test]
 fn what_a_hundred_uploads_to_stalled_endpoints_hold_is_bounded() {
