@@ -25,8 +25,10 @@ const MAX_MESSAGE: usize = 64 << 10;
 pub(super) struct Ear {
     stream: Transport,
     buffer: Option<Buffer>,
-    /// The beginning of a message whose end is not here yet.
+    /// What has come; the end of the last message may be missing.
     part: Vec<u8>,
+    /// Bytes of it that were understood.
+    read: usize,
     /// Under which plan it was made.
     pub(super) epoch: u64,
     /// Since when a query has been running.
@@ -51,7 +53,16 @@ pub(super) enum Heard {
 impl Ear {
     pub(super) fn new(stream: Transport, epoch: u64) -> Self {
         let heard = bs9_net::now();
-        Self { stream, buffer: None, part: Vec::new(), epoch, asked: None, failure: None, heard }
+        Self {
+            stream,
+            buffer: None,
+            part: Vec::new(),
+            read: 0,
+            epoch,
+            asked: None,
+            failure: None,
+            heard,
+        }
     }
 
     /// Whether a query is running.
@@ -107,28 +118,30 @@ impl Ear {
 
     fn next_heard(&mut self) -> Result<Option<Heard>, ServerError> {
         loop {
-            let header = Header::<BackendTag>::parse(&self.part)?;
+            let rest = &self.part[self.read..];
+            let header = Header::<BackendTag>::parse(rest)?;
             if header.is_some_and(|header| header.total_len() > MAX_MESSAGE) {
                 return Err(ServerError::TooLong);
             }
-            let Some(frame) = Frame::<BackendTag>::parse(&self.part)? else {
+            let Some(frame) = Frame::<BackendTag>::parse(rest)? else {
+                self.part.drain(..std::mem::take(&mut self.read));
                 if self.part.is_empty() {
                     self.part = Vec::new();
                 }
                 return Ok(None);
             };
-            let length = frame.bytes.len();
-            let heard = self.read(length)?;
-            self.part.drain(..length);
+            let end = self.read + frame.bytes.len();
+            let heard = self.understand(end)?;
+            self.read = end;
             if heard.is_some() {
                 return Ok(heard);
             }
         }
     }
 
-    /// Understands the first message.
-    fn read(&mut self, length: usize) -> Result<Option<Heard>, ServerError> {
-        let bytes = &self.part[..length];
+    /// Understands the next message, which ends there.
+    fn understand(&mut self, end: usize) -> Result<Option<Heard>, ServerError> {
+        let bytes = &self.part[self.read..end];
         let header = Header::<BackendTag>::parse(bytes)?;
         let body = &bytes[HEADER_LEN..];
         Ok(match header.map(|header| header.tag) {
