@@ -15,6 +15,8 @@ use bs9_wire::{
     tag::FrontendTag,
 };
 
+mod forget;
+
 use super::{
     PREFIX, ServerName,
     cache::Cache,
@@ -469,123 +471,6 @@ impl Exchange<'_> {
         let name = ServerName::new(self.cache.number());
         frontend::parse(&mut statements.scratch, name.as_bytes(), b"refused by the pool", &[]);
         Ok(())
-    }
-
-    // === Close and DEALLOCATE ===
-
-    fn close(&mut self, name: &[u8], length: usize) -> Result<Step, Refused> {
-        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
-        let change = if name.is_empty() {
-            Change::ClosedUnnamed { before: statements.unnamed.take() }
-        } else if let Some(statement) = statements.remove(name) {
-            Change::Closed { name: name.into(), statement }
-        } else if name.starts_with(PREFIX) {
-            let name = never_known(name);
-            self.say(|out| frontend::close(out, Target::Statement(&name)));
-            let _owed = self.ledger.expect(Request::Close, Origin::Client, 0)?;
-            return Ok(Step::Edited { taken: length });
-        } else {
-            // It may have been prepared in SQL.
-            return Ok(Step::Pass);
-        };
-        self.answer(Request::Close, change)?;
-        Ok(Step::Edited { taken: length })
-    }
-
-    fn query(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Result<Step, Refused> {
-        let text = &message[HEADER_LEN..];
-        let whole = message.len() == header.total_len();
-        if text.is_empty() && !whole {
-            return Ok(Step::Wait);
-        }
-        let start = &text[..text.len().min(session::TELLING_BYTES)];
-        if !session::may_matter(start) && !deallocate::may_forget(start) {
-            return Ok(Step::Pass);
-        }
-        self.telling_query(header, text, whole)
-    }
-
-    /// A query that begins like one that changes the session.
-    fn telling_query(
-        &mut self,
-        header: Header<FrontendTag>,
-        text: &[u8],
-        whole: bool,
-    ) -> Result<Step, Refused> {
-        if !whole && header.total_len() <= session::MAX_TEXT {
-            return Ok(Step::Wait);
-        }
-        let length = header.total_len();
-        let text = text.strip_suffix(b"\0").unwrap_or(text);
-        match deallocate::forgets(text).filter(|_| whole) {
-            Some(Forgets::All) => self.forgets = true,
-            Some(Forgets::One(name)) => return self.deallocate(&name, length),
-            None => {}
-        }
-        if let Some(refusal) = self.refusal_of(text).filter(|_| whole) {
-            return self.refuse_query(refusal, length);
-        }
-        match self.note_effects(text, self.is_alone()) {
-            Some(note) => self.query_after(&note),
-            None => Ok(Step::Pass),
-        }
-    }
-
-    /// `DEALLOCATE` of a name that is known to the pool alone. The statement stays, for others;
-    /// in its place goes one made for the purpose, so that the server's replies are the real ones.
-    fn deallocate(&mut self, name: &[u8], length: usize) -> Result<Step, Refused> {
-        if let Err(step) = self.admit() {
-            return Ok(step);
-        }
-        if !self.forget_one(name) {
-            return Ok(Step::Pass);
-        }
-        let scapegoat = ServerName::new(self.cache.number());
-        let scapegoat = String::from_utf8_lossy(scapegoat.as_bytes());
-        let _owed = self.ledger.expect(Request::Query, Origin::Pool, 0)?;
-        let _owed = self.ledger.expect(Request::Query, Origin::Client, 0)?;
-        self.say(|out| {
-            frontend::query(out, &format!("PREPARE {scapegoat} AS SELECT 1"));
-            frontend::query(out, &format!("DEALLOCATE {scapegoat}"));
-        });
-        self.query_sent();
-        Ok(Step::Edited { taken: length })
-    }
-
-    /// Likewise, in a batch.
-    fn parse_deallocate(&mut self, name: &[u8], length: usize) -> Result<Option<Step>, Refused> {
-        if !self.forget_one(name) {
-            return Ok(None);
-        }
-        let scapegoat = ServerName::new(self.cache.number());
-        let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, 0)?;
-        let text = format!("DEALLOCATE {}", String::from_utf8_lossy(scapegoat.as_bytes()));
-        self.say(|out| {
-            frontend::parse(out, scapegoat.as_bytes(), b"SELECT 1", &[]);
-            frontend::parse(out, b"", text.as_bytes(), &[]);
-        });
-        self.parse_unnamed(None)?;
-        Ok(Some(Step::Edited { taken: length }))
-    }
-
-    /// Forgets a name, unless the server is going to refuse.
-    fn forget_one(&mut self, name: &[u8]) -> bool {
-        let failed = self.ledger.status() == TransactionStatus::Failed;
-        let statements = self.statements.as_mut().filter(|_| !failed);
-        let forgotten = statements.is_some_and(|statements| statements.remove(name).is_some());
-        self.irrevocable |= forgotten;
-        forgotten
-    }
-
-    /// A simple query has been sent: it drops the unnamed statement.
-    #[inline]
-    pub(crate) fn query_sent(&mut self) {
-        self.cache.drop_unnamed();
-        let Some(statements) = self.statements.as_mut() else { return };
-        statements.journal.drop_unnamed();
-        statements.journal.seal();
-        statements.forgetting = false;
-        self.irrevocable |= statements.unnamed.take().is_some();
     }
 
     /// A Sync, or what stands for one, has been sent.
