@@ -5,13 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bs9_config::ServiceScope;
+use bs9_config::{ServiceScope, edit};
 
 use super::ServiceError;
-use crate::{
-    unit::{Marker, UnitText, parse_unit_name},
-    whole,
-};
+use crate::unit::{Marker, UnitText, parse_unit_name};
 
 /// Bytes of a unit file that are read at most.
 const MAX_BYTES: u64 = 1 << 20;
@@ -83,7 +80,9 @@ pub(crate) fn write(folder: &Path, unit: &UnitText) -> Result<(), ServiceError> 
         }
         _ => {}
     }
-    whole::put(&path, &unit.text).map_err(failed)
+    fs::create_dir_all(folder).map_err(failed)?;
+    // There is no secret in it, so the texts before it may stay beside it.
+    edit::put(&path, &unit.text).map_err(failed)
 }
 
 /// Removes a unit file; one that is gone already is fine.

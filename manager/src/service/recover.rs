@@ -315,11 +315,12 @@ fn is_leftover(name: &str) -> bool {
     let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")) else {
         return false;
     };
-    // A description's has the number of the process that wrote it.
+    // A description's, and a unit's, have the number of the process that wrote them.
     let numbered = inner.rsplit_once('.').is_some_and(|(file, number)| {
-        file.ends_with(".toml") && number.bytes().all(|byte| byte.is_ascii_digit())
+        let known = file.ends_with(".toml") || parse_unit_name(file).is_some();
+        known && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    numbered || inner.ends_with(ENDING) || parse_unit_name(inner).is_some()
+    numbered || inner.ends_with(ENDING)
 }
 
 #[cfg(test)]
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn only_what_was_being_written_is_swept() {
-        for name in [".web@1.service.tmp", ".web.toml.4711.tmp", ".web.json.tmp"] {
+        for name in [".web@1.service.4711.tmp", ".web.toml.4711.tmp", ".web.json.tmp"] {
             assert!(is_leftover(name), "{name}");
         }
         for name in ["web.toml", "web.toml.~1~", ".web.toml.swp", ".web.toml.x1.tmp", ".mine.tmp"] {
