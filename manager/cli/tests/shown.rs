@@ -129,10 +129,14 @@ fn each_command_shows_a_table_and_json() {
         let all = seen["clusters"].as_array().is_some_and(|clusters| clusters.len() == 2);
         (all && rates.is_object()).then_some(())
     });
-    eventually("the service is measured", || {
-        let said = sandbox.bs9(&["metrics", "host", "--since", "1m"]);
-        (said.code == Some(0) && said.stdout.contains("memory")).then_some(())
-    });
+    // What is a rate takes two looks.
+    for what in ["host", "web"] {
+        eventually("it is measured", || {
+            let said = sandbox.bs9(&["metrics", what, "--since", "1m"]);
+            let all = ["memory", "cpu"].iter().all(|word| said.stdout.contains(word));
+            (said.code == Some(0) && all).then_some(())
+        });
+    }
     for command in COMMANDS {
         let name = command.join("_").replace(['/', ':', '.'], "_");
         // Of what changes something, JSON is asked for with another name.
