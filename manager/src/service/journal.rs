@@ -51,7 +51,7 @@ impl Services {
         let waits = query.after.is_some() && query.wait_seconds.is_some_and(|wait| wait > 0);
         match waits {
             true => follow(scope, &unit, query).await,
-            false => read(scope, &unit, query).await,
+            false => read(scope, &unit, None, query).await,
         }
     }
 }
@@ -65,6 +65,7 @@ pub(super) async fn last_words(
     scope: ServiceScope,
     unit: &str,
     begun: Timestamp,
+    main_pid: Option<u64>,
     lines: u32,
 ) -> Vec<String> {
     let since = Some(format!("@{}", begun.as_second()));
@@ -75,7 +76,7 @@ pub(super) async fn last_words(
     hurry.arg("--sync").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let _hurried = time::timeout(READ_LIMIT, hurry.kill_on_drop(true).status()).await;
     for _ in 0..LAST_WORDS_LOOKS {
-        match read(scope, unit, &query).await {
+        match read(scope, unit, main_pid, &query).await {
             Ok(logs) if logs.lines.is_empty() => time::sleep(GATHER).await,
             Ok(logs) => return logs.lines.into_iter().map(|line| line.message).collect(),
             Err(_) => break,
@@ -84,14 +85,14 @@ pub(super) async fn last_words(
     Vec::new()
 }
 
-fn journalctl(scope: ServiceScope, unit: &str, query: &LogQuery) -> Command {
+fn journalctl(scope: ServiceScope, unit: &str, main_pid: Option<u64>, query: &LogQuery) -> Command {
     let mut command = Command::new("journalctl");
     command.args(["--quiet", "--no-pager", "--output=json", "--all"]);
     // systemd's own lines about the unit would be there too; those that a person
     // wants to see of it are what it wrote and what systemd says of its end.
     let mut fields = Vec::new();
     match scope {
-        ServiceScope::User if !unit.contains('*') => fields = of_user_unit(unit),
+        ServiceScope::User if !unit.contains('*') => fields = of_user_unit(unit, main_pid),
         ServiceScope::User => drop(command.arg(format!("--user-unit={unit}"))),
         ServiceScope::System => drop(command.arg(format!("--unit={unit}"))),
     }
@@ -112,7 +113,7 @@ fn journalctl(scope: ServiceScope, unit: &str, query: &LogQuery) -> Command {
 /// What `--user-unit` matches (journalctl's own, but for what others say of it), and the last
 /// words of a process that was gone when journald looked at it: those it files under the name
 /// that systemd gave it, as if that were a unit of the machine.
-fn of_user_unit(unit: &str) -> Vec<String> {
+fn of_user_unit(unit: &str, main_pid: Option<u64>) -> Vec<String> {
     let user = rustix::process::geteuid().as_raw();
     let by = |field: &str| [format!("{field}={unit}"), format!("_UID={user}")];
     let mut fields = Vec::new();
@@ -122,6 +123,12 @@ fn of_user_unit(unit: &str) -> Vec<String> {
     }
     fields.extend(by("_SYSTEMD_UNIT"));
     fields.push("_TRANSPORT=stdout".to_owned());
+    // Or under no name at all.
+    if let Some(pid) = main_pid {
+        let of_process =
+            ["+", &format!("_PID={pid}"), &format!("_UID={user}"), "_TRANSPORT=stdout"];
+        fields.extend(of_process.map(str::to_owned));
+    }
     fields
 }
 
@@ -132,9 +139,10 @@ fn limit(query: &LogQuery) -> u32 {
 async fn read(
     scope: ServiceScope,
     unit: &str,
+    main_pid: Option<u64>,
     query: &LogQuery,
 ) -> Result<ServiceLogs, ServiceError> {
-    let mut command = journalctl(scope, unit, query);
+    let mut command = journalctl(scope, unit, main_pid, query);
     let lines = match query.after {
         // Going on from a cursor, the oldest come first.
         Some(_) => format!("--lines=+{}", limit(query)),
@@ -173,7 +181,7 @@ async fn follow(
     query: &LogQuery,
 ) -> Result<ServiceLogs, ServiceError> {
     let wait = Duration::from_secs(u64::from(query.wait_seconds.unwrap_or(0))).min(MAX_WAIT);
-    let mut command = journalctl(scope, unit, query);
+    let mut command = journalctl(scope, unit, None, query);
     command.args(["--follow", "--no-tail"]).stderr(Stdio::null());
     let mut child: Child = command.spawn().map_err(|error| missing(&error))?;
     let mut logs = empty();

@@ -57,7 +57,9 @@ pub(super) async fn start(
         Some(how) => format!("{reason}; {how}"),
         None => reason,
     };
-    for line in journal::last_words(service.scope, &unit, begun, LOG_LINES).await {
+    let main_pid = state.as_ref().and_then(|state| state.number("ExecMainPID"));
+    let words = journal::last_words(service.scope, &unit, begun, main_pid, LOG_LINES);
+    for line in words.await {
         reason.push_str("\n  | ");
         reason.push_str(&line);
     }
