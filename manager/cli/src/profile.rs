@@ -385,16 +385,13 @@ impl Progress {
         }
         let mut line =
             format!("  {:.0}/{:.0} s", passed.as_secs_f64(), self.duration.as_secs_f64());
-        for figure in window.figures() {
-            let wanted = ["cpu_cores", "memory_bytes", "requests_per_second"];
-            if let Some(value) = window.newest(figure.name)
-                && wanted.contains(&figure.name)
-            {
+        for (name, noun) in
+            [("cpu_cores", " cores"), ("memory_bytes", ""), ("requests_per_second", "")]
+        {
+            if let Some((value, unit)) = window.newest(name) {
                 line.push_str(" · ");
-                line.push_str(&advice::shown(figure.unit, value));
-                if figure.name == "cpu_cores" {
-                    line.push_str(" cores");
-                }
+                line.push_str(&advice::shown(unit, value));
+                line.push_str(noun);
             }
         }
         write_over(&line);

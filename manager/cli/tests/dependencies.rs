@@ -3,7 +3,10 @@
 
 mod fixture;
 
-use fixture::{eventually, sandbox::Sandbox};
+use fixture::{
+    eventually,
+    sandbox::{DATA_PLANE, Sandbox},
+};
 use serde_json::Value;
 
 /// Answers; with `PEER` it keeps a connection to that port open.
@@ -22,10 +25,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
-
-const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
-    [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
-    [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
 
 fn edges(found: &Value) -> Vec<String> {
     let word = |edge: &Value, name: &str| edge[name].as_str().unwrap().to_owned();

@@ -15,11 +15,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use fixture::{Outcome, sandbox::Sandbox};
-
-const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
-    [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
-    [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
+use fixture::{
+    Outcome,
+    sandbox::{DATA_PLANE, Sandbox},
+};
 
 /// Answers everything with its version. It is up sooner than with `http.server`.
 const APP: &str = r#"

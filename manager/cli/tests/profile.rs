@@ -5,7 +5,10 @@ mod fixture;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use fixture::{Outcome, eventually, sandbox::Sandbox};
+use fixture::{
+    Outcome, eventually,
+    sandbox::{DATA_PLANE, Sandbox},
+};
 use serde_json::Value;
 
 /// Answers after some work; keeps as many files open as it is told to.
@@ -26,10 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
-
-const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
-    [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
-    [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
 
 /// It has at least 80 of the 96 files open that it may.
 const SERVICE: &str = "script = \"/home/ann/app/server.py\"\nport = 3000\n\

@@ -4,7 +4,10 @@
 
 mod fixture;
 
-use fixture::{Outcome, eventually, sandbox::Sandbox};
+use fixture::{
+    Outcome, eventually,
+    sandbox::{DATA_PLANE, Sandbox},
+};
 use serde_json::Value;
 
 /// Answers with its version and instance; can be told to crash; tries what the sandbox
@@ -50,10 +53,6 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print("listening as", VERSION, flush=True)
 Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
-
-const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
-    [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
-    [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
 
 /// `bs9 start` of [`APP`] under this name, at this port.
 fn start(sandbox: &Sandbox, name: &str, port: u16, more: &[&str]) -> Outcome {

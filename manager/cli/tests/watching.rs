@@ -6,7 +6,10 @@ mod fixture;
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use fixture::{eventually, sandbox::Sandbox};
+use fixture::{
+    eventually,
+    sandbox::{DATA_PLANE, Sandbox},
+};
 
 /// Answers with its version; with `WRITES` it writes into its own folder whenever it starts.
 const APP: &str = r#"
@@ -30,10 +33,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
-
-const DATA_PLANE: &str = "[runtime]\nshards = 1\n\
-    [listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
-    [[listeners.web.routes]]\npath = \"/own/\"\nrespond = { status = 200, body = \"own\" }\n";
 
 fn version(version: &str) -> String {
     APP.replace("\"one\"", &format!("\"{version}\""))

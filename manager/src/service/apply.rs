@@ -8,7 +8,7 @@ use bs9_config::Service;
 use super::{
     Deployed, Insist, ServiceError, Services,
     change::Report,
-    recover::{Aim, Note},
+    recover::{Aim, Note, Way},
 };
 use crate::{
     source,
@@ -96,26 +96,12 @@ impl Services {
         let _claim = self.claim(name)?;
         let aim = match plan.action {
             PlannedAction::Remove => Aim::Remove,
-            PlannedAction::Create => Aim::Start,
-            _ if self.any_running(name).await? => Aim::Roll,
+            PlannedAction::Create => Aim::Described(Way::Start),
+            _ if self.any_running(name).await? => Aim::Described(Way::Roll),
             // Somebody stopped it; a new description is no reason to start it.
-            _ => Aim::Fit,
+            _ => Aim::Described(Way::Fit),
         };
-        if aim == Aim::Remove {
-            let change = self.remove_all(name, report);
-            return self.noted(name, Note::of(aim), change).await;
-        }
-        let change = async {
-            let service = self.book.get(name)?;
-            let prepared = self.screen(&service, Insist::No, report).await?;
-            match aim {
-                Aim::Roll => self.roll(&service, report).await?,
-                Aim::Fit => self.fit(&service, report).await?,
-                _ => self.start_all(&service, report).await?,
-            }
-            prepared.keep();
-            Ok(())
-        };
+        let change = self.bring_to(name, aim, Insist::No, report);
         self.noted(name, Note::of(aim), change).await
     }
 

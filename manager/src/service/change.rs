@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::{
     Deployed, Insist, ServiceError, Services, deployed, linger, port, ready,
-    recover::{Aim, Note},
+    recover::{Aim, Note, Way},
     wiring,
 };
 use crate::{
@@ -22,15 +22,6 @@ use crate::{
 pub(super) struct Report {
     pub(super) steps: Vec<String>,
     pub(super) warnings: Vec<String>,
-}
-
-/// What is done with a service that is described.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Start(Insist),
-    Stop,
-    Restart,
-    Delete,
 }
 
 impl Report {
@@ -67,16 +58,16 @@ impl Services {
         self.units_of(&described).await?;
         self.same_scope(&described)?;
         port::check_privilege(&described)?;
-        let aim = match (self.any_running(service).await?, wanted.update) {
-            (false, _) => Aim::Start,
-            (true, UpdateWay::Restart) => Aim::Restart,
-            (true, UpdateWay::Roll) => Aim::Roll,
+        let way = match (self.any_running(service).await?, wanted.update) {
+            (false, _) => Way::Start,
+            (true, UpdateWay::Restart) => Way::Restart,
+            (true, UpdateWay::Roll) => Way::Roll,
         };
         // What serves is described by the text before; so that is what the file says again.
-        let back = before.filter(|before| aim != Aim::Start && *before != wanted.definition);
-        let note = Note::describing(aim, &wanted.definition, back.as_deref());
+        let back = before.filter(|before| way != Way::Start && *before != wanted.definition);
+        let note = Note::describing(Aim::Described(way), &wanted.definition, back.as_deref());
         let mut report = Report::default();
-        let change = self.deploy_now(&described, wanted, aim, back.as_deref(), &mut report);
+        let change = self.deploy_now(&described, wanted, way, back.as_deref(), &mut report);
         self.noted(service, note, change).await?;
         self.outcome(&described.name, report).await
     }
@@ -85,17 +76,13 @@ impl Services {
         &self,
         service: &Service,
         wanted: &DeployService,
-        aim: Aim,
+        way: Way,
         back: Option<&str>,
         report: &mut Report,
     ) -> Result<(), ServiceError> {
         let prepared = self.screen(service, wanted.force.into(), report).await?;
         self.book.write(&service.name, &wanted.definition)?;
-        let result = match aim {
-            Aim::Restart => self.restart_all(service, report).await,
-            Aim::Roll => self.roll(service, report).await,
-            _ => self.start_all(service, report).await,
-        };
+        let result = self.reach(way, service, report).await;
         self.tell_deploy(&service.name, &report.steps, result.as_ref().map(drop));
         if let (Err(error), Some(back)) = (&result, back) {
             self.book.write(&service.name, back)?;
@@ -112,63 +99,78 @@ impl Services {
         service: &str,
         insist: Insist,
     ) -> Result<ServiceOutcome, ServiceError> {
-        self.change(service, Order::Start(insist)).await
+        self.change(service, Aim::Described(Way::Start), insist).await
     }
 
     /// Stops it, now and at the next boot.
     pub(crate) async fn stop(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        self.change(service, Order::Stop).await
+        self.change(service, Aim::Stop, Insist::No).await
     }
 
     /// Restarts every instance at once, as described now.
     pub(crate) async fn restart(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        self.change(service, Order::Restart).await
+        self.change(service, Aim::Described(Way::Restart), Insist::No).await
     }
 
     /// Stops it and removes everything of it but what it wrote.
     pub(crate) async fn delete(&self, service: &str) -> Result<ServiceOutcome, ServiceError> {
-        self.change(service, Order::Delete).await
+        self.change(service, Aim::Delete, Insist::No).await
     }
 
-    async fn change(&self, service: &str, order: Order) -> Result<ServiceOutcome, ServiceError> {
+    async fn change(
+        &self,
+        service: &str,
+        aim: Aim,
+        insist: Insist,
+    ) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         let mut report = Report::default();
-        let aim = match order {
-            Order::Start(_) => Aim::Start,
-            Order::Stop => Aim::Stop,
-            Order::Restart => Aim::Restart,
-            Order::Delete => Aim::Delete,
-        };
-        self.noted(service, Note::of(aim), self.change_now(service, order, &mut report)).await?;
-        match order {
-            Order::Delete => Ok(report.outcome(None)),
+        let change = self.bring_to(service, aim, insist, &mut report);
+        self.noted(service, Note::of(aim), change).await?;
+        match aim {
+            Aim::Delete => Ok(report.outcome(None)),
             _ => self.outcome(service, report).await,
         }
     }
 
-    async fn change_now(
+    /// Brings a service to where it is to be. What is to run has to pass the audit of its
+    /// source, unless somebody insists.
+    pub(super) async fn bring_to(
         &self,
         service: &str,
-        order: Order,
+        aim: Aim,
+        insist: Insist,
         report: &mut Report,
     ) -> Result<(), ServiceError> {
-        let insist = match order {
-            Order::Stop => return self.stop_all(service, report).await,
-            Order::Delete => return self.erase(service, report).await,
-            Order::Start(insist) => insist,
-            Order::Restart => Insist::No,
-        };
-        let described = self.book.get(service)?;
-        let prepared = self.screen(&described, insist, report).await?;
-        match order {
-            Order::Restart => self.restart_all(&described, report).await?,
-            _ => self.start_all(&described, report).await?,
+        match aim {
+            Aim::Stop => self.stop_all(service, report).await,
+            Aim::Remove => self.remove_all(service, report).await,
+            Aim::Delete => self.erase(service, report).await,
+            Aim::Scale(count) => self.scale_now(service, count, report).await,
+            Aim::Described(way) => {
+                let described = self.book.get(service)?;
+                let prepared = self.screen(&described, insist, report).await?;
+                self.reach(way, &described, report).await?;
+                prepared.keep();
+                Ok(())
+            }
         }
-        prepared.keep();
-        Ok(())
     }
 
-    /// The answer to a change.
+    async fn reach(
+        &self,
+        way: Way,
+        service: &Service,
+        report: &mut Report,
+    ) -> Result<(), ServiceError> {
+        match way {
+            Way::Start => self.start_all(service, report).await,
+            Way::Restart => self.restart_all(service, report).await,
+            Way::Roll => self.roll(service, report).await,
+            Way::Fit => self.fit(service, report).await,
+        }
+    }
+
     pub(super) async fn outcome(
         &self,
         service: &str,
@@ -333,11 +335,7 @@ impl Services {
     }
 
     /// Stops every instance; that there is none is no error.
-    pub(super) async fn stop_all(
-        &self,
-        service: &str,
-        report: &mut Report,
-    ) -> Result<(), ServiceError> {
+    async fn stop_all(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
         let units = self.deployed(service)?;
         if units.is_empty() {
             self.book.get(service)?;
@@ -347,11 +345,7 @@ impl Services {
     }
 
     /// Removes its units and its description.
-    pub(super) async fn erase(
-        &self,
-        service: &str,
-        report: &mut Report,
-    ) -> Result<(), ServiceError> {
+    async fn erase(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
         self.remove_all(service, report).await?;
         self.forget_source(service, report);
         if self.book.text(service)?.is_some() {
@@ -408,11 +402,7 @@ impl Services {
     }
 
     /// Stops units and removes their files, and the cluster with them.
-    pub(super) async fn remove_all(
-        &self,
-        service: &str,
-        report: &mut Report,
-    ) -> Result<(), ServiceError> {
+    async fn remove_all(&self, service: &str, report: &mut Report) -> Result<(), ServiceError> {
         let units = self.deployed(service)?;
         self.stop_units(service, &units, report).await?;
         self.remove_files(&units).await?;

@@ -90,11 +90,10 @@ fn journalctl(scope: ServiceScope, unit: &str, main_pid: Option<u64>, query: &Lo
     command.args(["--quiet", "--no-pager", "--output=json", "--all"]);
     // systemd's own lines about the unit would be there too; those that a person
     // wants to see of it are what it wrote and what systemd says of its end.
-    let mut fields = Vec::new();
-    match scope {
-        ServiceScope::User if !unit.contains('*') => fields = of_user_unit(unit, main_pid),
-        ServiceScope::User => drop(command.arg(format!("--user-unit={unit}"))),
-        ServiceScope::System => drop(command.arg(format!("--unit={unit}"))),
+    match (scope, main_pid) {
+        (ServiceScope::User, Some(pid)) => drop(command.args(of_user_unit(unit, pid))),
+        (ServiceScope::User, None) => drop(command.arg(format!("--user-unit={unit}"))),
+        (ServiceScope::System, _) => drop(command.arg(format!("--unit={unit}"))),
     }
     if let Some(after) = &query.after {
         command.arg(format!("--after-cursor={after}"));
@@ -105,29 +104,18 @@ fn journalctl(scope: ServiceScope, unit: &str, main_pid: Option<u64>, query: &Lo
     if let Some(since) = &query.since {
         command.arg(format!("--since={since}"));
     }
-    command.args(fields);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// What `--user-unit` matches (journalctl's own, but for what others say of it), and the last
-/// words of a process that was gone when journald looked at it: those it files under the name
-/// that systemd gave it, as if that were a unit of the machine.
-fn of_user_unit(unit: &str, main_pid: Option<u64>) -> Vec<String> {
-    let user = rustix::process::geteuid().as_raw();
-    let by = |field: &str| [format!("{field}={unit}"), format!("_UID={user}")];
-    let mut fields = Vec::new();
+/// What `--user-unit` matches (journalctl's own, but for what others say of it), and what the
+/// unit's main process wrote: of a process that is gone when journald looks at it, it knows the
+/// number, but no user's unit.
+fn of_user_unit(unit: &str, main_pid: u64) -> Vec<String> {
+    let user = format!("_UID={}", rustix::process::geteuid().as_raw());
+    let mut fields = vec![format!("_PID={main_pid}"), "_TRANSPORT=stdout".to_owned(), user.clone()];
     for field in ["_SYSTEMD_USER_UNIT", "USER_UNIT", "COREDUMP_USER_UNIT"] {
-        fields.extend(by(field));
-        fields.push("+".to_owned());
-    }
-    fields.extend(by("_SYSTEMD_UNIT"));
-    fields.push("_TRANSPORT=stdout".to_owned());
-    // Or under no name at all.
-    if let Some(pid) = main_pid {
-        let of_process =
-            ["+", &format!("_PID={pid}"), &format!("_UID={user}"), "_TRANSPORT=stdout"];
-        fields.extend(of_process.map(str::to_owned));
+        fields.extend(["+".to_owned(), format!("{field}={unit}"), user.clone()]);
     }
     fields
 }

@@ -35,22 +35,30 @@ const ENDING: &str = ".json";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Aim {
-    /// Every instance runs.
-    Start,
-    /// Every instance was started anew, as described.
-    Restart,
-    /// The same, one after the other.
-    Roll,
+    /// It is as described.
+    Described(Way),
     /// So many instances run.
     Scale(u32),
     /// None runs, and none will at the next boot.
     Stop,
-    /// The units are as described, and stay down.
-    Fit,
     /// There are no units.
     Remove,
     /// There are neither units nor a description.
     Delete,
+}
+
+/// How a service comes to be as described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Way {
+    /// Every instance runs.
+    Start,
+    /// Every instance was started anew.
+    Restart,
+    /// The same, one after the other.
+    Roll,
+    /// The units are written, and stay down.
+    Fit,
 }
 
 /// A note that a service is being changed.
@@ -193,33 +201,14 @@ impl Services {
         }
         let report = &mut Report::default();
         match note.aim {
-            Aim::Stop => return self.stop_all(service, report).await,
-            Aim::Remove => return self.remove_all(service, report).await,
-            Aim::Delete => {
-                return match self.erase(service, report).await {
-                    Err(ServiceError::Unknown { .. }) => Ok(()),
-                    other => other,
-                };
-            }
-            Aim::Scale(instances) => {
-                self.book.set_instances(service, instances)?;
-                return self.scale_now(service, instances, report).await;
-            }
-            Aim::Start | Aim::Restart | Aim::Roll | Aim::Fit => {}
+            Aim::Scale(instances) => self.book.set_instances(service, instances)?,
+            Aim::Described(Way::Roll) => self.bring_up(&self.book.get(service)?, report).await?,
+            _ => {}
         }
-        let described = self.book.get(service)?;
-        let prepared = self.screen(&described, Insist::No, report).await?;
-        match note.aim {
-            Aim::Restart => self.restart_all(&described, report).await?,
-            Aim::Roll => {
-                self.bring_up(&described, report).await?;
-                self.roll(&described, report).await?;
-            }
-            Aim::Fit => self.fit(&described, report).await?,
-            _ => self.start_all(&described, report).await?,
+        match self.bring_to(service, note.aim, Insist::No, report).await {
+            Err(ServiceError::Unknown { .. }) if note.aim == Aim::Delete => Ok(()),
+            ended => ended,
         }
-        prepared.keep();
-        Ok(())
     }
 
     /// What a reload stopped runs, and who stood in for it does not.
@@ -334,7 +323,7 @@ mod tests {
         let notes = [
             ("web", Note::of(Aim::Stop)),
             ("a.b", Note::or_back(Aim::Scale(3), "instances = 1")),
-            ("new", Note::describing(Aim::Roll, "port = 2", Some("port = 1"))),
+            ("new", Note::describing(Aim::Described(Way::Roll), "port = 2", Some("port = 1"))),
         ];
         for (service, note) in &notes {
             whole::keep(&file(folder.path(), service), note).unwrap();

@@ -13,7 +13,7 @@ use super::{
     Deployed, Insist, ServiceError, Services,
     change::Report,
     port, ready,
-    recover::{Aim, Note},
+    recover::{Aim, Note, Way},
     wiring,
 };
 use crate::{
@@ -30,10 +30,11 @@ impl Services {
     ) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         let before = self.book.text(service)?.ok_or_else(|| self.book.unknown(service))?;
-        let aim = if self.any_running(service).await? { Aim::Roll } else { Aim::Start };
+        let way = if self.any_running(service).await? { Way::Roll } else { Way::Start };
+        let aim = Aim::Described(way);
         let mut report = Report::default();
         if wanted.back == 0 {
-            let change = self.bring_to(service, aim, &mut report);
+            let change = self.bring_to(service, aim, Insist::No, &mut report);
             self.noted(service, Note::of(aim), change).await?;
             return self.outcome(service, report).await;
         }
@@ -41,7 +42,7 @@ impl Services {
         let note = Note::describing(aim, &earlier, Some(&before));
         let change = async {
             self.book.write(service, &earlier)?;
-            let result = self.bring_to(service, aim, &mut report).await;
+            let result = self.bring_to(service, aim, Insist::No, &mut report).await;
             if result.is_err() {
                 self.book.write(service, &before)?;
             }
@@ -49,22 +50,6 @@ impl Services {
         };
         self.noted(service, note, change).await?;
         self.outcome(service, report).await
-    }
-
-    async fn bring_to(
-        &self,
-        service: &str,
-        aim: Aim,
-        report: &mut Report,
-    ) -> Result<(), ServiceError> {
-        let described = self.book.get(service)?;
-        let prepared = self.screen(&described, Insist::No, report).await?;
-        match aim {
-            Aim::Roll => self.roll(&described, report).await?,
-            _ => self.start_all(&described, report).await?,
-        }
-        prepared.keep();
-        Ok(())
     }
 
     pub(super) async fn roll(

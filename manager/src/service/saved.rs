@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Insist, ServiceError, Services,
     change::Report,
-    recover::{Aim, Note},
+    recover::{Aim, Note, Way},
 };
 
 /// The file. Its earlier texts are kept beside it.
@@ -111,14 +111,9 @@ impl Services {
         }
         match entry.running {
             true => {
-                let change = async {
-                    let described = self.book.get(name)?;
-                    let prepared = self.screen(&described, Insist::No, report).await?;
-                    self.start_all(&described, report).await?;
-                    prepared.keep();
-                    Ok(())
-                };
-                self.noted(name, Note::of(Aim::Start), change).await
+                let aim = Aim::Described(Way::Start);
+                let change = self.bring_to(name, aim, Insist::No, report);
+                self.noted(name, Note::of(aim), change).await
             }
             false => Ok(()),
         }

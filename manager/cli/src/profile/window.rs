@@ -263,9 +263,11 @@ impl Window {
         self.instances.iter().map(figures).collect()
     }
 
-    /// The newest value of a figure.
-    pub(super) fn newest(&self, name: &str) -> Option<f64> {
-        self.series.get(name)?.points.last().map(|(_, value)| *value)
+    /// The newest value of a figure, and its unit.
+    pub(super) fn newest(&self, name: &str) -> Option<(f64, Unit)> {
+        let (_, value) = self.series.get(name)?.points.last()?;
+        let (_, unit) = FIGURES.iter().find(|(known, _)| *known == name)?;
+        Some((*value, *unit))
     }
 }
 
