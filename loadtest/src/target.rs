@@ -92,6 +92,9 @@ pub enum TargetError {
     /// A PostgreSQL URL without a user.
     #[error("the URL names no user; write postgres://user@host/database")]
     NoUser,
+    /// `sslnegotiation=direct`, and no TLS.
+    #[error("sslnegotiation=direct is about TLS; add sslmode=require or sslmode=verify-full")]
+    DirectWithoutTls,
     /// A connection parameter that is not spoken here.
     #[error("the parameter `{name}={value}` is not spoken here")]
     Parameter {
@@ -224,9 +227,9 @@ fn tcp(rest: &str, transport: Transport) -> Result<Target, TargetError> {
 fn postgres(rest: &str) -> Result<Target, TargetError> {
     let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let (mut transport, mut encryption) = (Transport::Plain, Encryption::default());
+    // Load is put on what was named, not on whichever of two ways works.
     for pair in parameters.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=').unwrap_or((pair, "")) {
-            // Load is put on what was named, not on whichever of two ways works.
             ("sslmode", "disable" | "allow" | "prefer") => transport = Transport::Plain,
             ("sslmode", mode @ ("require" | "verify-full")) => {
                 transport = Transport::Tls;
@@ -242,10 +245,7 @@ fn postgres(rest: &str) -> Result<Target, TargetError> {
         }
     }
     if encryption.direct && transport == Transport::Plain {
-        return Err(TargetError::Parameter {
-            name: "sslnegotiation".to_owned(),
-            value: "direct (without sslmode=require or verify-full)".to_owned(),
-        });
+        return Err(TargetError::DirectWithoutTls);
     }
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, address) = authority.rsplit_once('@').ok_or(TargetError::NoUser)?;
