@@ -8,11 +8,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bs9_config::{BindAddress, Config, Generation, Shards};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot, task::spawn_local};
 
 use crate::{
     ControlContext, Engine, Gate, Inherited, Listener, ReloadError, SnapshotCell, StartError,
+    Vitals,
     listener::ProcessLimit,
     shard::{self, Command, OpenSocket, ShardHandle, ShardMail, ShardPlan, SocketKey},
     socket::SocketFile,
@@ -70,7 +70,7 @@ pub struct ListenerReport {
 }
 
 /// A shard, for status answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ShardReport {
     /// From 0.
     pub shard: usize,
@@ -80,6 +80,8 @@ pub struct ShardReport {
     pub open_connections: u64,
     /// Client connections accepted since the start.
     pub accepted_connections: u64,
+    /// Whether it goes on, now and whenever it is looked at.
+    pub vitals: Vitals,
 }
 
 impl Host {
@@ -133,10 +135,14 @@ impl Host {
                     mail: mail.clone(),
                     engines: Arc::clone(&engines),
                     control: Handle::current(),
+                    vitals: Vitals::default(),
                 })
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Shard)?;
+        for (number, shard) in shards.iter().enumerate() {
+            spawn_local(shard.vitals.clone().watch(number, shard.commands.clone()));
+        }
         mail.open(shards.iter().map(|shard| shard.commands.clone()).collect());
         let mut host = Self {
             engines,
@@ -279,6 +285,7 @@ impl Host {
                 .values()
                 .map(|l| l.cells[shard].accepted.get())
                 .sum(),
+            vitals: handle.vitals.clone(),
         };
         self.shards.iter().enumerate().map(report).collect()
     }

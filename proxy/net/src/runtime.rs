@@ -12,21 +12,26 @@ use std::{
     io,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-pub(crate) use self::reactor::{Direction, Registered, spend};
 use self::{
     home::Home,
     reactor::{Reactor, allow},
     tasks::Tasks,
     waker::TaskId,
 };
-use crate::{clock, timer::Wheel};
+pub(crate) use self::{
+    place::Place,
+    reactor::{Direction, Registered, spend},
+};
+use crate::{clock, pulse::Pulse, timer::Wheel};
 
 pub(crate) mod coalesce;
 mod home;
+mod place;
 mod reactor;
 mod tasks;
 mod waker;
@@ -59,9 +64,15 @@ impl Runtime {
     /// # Panics
     /// When the thread has one already.
     pub fn new() -> io::Result<Self> {
+        Self::with_pulse(Arc::default())
+    }
+
+    /// The same; where it is can be read from `pulse`.
+    pub(crate) fn with_pulse(pulse: Arc<Pulse>) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         let home = Home::found(reactor.waker()?);
-        let core = Core { tasks: Tasks::new(home.id()), home, reactor, wheel: Wheel::new() };
+        let tasks = Tasks::new(home.id(), pulse);
+        let core = Core { tasks, home, reactor, wheel: Wheel::new() };
         let core = Rc::new(core);
         let before = CURRENT.replace(Some(Rc::clone(&core)));
         assert!(before.is_none(), "a thread has one runtime");
@@ -146,8 +157,9 @@ fn wake(id: TaskId) {
 ///
 /// # Panics
 /// Outside of a shard.
-pub fn spawn(task: impl Future<Output = ()> + 'static) {
-    with_current(|core| core.tasks.add(Box::pin(task)));
+pub fn spawn<T: Future<Output = ()> + 'static>(task: T) {
+    let place = Place::of::<T>();
+    with_current(|core| core.tasks.add(Box::pin(task), place));
 }
 
 /// Lets the tasks that are ready run first.

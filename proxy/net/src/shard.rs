@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     BufferPool, DatagramListener, DatagramSocket, Engine, Listener, PipePool, Runtime, ShardEngine,
-    SnapshotCell, Timer, clock, runtime, time,
+    SnapshotCell, Timer, Vitals, clock, runtime, time,
     timer::{Phase, Wheel},
 };
 
@@ -181,6 +181,7 @@ pub(crate) struct SocketKey(pub(crate) u64);
 pub(crate) struct ShardHandle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) core: Option<usize>,
+    pub(crate) vitals: Vitals,
     /// Tells when the thread has ended.
     pub(crate) ended: Option<oneshot::Receiver<()>>,
 }
@@ -195,17 +196,18 @@ pub(crate) struct ShardPlan {
     pub(crate) mail: ShardMail,
     pub(crate) engines: Arc<[Arc<dyn Engine>]>,
     pub(crate) control: Handle,
+    pub(crate) vitals: Vitals,
 }
 
 pub(crate) fn spawn(plan: ShardPlan) -> io::Result<ShardHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ended_sender, ended) = oneshot::channel();
-    let core = plan.core;
+    let (core, vitals) = (plan.core, plan.vitals.clone());
     std::thread::Builder::new().name(format!("bs9-shard-{}", plan.index)).spawn(move || {
         run(plan, inbox);
         let _nobody_waits = ended_sender.send(());
     })?;
-    Ok(ShardHandle { commands, core, ended: Some(ended) })
+    Ok(ShardHandle { commands, core, vitals, ended: Some(ended) })
 }
 
 fn pin(core: usize) {
@@ -222,7 +224,9 @@ fn run(plan: ShardPlan, inbox: mpsc::UnboundedReceiver<Command>) {
     }
     // What blocks (names, key derivation) is done by the control thread's runtime.
     let _reachable = plan.control.enter();
-    let runtime = Runtime::new().expect("without a poll, which is a descriptor, no shard can work");
+    plan.vitals.begin();
+    let runtime = Runtime::with_pulse(Arc::clone(plan.vitals.pulse()))
+        .expect("without a poll, which is a descriptor, no shard can work");
     runtime::coalesce::set_longest(plan.coalesce);
     runtime.block_on(async move {
         let shard = Rc::new(Shard {

@@ -19,7 +19,7 @@ use std::{
 use bs9_config::{BindAddress, Config, ListenerProtocol};
 use bs9_net::{
     CompileContext, CompileError, Connection, ControlContext, Engine, Host, Inherited,
-    PrepareError, Shard, ShardEngine, Snapshot, StartError,
+    PrepareError, Shard, ShardEngine, ShardMail, Snapshot, StartError,
 };
 use socket2::{Domain, Socket, Type};
 use tokio::{
@@ -38,6 +38,7 @@ struct Echo {
     generations: Mutex<Vec<u64>>,
     shard_generations: Arc<AtomicUsize>,
     mail: Arc<Mutex<Vec<(usize, String)>>>,
+    post: Mutex<Option<ShardMail>>,
 }
 
 impl Engine for Echo {
@@ -61,6 +62,7 @@ impl Engine for Echo {
     }
 
     fn start_shard(&self, shard: &Rc<Shard>, engine: usize) -> Rc<dyn ShardEngine> {
+        *self.post.lock().unwrap() = Some(shard.mail().clone());
         Rc::new(EchoShard {
             shard: Rc::clone(shard),
             engine,
@@ -104,9 +106,18 @@ impl ShardEngine for EchoShard {
     fn drain(&self) {}
 
     fn mail(&self, message: Box<dyn Any + Send>) {
+        let message = match message.downcast::<std::sync::mpsc::Receiver<()>>() {
+            Ok(wait) => return bs9_net::spawn(stand_still(*wait)),
+            Err(message) => message,
+        };
         let letter = message.downcast::<String>().unwrap();
         self.mail.lock().unwrap().push((self.shard.index(), *letter));
     }
+}
+
+/// What no task may do.
+async fn stand_still(wait: std::sync::mpsc::Receiver<()>) {
+    let _let_go = wait.recv_timeout(PATIENCE);
 }
 
 /// Tells its shard's number, then sends back what comes.
@@ -421,5 +432,28 @@ fn a_drain_ends_idle_waits_and_closes_the_sockets() {
         client(move || assert!(open.into_iter().all(is_closed))).await;
         assert!(TcpStream::connect(address).is_err());
         assert!(addresses(&host).is_empty());
+    });
+}
+
+#[test]
+fn a_shard_that_stands_still_is_noticed_with_where_it_was() {
+    on_a_control_thread(async {
+        let (mut host, engine) = start(&config(2, &[("a", "127.0.0.1:0")]));
+        let post = engine.post.lock().unwrap().clone().expect("a shard has started");
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        assert!(post.send(1, 0, Box::new(wait)).is_ok());
+        let vitals = |shard: usize| host.shard_reports()[shard].vitals.clone();
+        eventually("it is noticed", || vitals(1).is_stalled()).await;
+        let stall = vitals(1).stalls().last.expect("it was noticed");
+        assert!(stall.place.ends_with("host::stand_still"), "{stall:?}");
+        assert!(stall.thread.starts_with("sleeping"), "{stall:?}");
+        assert_eq!((vitals(1).stalls().total, stall.lasted), (1, None));
+        assert!(vitals(0).stalls().total == 0 && !vitals(0).is_stalled());
+        let_go.send(()).unwrap();
+        eventually("it goes on", || !vitals(1).is_stalled()).await;
+        let stalls = vitals(1).stalls();
+        let lasted = stalls.last.and_then(|stall| stall.lasted).expect("it has ended");
+        assert!(stalls.total == 1 && lasted >= Duration::from_secs(1), "{lasted:?}");
+        host.drain(Duration::ZERO).await;
     });
 }

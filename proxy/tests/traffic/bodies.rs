@@ -1,9 +1,12 @@
 //! Bodies get across byte for byte, however they are framed and however slow a side is.
 
-use std::{thread, time::Duration};
+use std::{
+    io::{ErrorKind, Write as _},
+    thread,
+};
 
 use crate::{
-    fixture::{Site, eventually},
+    fixture::{Rest, Site, eventually},
     origin::{Origin, serve},
     wire::{Message, Wire, get, noise, ok, post},
 };
@@ -87,18 +90,21 @@ fn a_response_may_stream_while_the_request_still_does() {
     assert!(response.body == body, "the body came back changed");
 }
 
-/// Writes until nothing is taken any more; gives the number of bytes that were.
-fn fill(wire: &mut Wire) -> usize {
-    wire.socket().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+/// Writes until nothing is taken any more, in many turns of the proxy, each an answer to `other`;
+/// gives the number of bytes that were taken.
+fn fill(wire: &mut Wire, mut other: Wire) -> usize {
     let piece = noise(64 * 1024);
-    let mut taken = 0;
-    let mut socket = wire.socket();
+    let (mut taken, mut rest) = (0, Rest::default());
+    wire.socket().set_nonblocking(true).unwrap();
     while taken < 256 * 1024 * 1024 {
-        match std::io::Write::write(&mut socket, &piece) {
+        match wire.socket().write(&piece) {
             Ok(count) => taken += count,
             Err(error) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-                return taken;
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                assert_eq!(other.get("/turn").text(), "turned");
+                if rest.after_a_turn(taken as u64) {
+                    return taken;
+                }
             }
         }
     }
@@ -113,25 +119,33 @@ fn an_endpoint_that_does_not_read_stops_the_client() {
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::scripted(move |_, mut wire, _| {
-        wire.head();
+        while wire.try_head().is_ok_and(|head| head.is_some_and(|head| head.starts_with("GET"))) {
+            wire.send(ok("turned"));
+        }
         let _gone = wait.lock().unwrap().recv();
     });
-    let (_proxy, mut client) = web(&Site::of([origin.address()]));
+    let (proxy, mut client) = web(&Site::of([origin.address()]));
     client.send(post_head(1 << 30));
-    assert!(fill(&mut client) < HELD_AT_MOST);
+    assert!(fill(&mut client, proxy.web()) < HELD_AT_MOST);
     drop(go_on);
 }
 
 #[test]
 fn a_client_that_does_not_read_stops_the_endpoint() {
+    let (lend, lent) = std::sync::mpsc::channel::<Wire>();
     let (report, reported) = std::sync::mpsc::channel();
+    let lent = std::sync::Mutex::new(lent);
     let origin = Origin::scripted(move |_, mut wire, _| {
-        wire.head();
+        while wire.head().starts_with("GET /turn ") {
+            wire.send(ok("turned"));
+        }
         wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1 << 30));
-        report.send(fill(&mut wire)).unwrap();
+        let other = lent.lock().unwrap().recv().unwrap();
+        report.send(fill(&mut wire, other)).unwrap();
     });
-    let (_proxy, mut client) = web(&Site::of([origin.address()]));
+    let (proxy, mut client) = web(&Site::of([origin.address()]));
     client.send(get("/"));
+    lend.send(proxy.web()).unwrap();
     let held = reported.recv_timeout(crate::wire::PATIENCE).unwrap();
     assert!(held < HELD_AT_MOST, "{held}");
 }

@@ -197,6 +197,24 @@ impl Site {
     }
 }
 
+/// Tells when a figure has come to rest, by turns of the proxy instead of by time: what could still
+/// move has had its chance in each of them.
+#[derive(Default)]
+pub(crate) struct Rest {
+    last: u64,
+    turns: u32,
+}
+
+impl Rest {
+    /// Whether `now`, looked at after one more turn, is what it was for twenty of them. 0 is no rest:
+    /// nothing has begun.
+    pub(crate) fn after_a_turn(&mut self, now: u64) -> bool {
+        let same = now > 0 && std::mem::replace(&mut self.last, now) == now;
+        self.turns = if same { self.turns + 1 } else { 0 };
+        self.turns >= 20
+    }
+}
+
 /// Waits until `holds`; a test that waits in vain has failed.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

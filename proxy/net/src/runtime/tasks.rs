@@ -6,6 +6,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,8 +14,10 @@ use slab::Slab;
 
 use super::{
     home::HomeId,
+    place::Place,
     waker::{self, TaskId},
 };
+use crate::pulse::Pulse;
 
 type Job = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -25,24 +28,27 @@ pub(super) struct Tasks {
     ready: RefCell<VecDeque<TaskId>>,
     root_ready: Cell<bool>,
     spawned: Cell<u32>,
+    pulse: Arc<Pulse>,
 }
 
 struct Slot {
     generation: u32,
     /// It is among the ready ones.
     ready: bool,
+    place: Place,
     /// Elsewhere while it runs.
     job: Option<Job>,
 }
 
 impl Tasks {
-    pub(super) fn new(home: HomeId) -> Self {
+    pub(super) fn new(home: HomeId, pulse: Arc<Pulse>) -> Self {
         Self {
             home,
             slots: RefCell::default(),
             ready: RefCell::default(),
             root_ready: Cell::new(false),
             spawned: Cell::new(0),
+            pulse,
         }
     }
 
@@ -65,10 +71,11 @@ impl Tasks {
     ///
     /// # Panics
     /// With more than 16 million tasks.
-    pub(super) fn add(&self, job: Job) {
+    pub(super) fn add(&self, job: Job, place: Place) {
         let generation = self.spawned.get();
         self.spawned.set((generation + 1) & TaskId::MAX_GENERATION);
-        let key = self.slots.borrow_mut().insert(Slot { generation, ready: true, job: Some(job) });
+        let slot = Slot { generation, ready: true, place, job: Some(job) };
+        let key = self.slots.borrow_mut().insert(slot);
         assert!(key < TaskId::ROOT_KEY, "a shard holds fewer than 16 million tasks");
         self.ready.borrow_mut().push_back(TaskId::new(self.home, generation, key));
     }
@@ -92,7 +99,7 @@ impl Tasks {
     /// or `limit` have run. `before_each` comes before each of them.
     pub(super) fn run(&self, limit: usize, before_each: impl Fn()) {
         for _ in 0..limit {
-            let Some(id) = self.ready.borrow_mut().pop_front() else { return };
+            let Some(id) = self.ready.borrow_mut().pop_front() else { break };
             let Some(mut job) = self.start(id) else { continue };
             before_each();
             if poll(&mut job, id).is_pending() {
@@ -103,12 +110,14 @@ impl Tasks {
                 drop_quietly(job);
             }
         }
+        self.pulse.enter(Place::LOOP);
     }
 
     fn start(&self, id: TaskId) -> Option<Job> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(id.key()).filter(|slot| slot.generation == id.generation())?;
         slot.ready = false;
+        self.pulse.enter(slot.place);
         slot.job.take()
     }
 

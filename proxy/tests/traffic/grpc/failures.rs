@@ -54,10 +54,7 @@ fn an_endpoint_that_is_not_there_is_unavailable() {
 
 #[test]
 fn what_takes_too_long_has_exceeded_its_deadline() {
-    let origin = H2Origin::answering(|asked, respond| async move {
-        let _kept = (asked, respond);
-        std::future::pending::<()>().await;
-    });
+    let origin = silent();
     let site = Site {
         cluster: "protocol = \"h2\"",
         route: "timeout = \"200ms\"",
@@ -69,12 +66,17 @@ fn what_takes_too_long_has_exceeded_its_deadline() {
     });
 }
 
-/// A call whose caller waits `timeout`, of an endpoint that never answers.
-fn waited_for(timeout: &str, site: &Site) -> HeaderMap {
-    let origin = H2Origin::answering(|asked, respond| async move {
+/// Who never answers.
+fn silent() -> H2Origin {
+    H2Origin::answering(|asked, respond| async move {
         let _kept = (asked, respond);
         std::future::pending::<()>().await;
-    });
+    })
+}
+
+/// A call whose caller waits `timeout`, of an endpoint that never answers.
+fn waited_for(timeout: &str, site: &Site) -> HeaderMap {
+    let origin = silent();
     let proxy = Site { endpoints: vec![origin.address().to_string()], ..site.clone() }.start();
     on_a_runtime(async {
         let session = Session::open(&proxy).await;
@@ -105,22 +107,34 @@ fn the_sooner_deadline_of_caller_and_route_counts() {
 
 #[test]
 fn a_response_that_has_begun_may_take_longer_than_the_caller_said() {
-    let origin = H2Origin::answering(|_, mut respond| async move {
-        let head = Response::builder().header("content-type", "application/grpc");
-        let mut stream = begin(&mut respond, head);
-        // Longer than the caller said, which nothing but time can show.
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
-        upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
-        let status = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-        stream.send_trailers(status).unwrap();
+    let (pass, passed) = tokio::sync::watch::channel(false);
+    let origin = H2Origin::answering(move |asked, mut respond| {
+        let mut passed = passed.clone();
+        async move {
+            if asked.path() == "/a.B/Silent" {
+                std::future::pending::<()>().await;
+            }
+            let head = Response::builder().header("content-type", "application/grpc");
+            let mut stream = begin(&mut respond, head);
+            passed.wait_for(|passed| *passed).await.unwrap();
+            upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
+            let status = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+            stream.send_trailers(HeaderMap::from_iter(status)).unwrap();
+        }
     });
     let proxy = Site { cluster: "protocol = \"h2\"", ..Site::of([origin.address()]) }.start();
     on_a_runtime(async {
         let session = Session::open(&proxy).await;
-        let asked = request("POST", "/a.B/C").header("content-type", "application/grpc");
-        let (response, mut stream) =
-            session.begin(asked.header("grpc-timeout", "500m"), false).await;
+        let call = |path| {
+            let asked = request("POST", path).header("content-type", "application/grpc");
+            asked.header("grpc-timeout", "500m")
+        };
+        let (response, mut stream) = session.begin(call("/a.B/C"), false).await;
         let response = response.await.unwrap();
+        // A later call, for which the same time has passed, shows that it has passed for the first.
+        let late = session.ask(call("/a.B/Silent")).await;
+        assert_eq!(late.header("grpc-status"), Some("4"));
+        pass.send(true).unwrap();
         // More of the request does not remind anybody of it.
         upload(&mut stream, Bytes::from_static(&[0; 5]), false).await.unwrap();
         let answer = whole(response).await.unwrap();
@@ -130,10 +144,7 @@ fn a_response_that_has_begun_may_take_longer_than_the_caller_said() {
 
 #[test]
 fn who_has_waited_in_the_queue_for_too_long_has_exceeded_its_deadline() {
-    let origin = H2Origin::answering(|asked, respond| async move {
-        let _kept = (asked, respond);
-        std::future::pending::<()>().await;
-    });
+    let origin = silent();
     let cluster = "protocol = \"h2\"\nmax_connections = 1\nqueue = { timeout = \"20s\" }";
     let proxy = Site { cluster, ..Site::of([origin.address()]) }.start();
     on_a_runtime(async {
@@ -148,32 +159,18 @@ fn who_has_waited_in_the_queue_for_too_long_has_exceeded_its_deadline() {
 }
 
 #[test]
-fn whom_a_route_is_not_for_has_no_permission() {
+fn what_a_route_does_not_take_has_a_status_of_its_own() {
     let origin = H2Origin::named("here");
-    let site = Site {
-        cluster: "protocol = \"h2\"",
-        route: "deny = [\"127.0.0.0/8\"]",
-        ..Site::of([origin.address()])
-    };
-    let proxy = site.start();
-    on_a_runtime(async {
-        let head = called(&proxy, "/a.B/C").await;
-        assert_says(&head, "7", "this address is not allowed on this route");
-    });
-}
-
-#[test]
-fn what_no_route_takes_is_unimplemented() {
-    let origin = H2Origin::named("here");
-    let site = Site {
-        cluster: "protocol = \"h2\"",
-        route: "path = \"/a.B/\"",
-        ..Site::of([origin.address()])
-    };
-    let proxy = site.start();
-    on_a_runtime(async {
-        assert_says(&called(&proxy, "/other.C/D").await, "12", "no route matches");
-    });
+    let cases = [
+        ("deny = [\"127.0.0.0/8\"]", "7", "this address is not allowed on this route"),
+        ("path = \"/other.C/\"", "12", "no route matches"),
+    ];
+    for (route, status, message) in cases {
+        let site = Site { cluster: "protocol = \"h2\"", route, ..Site::of([origin.address()]) };
+        let proxy = site.start();
+        on_a_runtime(async { assert_says(&called(&proxy, "/a.B/C").await, status, message) });
+    }
+    assert_eq!(origin.requests().len(), 0);
 }
 
 #[test]

@@ -1,11 +1,8 @@
 //! Bodies get across byte for byte, in bounded memory, and none waits for another.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
 };
 
 use bytes::Bytes;
@@ -16,7 +13,7 @@ use super::{
     requests::site,
 };
 use crate::{
-    fixture::{Site, eventually},
+    fixture::{Rest, Site, eventually},
     http2::session::{Session, on_a_runtime, request, upload, whole},
     wire::{Wire, get, noise},
 };
@@ -88,7 +85,7 @@ fn decoded(mut chunks: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_a_stalled_client_holds_is_bounded_and_holds_up_nobody() {
-    let taken = Arc::new(AtomicUsize::new(0));
+    let taken = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&taken);
     let origin = H2Origin::answering(move |asked, mut respond| {
         let counter = Arc::clone(&counter);
@@ -99,7 +96,7 @@ fn what_a_stalled_client_holds_is_bounded_and_holds_up_nobody() {
             let mut stream = begin(&mut respond, Response::builder());
             let piece = Bytes::from(vec![7; 16 << 10]);
             while upload(&mut stream, piece.clone(), false).await.is_ok() {
-                counter.fetch_add(piece.len(), SeqCst);
+                counter.fetch_add(piece.len() as u64, SeqCst);
             }
         }
     });
@@ -113,17 +110,17 @@ fn what_a_stalled_client_holds_is_bounded_and_holds_up_nobody() {
             client
         })
         .collect();
-    // All that fits has been sent when the endpoint does not get on any more.
-    let mut before = usize::MAX;
+    eventually("every response is under way", || origin.requests().len() == stalled.len());
+    // All that fits has been sent when the endpoint does not get on any more, on a connection that
+    // brings other answers.
+    let (mut rest, mut other) = (Rest::default(), proxy.web());
     eventually("the endpoint stalls", || {
-        std::thread::park_timeout(Duration::from_millis(100));
-        let now = taken.load(SeqCst);
-        now > 0 && std::mem::replace(&mut before, now) == now && origin.requests().len() == 20
+        assert_eq!(other.get("/short").text(), "short");
+        rest.after_a_turn(taken.load(SeqCst))
     });
-    let each = taken.load(SeqCst) / stalled.len();
+    let each = taken.load(SeqCst) / stalled.len() as u64;
     // The window, what the kernel takes towards a client, and what the endpoint's side buffers.
     assert!(each < 6 << 20, "{each} bytes of each response were taken");
-    assert_eq!(proxy.web().get("/short").text(), "short");
     assert_eq!(origin.connections(), 1);
 }
 

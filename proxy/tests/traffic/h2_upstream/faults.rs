@@ -172,21 +172,17 @@ fn an_endpoint_that_falls_silent_is_asked_and_given_up() {
 
 #[test]
 fn an_endpoint_that_answers_pings_may_take_its_time() {
-    let (go_on, wait) = tokio::sync::watch::channel(false);
-    let origin = H2Origin::answering(move |_, respond| {
-        let mut wait = wait.clone();
-        async move {
-            wait.wait_for(|go| *go).await.unwrap();
-            super::origin::ok(respond, "slow").await;
+    let origin = scripted(|_, mut server| {
+        let stream = server.request();
+        // One was not enough, and none of them is the end of it.
+        for _ in 0..5 {
+            server.pong();
         }
+        server.answer(stream, &[("x-pace", "slow")]);
+        server.rest();
     });
     let cluster = "protocol = \"h2\"\nhttp2 = { ping_interval = \"20ms\", ping_timeout = \"5s\" }";
-    let proxy = Site { cluster, ..site(&origin) }.start();
-    let mut client = proxy.web();
-    client.send(get("/"));
-    eventually("it is under way", || origin.requests().len() == 1);
-    std::thread::park_timeout(std::time::Duration::from_millis(300));
-    go_on.send(true).unwrap();
-    assert_eq!(client.response().text(), "slow");
+    let proxy = Site { cluster, ..h2(&origin) }.start();
+    assert_eq!(proxy.web().get("/").header("x-pace"), Some("slow"));
     assert_eq!((origin.connections(), proxy.failures().len()), (1, 0));
 }

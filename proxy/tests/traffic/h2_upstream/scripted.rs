@@ -1,7 +1,7 @@
 //! Endpoints that answer with frames made by hand.
 
 use crate::{
-    http2::frames::{Frame, HEADERS, PREFACE, RST_STREAM, Raw, SETTINGS, block, frame},
+    http2::frames::{Frame, HEADERS, PING, PREFACE, RST_STREAM, Raw, SETTINGS, block, frame},
     origin::{Log, Origin},
     wire::Wire,
 };
@@ -38,6 +38,12 @@ impl Server {
     pub(super) fn answer(&mut self, stream: u32, fields: &[(&str, &str)]) {
         let fields = [&[(":status", "200")][..], fields].concat();
         self.0.send(frame(HEADERS, 4 | 1, stream, &block(&fields)));
+    }
+
+    /// Answers the next PING.
+    pub(super) fn pong(&mut self) {
+        let ping = self.0.next_of(&[PING]);
+        self.0.send(frame(PING, 1, 0, &ping.payload));
     }
 
     pub(super) fn reset(&mut self, stream: u32, code: u8) {

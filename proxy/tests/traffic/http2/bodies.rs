@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -20,9 +19,9 @@ use super::{
     session::{Session, on_a_runtime, request, upload, whole},
 };
 use crate::{
-    fixture::Site,
+    fixture::{Rest, Site, eventually},
     origin::Origin,
-    wire::{PATIENCE, noise, ok},
+    wire::{PATIENCE, Wire, noise, ok},
 };
 
 const LARGE: usize = 8 * 1024 * 1024;
@@ -84,14 +83,27 @@ fn chunks_of_every_size_come_back_byte_for_byte() {
     });
 }
 
+/// Answers `/turn` at once, as often as it is asked; gives the head of the first other request.
+fn other_than_turns(wire: &mut Wire) -> Option<String> {
+    loop {
+        let head = wire.try_head().ok()??;
+        if !head.starts_with("GET /turn ") {
+            return Some(head);
+        }
+        wire.try_send(ok("turned")).ok()?;
+    }
+}
+
 /// Clients with windows wide open that read nothing must not fill our memory.
 #[test]
 fn what_a_hundred_stalled_streams_hold_is_bounded() {
     const STREAMS: u32 = 100;
     let offered = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&offered);
+    let begun = Arc::new(AtomicU64::new(0));
+    let (counted, begins) = (Arc::clone(&offered), Arc::clone(&begun));
     let origin = Origin::scripted(move |_, mut wire, _| {
-        let _request = wire.head();
+        let Some(_request) = other_than_turns(&mut wire) else { return };
+        begins.fetch_add(1, SeqCst);
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n");
         let piece = vec![7; 64 * 1024];
         while wire.try_send(&piece).is_ok() {
@@ -106,17 +118,12 @@ fn what_a_hundred_stalled_streams_hold_is_bounded() {
     raw.send(frame(SETTINGS, 0, 0, &setting));
     raw.send(frame(WINDOW_UPDATE, 0, 0, &window.to_be_bytes()));
     (0..STREAMS).for_each(|number| raw.send(get(number * 2 + 1)));
-    let mut last = 0;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        thread::park_timeout(Duration::from_millis(300));
-        let now = offered.load(SeqCst);
-        if now > 0 && std::mem::replace(&mut last, now) == now {
-            break;
-        }
-        assert!(Instant::now() < deadline, "the endpoints still send");
-    }
-    assert_eq!(origin.connections(), STREAMS as usize);
+    eventually("every stream has begun", || begun.load(SeqCst) == u64::from(STREAMS));
+    let (mut rest, mut other) = (Rest::default(), proxy.web());
+    eventually("the endpoints stall", || {
+        assert_eq!(other.get("/turn").text(), "turned");
+        rest.after_a_turn(offered.load(SeqCst))
+    });
     let grown = memory_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);
 }
@@ -141,12 +148,17 @@ fn a_client_is_told_how_much_it_may_send_ahead() {
 #[test]
 fn what_a_hundred_uploads_to_stalled_endpoints_hold_is_bounded() {
     const STREAMS: usize = 100;
-    let origin = Origin::scripted(|_, mut wire, _| {
-        let _request = wire.head();
+    let stalled = Arc::new(AtomicU64::new(0));
+    let stalls = Arc::clone(&stalled);
+    let origin = Origin::scripted(move |_, mut wire, _| {
+        let Some(_request) = other_than_turns(&mut wire) else { return };
+        stalls.fetch_add(1, SeqCst);
         // Its socket is closed with the test.
         thread::park_timeout(PATIENCE);
     });
-    let proxy = Site::of([origin.address()]).start();
+    // And room for one that moves.
+    let listener = "http2 = { max_concurrent_streams = 101 }";
+    let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
     let before = memory_bytes();
     on_a_runtime(async {
         let session = Session::open(&proxy).await;
@@ -168,21 +180,13 @@ fn what_a_hundred_uploads_to_stalled_endpoints_hold_is_bounded() {
         }
         let locals = tokio::task::LocalSet::new();
         uploads.into_iter().for_each(|upload| drop(locals.spawn_local(upload)));
-        // Nothing more is taken in many turns of a proxy that has reached every endpoint.
-        let stalled = async {
-            let (mut last, mut quiet) = (0, 0);
-            while quiet < 20 {
-                session.turn().await;
-                // More often would be a flood of PINGs.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                let now = taken.get();
-                let all = origin.connections() == STREAMS && now > 0;
-                let same = std::mem::replace(&mut last, now) == now;
-                quiet = if all && same { quiet + 1 } else { 0 };
+        let all_stall = async {
+            let mut rest = Rest::default();
+            while stalled.load(SeqCst) < STREAMS as u64 || !rest.after_a_turn(taken.get()) {
+                assert_eq!(session.get("/turn").await.text(), "turned");
             }
         };
-        locals.run_until(stalled).await;
-        assert_eq!(origin.connections(), STREAMS);
+        locals.run_until(all_stall).await;
     });
     let grown = memory_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);

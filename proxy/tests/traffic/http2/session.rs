@@ -1,7 +1,6 @@
 //! A client of HTTP/2: the `h2` crate on a runtime of its own.
 
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use bs9_config::BindAddress;
 use bytes::Bytes;
 use h2::{
-    Ping, PingPong, RecvStream, SendStream,
+    RecvStream, SendStream,
     client::{self, ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request, Response, request::Builder};
@@ -26,7 +25,6 @@ pub(crate) fn on_a_runtime<F: Future>(work: F) -> F::Output {
 /// A connection to the listener `web`.
 pub(crate) struct Session {
     requests: SendRequest<Bytes>,
-    pings: RefCell<PingPong>,
     pub(crate) ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -59,16 +57,8 @@ impl Session {
         let BindAddress::Tcp(address) = proxy.address("web") else { unreachable!() };
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let (requests, mut connection) = client::handshake(socket).await.unwrap();
-        let pings = RefCell::new(connection.ping_pong().unwrap());
-        Self { requests, pings, ended: tokio::spawn(connection) }
-    }
-
-    /// Waits for the other side to have looked at what was sent before, and to have sent what it
-    /// had to say then.
-    pub(crate) async fn turn(&self) {
-        self.pings.borrow_mut().send_ping(Ping::opaque()).unwrap();
-        poll_fn(|cx| self.pings.borrow_mut().poll_pong(cx)).await.unwrap();
+        let (requests, connection) = client::handshake(socket).await.unwrap();
+        Self { requests, ended: tokio::spawn(connection) }
     }
 
     /// Begins a request; with `ended`, it has no body.
