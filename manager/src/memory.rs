@@ -102,12 +102,7 @@ mod tests {
 
     fn busy(pid: u32, uptime_seconds: f64) -> DataPlaneStatus {
         let mut status = status(pid, uptime_seconds);
-        let shard = |shard| ShardStatus {
-            shard,
-            core: None,
-            open_connections: 4,
-            accepted_connections_total: 0,
-        };
+        let shard = |shard| ShardStatus { shard, open_connections: 4, ..ShardStatus::default() };
         status.shards = vec![shard(0), shard(1)];
         status.pools = vec![PoolStatus { clients_waiting: 3, ..PoolStatus::default() }];
         status

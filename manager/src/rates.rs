@@ -130,7 +130,7 @@ pub(crate) mod tests {
     }
 
     fn shard(shard: usize, accepted_connections_total: u64) -> ShardStatus {
-        ShardStatus { shard, core: None, open_connections: 0, accepted_connections_total }
+        ShardStatus { shard, accepted_connections_total, ..ShardStatus::default() }
     }
 
     #[test]

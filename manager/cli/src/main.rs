@@ -38,6 +38,7 @@ mod systemd;
 mod terminal;
 mod tether;
 mod token;
+mod top;
 
 use std::process::ExitCode;
 

@@ -23,7 +23,7 @@ use crate::{
     service, terminal,
 };
 
-pub(crate) use show::{clusters as clusters_table, conditions, pools as pools_table};
+pub(crate) use show::{clusters as clusters_table, conditions, pools as pools_table, standing};
 
 const EXAMPLES: &str = "\
 Examples:

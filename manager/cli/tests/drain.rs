@@ -46,7 +46,8 @@ fn the_api_drains_too() {
     let origin = Origin::start("one");
     let mut data_plane = DataPlane::serve(&config(&origin, "60s"));
     let asking = slow(data_plane.running.address("web"), &origin);
-    let answer = data_plane.running.ask(&["loadbalancer", "drain", "--all", "--json"]).json();
+    let answer =
+        data_plane.running.ask(&["loadbalancer", "drain", "--all", "--no-wait", "--json"]).json();
     assert_eq!(answer["state"], "draining");
     assert_eq!(answer["open_connections"], 1);
     assert_eq!(answer["timeout_seconds"], 60.0);

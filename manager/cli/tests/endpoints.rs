@@ -3,9 +3,16 @@
 
 mod fixture;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::Stdio,
+    thread,
+};
 
-use fixture::{DataPlane, eventually, get, origin::Origin};
+use fixture::{DEADLINE, DataPlane, Outcome, eventually, get, origin::Origin, program};
+use serde_json::Value;
 
 fn config(endpoints: &[&Origin]) -> String {
     let endpoints: Vec<_> = endpoints.iter().map(|one| format!("\"{}\"", one.address)).collect();
@@ -134,4 +141,155 @@ fn with_several_clusters_one_has_to_be_named() {
     assert!(said.contains("--cluster") && said.contains("api") && said.contains("other"), "{said}");
     data_plane.running.ask(&["loadbalancer", "add", "10.0.0.1:1", "--cluster", "other"]).ok();
     data_plane.running.ask(&["loadbalancer", "add", "nonsense", "--cluster", "other"]).fails(2);
+}
+
+/// Whether the endpoint at `address` takes nothing new.
+fn drains(data_plane: &DataPlane, address: &str) -> bool {
+    let status = data_plane.running.status();
+    let endpoints = status["clusters"][0]["endpoints"].as_array().unwrap();
+    let found = endpoints.iter().find(|one| one["address"] == address).unwrap();
+    found["draining"].as_bool().unwrap()
+}
+
+#[test]
+fn an_endpoint_is_disabled_and_enabled() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let data_plane = DataPlane::serve(&config(&[&one, &two]));
+    let web = data_plane.running.address("web");
+    let second = two.address.to_string();
+    let said = data_plane.running.ask(&["loadbalancer", "disable", &second]).ok();
+    assert!(said.contains("takes nothing new"), "{said}");
+    assert_eq!(shares(web, 16), [("one".to_owned(), 16)].into());
+    data_plane.running.ask(&["loadbalancer", "reload"]).ok();
+    assert!(drains(&data_plane, &second), "a reload changes nothing about it");
+    data_plane.running.ask(&["loadbalancer", "enable", &second]).ok();
+    assert!(shares(web, 16)["two"] > 0);
+    data_plane.running.ask(&["loadbalancer", "disable", "10.0.0.1:1"]).fails(3);
+    for done in ["takes nothing new", "takes traffic again"] {
+        let recorded = format!("endpoint {second} {done}");
+        eventually("it is recorded", || data_plane.running.log().contains(&recorded).then_some(()));
+    }
+}
+
+#[test]
+fn a_drain_waits_for_what_is_under_way() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let data_plane = DataPlane::serve(&config(&[&one]));
+    let web = data_plane.running.address("web");
+    let first = one.address.to_string();
+    let asking = thread::spawn(move || get(web, "/slow"));
+    one.wait_for_slow(1);
+    data_plane.running.ask(&["loadbalancer", "add", &two.address.to_string()]).ok();
+
+    let short = ["loadbalancer", "drain", &first, "--timeout", "100ms"];
+    let said = data_plane.running.ask(&short).fails(1);
+    assert!(said.contains("1 under way") && said.contains("still under way"), "{said}");
+
+    let mut drain = program();
+    drain.args(["loadbalancer", "drain", &first, "--socket"]).arg(&data_plane.running.socket);
+    drain.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut drain = drain.spawn().unwrap();
+    let mut progress = [0; 11];
+    drain.stderr.as_mut().unwrap().read_exact(&mut progress).unwrap();
+    assert_eq!(&progress, b"1 under way");
+    assert!(drain.try_wait().unwrap().is_none(), "it waits");
+    assert_eq!(shares(web, 8), [("two".to_owned(), 8)].into());
+    one.release();
+    assert_eq!(asking.join().unwrap().body, "one");
+    let said = Outcome::of(drain.wait_with_output().unwrap()).ok();
+    assert!(said.contains("nothing is under way any more"), "{said}");
+    data_plane.running.ask(&["loadbalancer", "drain", &first, "--undo"]).ok();
+    assert!(!drains(&data_plane, &first));
+}
+
+#[test]
+fn a_drain_of_everything_waits_for_its_end() {
+    let one = Origin::start("one");
+    let mut data_plane = DataPlane::serve(&config(&[&one]));
+    let web = data_plane.running.address("web");
+    let asking = thread::spawn(move || get(web, "/slow"));
+    one.wait_for_slow(1);
+    let socket = data_plane.running.socket.clone();
+    let draining = thread::spawn(move || {
+        let socket = socket.to_str().unwrap();
+        fixture::bs9(["loadbalancer", "drain", "--all", "--socket", socket])
+    });
+    eventually("it drains", || (data_plane.running.status()["state"] == "draining").then_some(()));
+    assert!(!draining.is_finished());
+    one.release();
+    assert_eq!(asking.join().unwrap().body, "one");
+    let said = draining.join().unwrap().ok();
+    assert!(said.contains("it has ended"), "{said}");
+    assert_eq!(data_plane.running.ended().code(), Some(0));
+}
+
+/// Asks on a connection that stays open.
+fn ask_again(mut stream: &TcpStream) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    let mut room = [0; 4096];
+    while !text.windows(4).any(|four| four == b"\r\n\r\n") || text.len() < 7 {
+        let count = stream.read(&mut room).unwrap();
+        assert_ne!(count, 0, "the connection is kept");
+        text.extend_from_slice(&room[..count]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    text.rsplit("\r\n\r\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_change_of_endpoints_is_no_reload() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let data_plane = DataPlane::serve(&config(&[&one]));
+    let web = data_plane.running.address("web");
+    let client = TcpStream::connect(web).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    for _ in 0..10 {
+        assert_eq!(ask_again(&client), "one");
+    }
+    let (first, second) = (one.address.to_string(), two.address.to_string());
+    let ask = |arguments: &[&str]| data_plane.running.ask(arguments).ok();
+    ask(&["loadbalancer", "add", &second, "--weight", "0"]);
+    ask(&["loadbalancer", "weight", &first, "7", "--persist"]);
+    ask(&["loadbalancer", "disable", &second]);
+    ask(&["loadbalancer", "enable", &second]);
+    ask(&["loadbalancer", "remove", &second]);
+    for _ in 0..10 {
+        assert_eq!(ask_again(&client), "one", "on the same connection");
+    }
+    let status = data_plane.running.status();
+    let (listener, endpoint) = (&status["listeners"][0], &status["clusters"][0]["endpoints"][0]);
+    assert_eq!(listener["accepted_connections_total"], 1);
+    assert_eq!(listener["http"]["requests_total"], 20);
+    assert_eq!(endpoint["weight"], 7);
+    assert_eq!((&endpoint["requests_total"], &endpoint["connects_total"]), (&20.into(), &1.into()));
+    let reloads = &status["generation"]["generation"];
+    assert!(data_plane.text().contains("weight = 7"), "it survives a restart: {reloads}");
+}
+
+#[test]
+fn top_shows_what_is_asked_how_often() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let data_plane = DataPlane::serve(&config(&[&one, &two]));
+    let web = data_plane.running.address("web");
+    data_plane.running.ask(&["loadbalancer", "weight", &two.address.to_string(), "0"]).ok();
+    let mut top = program();
+    top.args(["loadbalancer", "top", "--interval", "100ms", "--json", "--socket"]);
+    top.arg(&data_plane.running.socket).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut top = top.spawn().unwrap();
+    let looks = serde_json::Deserializer::from_reader(top.stdout.take().unwrap());
+    // Asked between every two looks.
+    let busiest = looks.into_iter::<Value>().find_map(|look| {
+        get(web, "/");
+        let busiest = look.unwrap()[0].clone();
+        (busiest["requests_per_second"].as_f64().unwrap() > 0.0).then_some(busiest)
+    });
+    top.kill().unwrap();
+    top.wait().unwrap();
+    let busiest = busiest.expect("a look with traffic in it");
+    assert_eq!(busiest["address"], one.address.to_string());
+    assert_eq!((&busiest["share_ratio"], &busiest["standing"]), (&1.0.into(), &"unknown".into()));
+    let once = ["loadbalancer", "top", "--interval", "100ms", "--count", "1"];
+    let table = data_plane.running.ask(&once).ok();
+    assert!(table.contains("REQUESTS/S") && table.contains(&two.address.to_string()), "{table}");
 }

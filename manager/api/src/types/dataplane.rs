@@ -108,7 +108,7 @@ pub struct ConfigError {
 }
 
 /// One data-plane thread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShardStatus {
     /// From 0.
     pub shard: usize,
@@ -118,4 +118,25 @@ pub struct ShardStatus {
     pub open_connections: u64,
     /// Client connections accepted since the start.
     pub accepted_connections_total: u64,
+    /// It does not go on now: its connections wait.
+    #[serde(default)]
+    pub stalled: bool,
+    /// How often it did not go on for longer than a second.
+    #[serde(default)]
+    pub stalls_total: u64,
+    /// The last time that happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_stall: Option<ShardStall>,
+}
+
+/// That a data-plane thread did not go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ShardStall {
+    /// The function whose task ran when it was noticed.
+    pub place: String,
+    /// What the kernel said of the thread then.
+    pub thread: String,
+    /// How long it lasted, seconds; absent: it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasted_seconds: Option<f64>,
 }

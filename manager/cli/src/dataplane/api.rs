@@ -163,10 +163,12 @@ impl DataPlaneApi for Api {
             .drain_endpoint(&cluster, &address, change.drain)
             .map_err(|error| ApiError::not_found(error.to_string()))?;
         let done = if change.drain { "takes nothing new" } else { "takes traffic again" };
+        let done = format!("cluster {cluster}: endpoint {address} {done}");
+        tracing::info!(change = done, saved = false, "configuration changed");
         Ok(ChangeOutcome {
             schema: SCHEMA,
             generation: self.view.load().generations.number().0,
-            changes: vec![format!("cluster {cluster}: endpoint {address} {done}")],
+            changes: vec![done],
             warnings: Vec::new(),
         })
     }

@@ -73,8 +73,10 @@ fn process(view: &View) {
     for shard in view.shards() {
         let labels = labels([("shard", &shard.shard.to_string())]);
         gauge!("bs9_shard_open_connections", labels.clone()).set(shard.open_connections as f64);
-        counter!("bs9_shard_accepted_connections_total", labels)
+        counter!("bs9_shard_accepted_connections_total", labels.clone())
             .absolute(shard.accepted_connections_total);
+        gauge!("bs9_shard_stalled", labels.clone()).set(flag(shard.stalled));
+        counter!("bs9_shard_stalls_total", labels).absolute(shard.stalls_total);
     }
 }
 
@@ -289,6 +291,11 @@ fn describe() {
     describe_counter!(
         "bs9_shard_accepted_connections_total",
         "Client connections accepted, by shard."
+    );
+    describe_gauge!("bs9_shard_stalled", "The shard does not go on now: its connections wait.");
+    describe_counter!(
+        "bs9_shard_stalls_total",
+        "Times that a shard did not go on for longer than a second."
     );
     describe_gauge!("bs9_listener_open_connections", "Client connections open.");
     describe_counter!("bs9_listener_accepted_connections_total", "Client connections accepted.");

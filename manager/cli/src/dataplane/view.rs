@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bs9_api::types::{
-    CountByReason, DataPlaneState, DataPlaneStatus, ListenerStatus, SCHEMA, ShardStatus,
-    TlsListenerStatus,
+    CountByReason, DataPlaneState, DataPlaneStatus, ListenerStatus, SCHEMA, ShardStall,
+    ShardStatus, TlsListenerStatus,
 };
 use bs9_config::Config;
-use bs9_net::{Host, Listener, ListenerReport, tls::FailureKind};
+use bs9_net::{Host, Listener, ListenerReport, Stall, Vitals, tls::FailureKind};
 use jiff::Timestamp;
 
 use super::{engines::Engines, generation::Generations};
@@ -26,8 +26,8 @@ pub(super) struct View {
     pub(super) generations: Generations,
     started_at: Timestamp,
     listeners: Vec<ListenerReport>,
-    /// The core of each shard.
-    cores: Vec<Option<usize>>,
+    /// The core of each shard, and whether it goes on.
+    shards: Vec<(Option<usize>, Vitals)>,
 }
 
 impl View {
@@ -38,7 +38,7 @@ impl View {
             generations: Generations::new(config),
             started_at: Timestamp::now(),
             listeners: host.listener_reports(),
-            cores: host.shard_reports().iter().map(|shard| shard.core).collect(),
+            shards: host.shard_reports().into_iter().map(|one| (one.core, one.vitals)).collect(),
         }
     }
 
@@ -103,15 +103,23 @@ impl View {
     /// Every shard, in order.
     pub(super) fn shards(&self) -> Vec<ShardStatus> {
         let listeners = || self.listeners.iter().map(|report| &report.listener);
-        let status = |(shard, core): (usize, &Option<usize>)| ShardStatus {
-            shard,
-            core: *core,
-            open_connections: listeners()
-                .map(|l| l.open_connections_on(shard))
-                .fold(0, u64::wrapping_add),
-            accepted_connections_total: listeners().map(|l| l.accepted_connections_on(shard)).sum(),
+        let status = |(shard, (core, vitals)): (usize, &(Option<usize>, Vitals))| {
+            let stalls = vitals.stalls();
+            ShardStatus {
+                shard,
+                core: *core,
+                open_connections: listeners()
+                    .map(|l| l.open_connections_on(shard))
+                    .fold(0, u64::wrapping_add),
+                accepted_connections_total: listeners()
+                    .map(|l| l.accepted_connections_on(shard))
+                    .sum(),
+                stalled: vitals.is_stalled(),
+                stalls_total: stalls.total,
+                last_stall: stalls.last.map(stall),
+            }
         };
-        self.cores.iter().enumerate().map(status).collect()
+        self.shards.iter().enumerate().map(status).collect()
     }
 
     /// All of it.
@@ -129,6 +137,14 @@ impl View {
             clusters: engines.clusters(),
             pools: engines.pools(),
         }
+    }
+}
+
+fn stall(stall: Stall) -> ShardStall {
+    ShardStall {
+        place: stall.place.to_owned(),
+        thread: stall.thread,
+        lasted_seconds: stall.lasted.map(|lasted| lasted.as_secs_f64()),
     }
 }
 

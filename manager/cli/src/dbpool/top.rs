@@ -1,6 +1,6 @@
 //! `bs9 dbpool top`: what the pools do now.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bs9_api::types::{PoolStatus, Pools};
 use clap::Args;
@@ -10,10 +10,9 @@ use serde::Serialize;
 use crate::{
     cli::Global,
     exit::Failure,
-    interval::Interval,
     loadbalancer::client,
-    runtime::{self, Stop},
     terminal::{self, number},
+    top::{self, rate},
 };
 
 const EXAMPLES: &str = "\
@@ -29,15 +28,8 @@ or 99 of 100 (P99), took at most that long.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What is measured over, and how often it is shown.
-    #[arg(long, short, value_name = "DURATION", default_value = "2s")]
-    interval: Interval,
-    /// Show it so many times, then end. Left out: until interrupted.
-    #[arg(long, short = 'n', value_name = "COUNT")]
-    count: Option<u32>,
-    /// Pools that are shown.
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    pace: top::Pace,
 }
 
 /// What a pool did in an interval.
@@ -60,34 +52,7 @@ struct Activity {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let client = client(global);
-    runtime::block_on(async {
-        let mut stop = Stop::new()?;
-        let mut before = (client.pools().await?, Instant::now());
-        let mut left = arguments.count;
-        while left != Some(0) {
-            tokio::select! {
-                _ = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(arguments.interval.0) => {}
-            }
-            let now = (client.pools().await?, Instant::now());
-            let mut activity = compare(&before.0, &now.0, now.1 - before.1);
-            activity.truncate(arguments.limit);
-            show(&activity, global)?;
-            before = now;
-            left = left.map(|left| left - 1);
-        }
-        Ok(())
-    })
-}
-
-fn show(activity: &[Activity], global: &Global) -> Result<(), Failure> {
-    if global.json {
-        return terminal::json(&activity);
-    }
-    if terminal::is_interactive() {
-        terminal::say("\x1b[H\x1b[J")?;
-    }
-    terminal::say(terminal::text(&table(activity)))
+    top::watch(&arguments.pace, global, async || client.pools().await, compare, table)
 }
 
 /// The busiest first.
@@ -110,9 +75,6 @@ fn compare(before: &Pools, now: &Pools, elapsed: Duration) -> Vec<Activity> {
 }
 
 fn activity_of(before: &PoolStatus, now: &PoolStatus, elapsed: Duration) -> Activity {
-    let rate = |now: u64, before: u64| {
-        now.saturating_sub(before) as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    };
     let transactions = now.transaction_times.since(&before.transaction_times);
     let errors = |pool: &PoolStatus| pool.errors_total.iter().map(|error| error.count).sum::<u64>();
     Activity {
@@ -122,8 +84,8 @@ fn activity_of(before: &PoolStatus, now: &PoolStatus, elapsed: Duration) -> Acti
         clients_waiting: now.clients_waiting,
         servers_active: now.servers_active,
         servers_idle: now.servers_idle,
-        transactions_per_second: rate(now.transactions_total, before.transactions_total),
-        queries_per_second: rate(now.queries_total, before.queries_total),
+        transactions_per_second: rate(before.transactions_total, now.transactions_total, elapsed),
+        queries_per_second: rate(before.queries_total, now.queries_total, elapsed),
         transaction_p50_seconds: transactions.quantile(0.5),
         transaction_p99_seconds: transactions.quantile(0.99),
         wait_p99_seconds: now.wait_times.since(&before.wait_times).quantile(0.99),

@@ -1,4 +1,4 @@
-//! `bs9 loadbalancer add|remove|drain|weight|reload`.
+//! `bs9 loadbalancer add|remove|weight|disable|enable|reload`.
 
 use bs9_api::{
     ClientError, DataPlaneClient,
@@ -11,7 +11,7 @@ use crate::{
     cli::Global,
     exit::{Exit, Failure},
     runtime,
-    terminal::{self, GOOD, NOTE},
+    terminal::{self, NOTE},
 };
 
 const ADD_EXAMPLES: &str = "\
@@ -22,11 +22,13 @@ const REMOVE_EXAMPLES: &str = "\
 Examples:
   bs9 loadbalancer drain 10.0.0.3:3000      first let it finish
   bs9 loadbalancer remove 10.0.0.3:3000 --persist";
-const DRAIN_EXAMPLES: &str = "\
+const TRAFFIC_EXAMPLES: &str = "\
 Examples:
-  bs9 loadbalancer drain 10.0.0.3:3000          it takes nothing new
-  bs9 loadbalancer drain 10.0.0.3:3000 --undo   it takes traffic again
-  bs9 loadbalancer drain --all                  the whole data plane, which then ends";
+  bs9 loadbalancer disable 10.0.0.3:3000    what it has under way goes on
+  bs9 loadbalancer enable 10.0.0.3:3000
+
+It lasts as long as the data plane does, through reloads too. To keep traffic away for longer:
+  bs9 loadbalancer weight 10.0.0.3:3000 0 --persist";
 const WEIGHT_EXAMPLES: &str = "\
 Examples:
   bs9 loadbalancer weight 10.0.0.3:3000 5
@@ -66,22 +68,24 @@ pub(crate) struct RemoveArguments {
     place: Where,
 }
 
-/// `drain`.
+/// `disable` and `enable`.
 #[derive(Debug, Args)]
-#[command(after_help = DRAIN_EXAMPLES)]
-pub(crate) struct DrainArguments {
+#[command(after_help = TRAFFIC_EXAMPLES)]
+pub(crate) struct EndpointArguments {
     /// The endpoint, as it stands in the configuration.
-    #[arg(required_unless_present = "all")]
-    address: Option<String>,
+    address: String,
     /// The cluster; needed when there is more than one.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    /// Let the endpoint take traffic again.
-    #[arg(long)]
-    undo: bool,
-    /// Drain the whole data plane, which then ends.
-    #[arg(long, conflicts_with_all = ["address", "cluster", "undo"])]
-    all: bool,
+}
+
+/// What an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Nothing new.
+    Nothing,
+    /// As much as anybody.
+    Again,
 }
 
 /// `weight`.
@@ -117,24 +121,16 @@ pub(super) fn weight(arguments: WeightArguments, global: &Global) -> Result<(), 
     })
 }
 
-pub(super) fn drain(arguments: DrainArguments, global: &Global) -> Result<(), Failure> {
-    let Some(address) = arguments.address else { return drain_all(global) };
-    carry_out(global, arguments.cluster, async |client, cluster| {
-        client.drain_endpoint(cluster, &DrainEndpoint { address, drain: !arguments.undo }).await
+pub(super) fn take_traffic(
+    arguments: EndpointArguments,
+    traffic: Traffic,
+    global: &Global,
+) -> Result<(), Failure> {
+    let EndpointArguments { address, cluster } = arguments;
+    let drain = traffic == Traffic::Nothing;
+    carry_out(global, cluster, async |client, cluster| {
+        client.drain_endpoint(cluster, &DrainEndpoint { address, drain }).await
     })
-}
-
-fn drain_all(global: &Global) -> Result<(), Failure> {
-    let client = client(global);
-    let outcome = runtime::block_on(async { Ok(client.drain().await?) })?;
-    if global.json {
-        return terminal::json(&outcome);
-    }
-    terminal::say(format_args!(
-        "{GOOD}draining{GOOD:#}: {} connections are open; what is left after {} is closed",
-        outcome.open_connections,
-        terminal::seconds(outcome.timeout_seconds)
-    ))
 }
 
 pub(super) fn reload(global: &Global) -> Result<(), Failure> {
@@ -150,16 +146,23 @@ fn carry_out(
 ) -> Result<(), Failure> {
     let client = client(global);
     let outcome = runtime::block_on(async {
-        let cluster = match cluster {
-            Some(cluster) => cluster,
-            None => only_cluster(&client).await?,
-        };
+        let cluster = meant(&client, cluster).await?;
         Ok(call(&client, &cluster).await?)
     })?;
     show(&outcome, global)
 }
 
-/// The cluster that is meant when there is just one.
+/// The cluster that was named, or the only one there is.
+pub(super) async fn meant(
+    client: &DataPlaneClient,
+    cluster: Option<String>,
+) -> Result<String, Failure> {
+    match cluster {
+        Some(cluster) => Ok(cluster),
+        None => only_cluster(client).await,
+    }
+}
+
 async fn only_cluster(client: &DataPlaneClient) -> Result<String, Failure> {
     let names: Vec<_> =
         client.clusters().await?.clusters.into_iter().map(|cluster| cluster.name).collect();
@@ -171,7 +174,7 @@ async fn only_cluster(client: &DataPlaneClient) -> Result<String, Failure> {
     }
 }
 
-fn show(outcome: &ChangeOutcome, global: &Global) -> Result<(), Failure> {
+pub(super) fn show(outcome: &ChangeOutcome, global: &Global) -> Result<(), Failure> {
     if global.json {
         return terminal::json(outcome);
     }

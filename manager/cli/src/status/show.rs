@@ -2,7 +2,8 @@
 
 use bs9_api::types::{
     ClusterStatus, DataPlaneState, DataPlaneStatus, DataPlaneView, EndpointHealth, EndpointStatus,
-    GenerationStatus, ListenerStatus, PoolStatus, StaleCertificate, StoreStatus,
+    GenerationStatus, ListenerStatus, PoolStatus, ShardStall, ShardStatus, StaleCertificate,
+    StoreStatus,
 };
 use comfy_table::{Cell, Table};
 use jiff::Timestamp;
@@ -107,6 +108,7 @@ fn data_plane(status: &DataPlaneStatus, view: &DataPlaneView) -> Result<(), Fail
         status.shards.len(),
         terminal::seconds(status.uptime_seconds)
     ))?;
+    stalls(&status.shards)?;
     generation(&status.generation)?;
     if let Some(rates) = &view.rates {
         say(format_args!(
@@ -257,13 +259,44 @@ fn why(endpoint: &EndpointStatus) -> String {
     }
 }
 
-fn health(endpoint: &EndpointStatus) -> Cell {
+/// A line for each shard that stood still.
+fn stalls(shards: &[ShardStatus]) -> Result<(), Failure> {
+    for shard in shards {
+        let Some(stall) = &shard.last_stall else { continue };
+        let (number, total) = (shard.shard, shard.stalls_total);
+        let ShardStall { place, thread, lasted_seconds } = stall;
+        match lasted_seconds {
+            Some(seconds) => say(format_args!(
+                "            shard {number} stood still {total} {}, last for {} in {place} ({thread})",
+                plural(total, "time"),
+                terminal::seconds(*seconds)
+            ))?,
+            None => say(format_args!(
+                "            {BAD}shard {number} stands still{BAD:#} in {place} ({thread}); \
+                 its connections wait"
+            ))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether it takes traffic, in a word.
+pub(crate) fn standing(endpoint: &EndpointStatus) -> &'static str {
     match endpoint.health {
-        _ if endpoint.draining => verdict("draining", Verdict::Note),
-        _ if endpoint.ejected => verdict("ejected", Verdict::Bad),
-        EndpointHealth::Healthy => verdict("healthy", Verdict::Good),
-        EndpointHealth::Unhealthy => verdict("unhealthy", Verdict::Bad),
-        EndpointHealth::Unknown => Cell::new("unknown"),
+        _ if endpoint.draining => "draining",
+        _ if endpoint.ejected => "ejected",
+        EndpointHealth::Healthy => "healthy",
+        EndpointHealth::Unhealthy => "unhealthy",
+        EndpointHealth::Unknown => "unknown",
+    }
+}
+
+fn health(endpoint: &EndpointStatus) -> Cell {
+    match standing(endpoint) {
+        word @ "healthy" => verdict(word, Verdict::Good),
+        word @ "draining" => verdict(word, Verdict::Note),
+        word @ "unknown" => Cell::new(word),
+        word => verdict(word, Verdict::Bad),
     }
 }
 
