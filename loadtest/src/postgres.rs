@@ -2,7 +2,7 @@
 //!
 //! Messages are told apart by their headers alone; only what decides the outcome is looked into.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bs9_wire::{
     encode::frontend,
@@ -29,7 +29,7 @@ pub(crate) use login::Identity;
 use login::LoginExchange;
 pub use mode::{QueryMode, QueryModeError};
 use statement::Statement;
-use transaction::{Place, Transaction};
+use transaction::{Advance, Place, Transaction};
 
 /// How much of an error is kept, in bytes.
 const MAX_ERROR_BYTES: usize = 8 << 10;
@@ -64,12 +64,24 @@ pub(crate) struct Session {
     statement: usize,
     rows: Rows,
     place: Place,
+    pause: Pause,
+}
+
+/// Whether a transaction pauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    No,
+    /// For so long, from when the event loop asks.
+    Wanted(Duration),
+    UnderWay,
 }
 
 /// What the reply to a query came to so far.
 #[derive(Debug, Default)]
 struct Reply {
     error: Option<Failure>,
+    /// An error behind the reply: the server is about to close.
+    last_word: Option<Failure>,
     completed: bool,
     ready: bool,
     /// Whether it leaves a transaction open.
@@ -143,23 +155,38 @@ impl Postgres {
             }
             (None, Ok(())) => {
                 self.answered += 1;
-                let transaction = self.transaction.as_ref();
-                let place = &mut session.place;
-                if let Some(transaction) = transaction
-                    && transaction.go_on(place, &mut self.random, out)?
-                {
-                    return Ok(Receipt::More);
-                }
-                if leaves_open {
-                    let what = "it ends within a transaction; write END or COMMIT".to_owned();
-                    session.place.failed = Some(Failure::Script(what));
-                    transaction::roll_back(out);
-                    return Ok(Receipt::More);
-                }
-                Ok(())
+                return self.advance(session, leaves_open, out);
             }
         };
-        Ok(Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep }))
+        Ok(done(outcome))
+    }
+
+    /// Takes the next steps of a transaction, up to one that takes time, or its end.
+    fn advance(
+        &mut self,
+        session: &mut Session,
+        leaves_open: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
+        let advance = match &self.transaction {
+            Some(transaction) => transaction.go_on(&mut session.place, &mut self.random, out)?,
+            None => Advance::Ended,
+        };
+        match advance {
+            Advance::Sent => return Ok(Receipt::More),
+            Advance::Paused(length) => {
+                session.pause(length, leaves_open);
+                return Ok(Receipt::More);
+            }
+            Advance::Ended => {}
+        }
+        if leaves_open {
+            let what = "it ends within a transaction; write END or COMMIT".to_owned();
+            session.place.failed = Some(Failure::Script(what));
+            transaction::roll_back(out);
+            return Ok(Receipt::More);
+        }
+        Ok(done(Ok(())))
     }
 }
 
@@ -182,6 +209,7 @@ impl Protocol for Postgres {
             statement: 0,
             rows: self.feeder.no_rows(),
             place: self.transaction.as_ref().map(Transaction::place).unwrap_or_default(),
+            pause: Pause::No,
         }
     }
 
@@ -207,10 +235,11 @@ impl Protocol for Postgres {
         beginning: Beginning,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        session.reply = Reply::default();
-        if let Some(transaction) = &self.transaction {
+        (session.reply, session.pause) = (Reply::default(), Pause::No);
+        if self.transaction.is_some() {
             session.place.begin();
-            return transaction.go_on(&mut session.place, &mut self.random, out).map(|_| ());
+            // It has a statement, so it is not over yet.
+            return self.advance(session, false, out).map(|_| ());
         }
         session.statement = beginning.request;
         let statement = &self.statements[session.statement];
@@ -231,19 +260,43 @@ impl Protocol for Postgres {
         out: &mut Vec<u8>,
     ) -> Result<Receipt, Failure> {
         session.walk(input)?;
-        if !session.reply.ready {
+        if !session.reply.ready || session.pause != Pause::No {
             return Ok(Receipt::More);
         }
-        let Reply { error, completed, leaves_open, .. } = std::mem::take(&mut session.reply);
+        let Reply { error, last_word, completed, leaves_open, .. } =
+            std::mem::take(&mut session.reply);
         let outcome = match error {
             Some(failure) => Err(failure),
             None if completed => Ok(()),
             None => return Err(Failure::Protocol("the server is ready without having answered")),
         };
-        if self.transaction.is_some() {
-            return self.go_on(session, outcome, leaves_open, out);
+        let receipt = match &self.transaction {
+            Some(_) => self.go_on(session, outcome, leaves_open, out)?,
+            None => done(outcome),
+        };
+        match (receipt, last_word) {
+            (receipt, None) => Ok(receipt),
+            (Receipt::More, Some(last_word)) => Err(last_word),
+            (Receipt::Complete(complete), Some(_)) => {
+                Ok(Receipt::Complete(Complete { reuse: Reuse::Close, ..complete }))
+            }
         }
-        Ok(Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep }))
+    }
+
+    #[inline]
+    fn nap(&mut self, session: &mut Session) -> Option<Duration> {
+        let Pause::Wanted(length) = session.pause else { return None };
+        session.pause = Pause::UnderWay;
+        Some(length)
+    }
+
+    fn resume(&mut self, session: &mut Session, out: &mut Vec<u8>) -> Result<Receipt, Failure> {
+        let Reply { last_word, leaves_open, .. } = std::mem::take(&mut session.reply);
+        session.pause = Pause::No;
+        if let Some(last_word) = last_word {
+            return Err(last_word);
+        }
+        self.advance(session, leaves_open, out)
     }
 
     fn statements(&self) -> Option<u64> {
@@ -252,7 +305,8 @@ impl Protocol for Postgres {
 
     /// An error may be the server's last word (FATAL); it says more than that it closed.
     fn ended(&mut self, session: &mut Session) -> Result<Complete, Failure> {
-        Err(session.reply.error.take().unwrap_or(Failure::Closed))
+        let reply = &mut session.reply;
+        Err(reply.error.take().or(reply.last_word.take()).unwrap_or(Failure::Closed))
     }
 
     /// Notices, notifications and changed parameters come at any time; anything else means the
@@ -261,8 +315,8 @@ impl Protocol for Postgres {
         // As if a reply had just ended: what may follow one may come now.
         session.reply = Reply { ready: true, ..Reply::default() };
         match session.walk(input) {
-            Ok(()) => Reuse::Keep,
-            Err(_) => Reuse::Close,
+            Ok(()) if session.reply.last_word.is_none() => Reuse::Keep,
+            Ok(()) | Err(_) => Reuse::Close,
         }
     }
 
@@ -274,6 +328,12 @@ impl Protocol for Postgres {
 // === impl Session ===
 
 impl Session {
+    /// Nothing is sent for a while. What may follow a reply may come meanwhile.
+    fn pause(&mut self, length: Duration, leaves_open: bool) {
+        self.pause = Pause::Wanted(length);
+        self.reply = Reply { ready: true, leaves_open, ..Reply::default() };
+    }
+
     fn walk(&mut self, mut input: &[u8]) -> Result<(), Failure> {
         const BROKEN: Failure = Failure::Protocol("a message has an impossible header");
         while !input.is_empty() {
@@ -315,7 +375,7 @@ impl Session {
         use BackendTag as T;
         let any_time =
             matches!(tag, T::NoticeResponse | T::NotificationResponse | T::ParameterStatus);
-        if self.reply.ready && !any_time {
+        if self.reply.ready && !any_time && tag != T::ErrorResponse {
             return Err(Failure::Protocol("messages follow behind the reply"));
         }
         match tag {
@@ -348,7 +408,9 @@ impl Session {
                 self.reply.completed = true;
             }
             BackendTag::ErrorResponse => {
-                self.reply.error.get_or_insert_with(|| Failure::Query(error_text(&self.body)));
+                let reply = &mut self.reply;
+                let place = if reply.ready { &mut reply.last_word } else { &mut reply.error };
+                place.get_or_insert_with(|| Failure::Query(error_text(&self.body)));
             }
             BackendTag::ReadyForQuery => {
                 let status = TransactionStatus::read(&self.body)
@@ -360,6 +422,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A request has ended.
+fn done(outcome: Result<(), Failure>) -> Receipt {
+    Receipt::Complete(Complete { lane: 0, outcome, status: None, reuse: Reuse::Keep })
 }
 
 /// SQLSTATE and message of an ErrorResponse.

@@ -1,5 +1,7 @@
 //! What an event loop needs to know of a protocol: bytes out, bytes in, and when it is done.
 
+use std::time::Duration;
+
 use crate::failure::Failure;
 
 /// One side of a protocol, without sockets and clock. A value serves all connections of a
@@ -108,6 +110,25 @@ pub(crate) trait Protocol: Clone + Send {
 
     /// Bytes that arrived while nothing was asked.
     fn idle(&mut self, session: &mut Self::Session, input: &[u8], out: &mut Vec<u8>) -> Reuse;
+
+    /// The protocol wants to pause for so long within the request that is under way: asked when a
+    /// request has begun, and whenever what arrived has not ended it. The latency goes on.
+    #[inline]
+    fn nap(&mut self, _session: &mut Self::Session) -> Option<Duration> {
+        None
+    }
+
+    /// The pause it asked for is over.
+    ///
+    /// # Errors
+    /// When the request cannot go on; the connection is closed then.
+    fn resume(
+        &mut self,
+        _session: &mut Self::Session,
+        _out: &mut Vec<u8>,
+    ) -> Result<Receipt, Failure> {
+        Ok(Receipt::More)
+    }
 
     /// Statements answered so far, where a request is several of them.
     fn statements(&self) -> Option<u64> {

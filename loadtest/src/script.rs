@@ -8,8 +8,13 @@
 //! END;
 //! ```
 //!
+//! `\sleep 10 ms` pauses (`us`, `ms`, `s`; seconds when nothing is said); it counts as part of the
+//! transaction's latency, as with pgbench.
+//!
 //! `:name` in a statement is a variable, except in quotes and comments, and behind another colon
 //! (a cast). Every variable is set before it is used, which is checked before anything is sent.
+
+use std::time::Duration;
 
 mod expression;
 mod sql;
@@ -19,7 +24,7 @@ use expression::ExpressionError;
 
 /// Longest script, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
-/// Most statements and settings of a script.
+/// Most statements, settings and pauses of a script.
 pub const MAX_STEPS: usize = 1_000;
 
 /// A script that was read.
@@ -45,8 +50,18 @@ pub struct ScriptError {
 pub(crate) enum Step {
     /// A variable gets a value.
     Set(usize, Expression),
+    /// Nothing happens for so many of these.
+    Sleep(Expression, TimeUnit),
     /// A statement is sent.
     Send(Vec<Piece>),
+}
+
+/// What a pause is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeUnit {
+    Microseconds,
+    Milliseconds,
+    Seconds,
 }
 
 /// A piece of a statement.
@@ -61,6 +76,29 @@ pub(crate) enum Piece {
 struct Variables {
     names: Vec<String>,
     initial: Vec<i64>,
+}
+
+// === impl TimeUnit ===
+
+impl TimeUnit {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "us" => Some(Self::Microseconds),
+            "ms" => Some(Self::Milliseconds),
+            "s" => Some(Self::Seconds),
+            _ => None,
+        }
+    }
+
+    /// So many of them; none when they are less than none.
+    pub(crate) fn times(self, count: i64) -> Duration {
+        let count = u64::try_from(count).unwrap_or(0);
+        match self {
+            Self::Microseconds => Duration::from_micros(count),
+            Self::Milliseconds => Duration::from_millis(count),
+            Self::Seconds => Duration::from_secs(count),
+        }
+    }
 }
 
 // === impl Variables ===
@@ -150,18 +188,47 @@ fn statement(pieces: Vec<sql::Part>, variables: &Variables) -> Result<Vec<Piece>
 /// A line that begins with a backslash.
 fn command(text: &str, variables: &mut Variables) -> Result<Step, String> {
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    if word != "set" {
-        return Err(format!("`\\{word}` is not spoken here; there is \\set NAME EXPRESSION"));
-    }
     let rest = rest.trim();
+    match word {
+        "set" => set(rest, variables),
+        "sleep" => sleep(rest, variables),
+        _ => Err(format!(
+            "`\\{word}` is not spoken here; there are \\set NAME EXPRESSION and \\sleep NUMBER [us|ms|s]"
+        )),
+    }
+}
+
+fn set(rest: &str, variables: &mut Variables) -> Result<Step, String> {
     let (name, expression) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let expression = Expression::parse(expression, |name| variables.find(name))
         .map_err(|ExpressionError(what)| what)?;
     Ok(Step::Set(variables.define(name, 0)?, expression))
 }
 
+/// How long: a number or a variable, and a unit, with or without space between them.
+fn sleep(rest: &str, variables: &Variables) -> Result<Step, String> {
+    let unit_at = match rest.strip_prefix(':') {
+        Some(_) => rest.find(char::is_whitespace),
+        None => rest.find(|c: char| !c.is_ascii_digit()),
+    };
+    let (count, unit) = rest.split_at(unit_at.unwrap_or(rest.len()));
+    let unit = match unit.trim() {
+        "" => TimeUnit::Seconds,
+        name => TimeUnit::named(name)
+            .ok_or_else(|| format!("\\sleep is given as NUMBER [us|ms|s], not as `{rest}`"))?,
+    };
+    if count.is_empty() {
+        return Err("\\sleep needs to know how long: \\sleep NUMBER [us|ms|s]".to_owned());
+    }
+    let count = Expression::parse(count, |name| variables.find(name))
+        .map_err(|ExpressionError(what)| what)?;
+    Ok(Step::Sleep(count, unit))
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::{SeedableRng as _, rngs::SmallRng};
+
     use super::*;
 
     fn script(text: &str) -> Result<Script, ScriptError> {
@@ -200,13 +267,37 @@ mod tests {
     }
 
     #[test]
+    fn pauses_are_counted_in_their_unit() {
+        for (text, expected) in [
+            ("\\sleep 10 ms\nSELECT 1;", Duration::from_millis(10)),
+            ("\\sleep 10ms\nSELECT 1;", Duration::from_millis(10)),
+            ("\\sleep 7 us\nSELECT 1;", Duration::from_micros(7)),
+            ("\\sleep 2\nSELECT 1;", Duration::from_secs(2)),
+            ("\\sleep :scale s\nSELECT 1;", Duration::from_secs(10)),
+            ("\\sleep :scale\nSELECT 1;", Duration::from_secs(10)),
+        ] {
+            let script = script(text).unwrap();
+            let Step::Sleep(count, unit) = &script.steps[0] else { panic!("{script:?}") };
+            let count = count.evaluate(&script.initial, &mut SmallRng::seed_from_u64(0)).unwrap();
+            assert_eq!(unit.times(count), expected, "{text:?}");
+            assert_eq!(unit.times(-1), Duration::ZERO);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_carried_out_says_where() {
         for (text, line, said) in [
             ("", 1, "sends nothing"),
             ("\\set a 1\n\n-- nothing\n", 4, "sends nothing"),
             ("SELECT 1;\nSELECT :nobody;", 2, "`:nobody` is not set"),
             ("SELECT 1;\n\\set a :b + 1\n", 2, "`:b` is not set"),
-            ("\\sleep 10 ms\nSELECT 1;", 1, "`\\sleep` is not spoken here"),
+            ("\\shell true\nSELECT 1;", 1, "`\\shell` is not spoken here"),
+            ("\\sleep\nSELECT 1;", 1, "how long"),
+            ("\\sleep ms\nSELECT 1;", 1, "NUMBER [us|ms|s]"),
+            ("\\sleep 10 h\nSELECT 1;", 1, "not as `10 h`"),
+            ("\\sleep -1 ms\nSELECT 1;", 1, "not as `-1 ms`"),
+            ("\\sleep :nobody ms\nSELECT 1;", 1, "`:nobody` is not set"),
+            ("\\sleep 10 ms\n", 2, "sends nothing"),
             ("\\set 1a 1\nSELECT 1;", 1, "`1a` is not the name"),
             ("\\set a\nSELECT 1;", 1, "expression"),
             ("SELECT 1\n\\set a 1\n", 1, "`;`"),

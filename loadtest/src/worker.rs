@@ -22,15 +22,18 @@ use std::{
 use mio::{Events, Poll, Token, event::Event};
 
 mod account;
+mod alarm;
 mod connection;
 mod crowd;
 mod deadlines;
 mod lane;
+mod nap;
 mod opening;
 mod pace;
 mod precise_timer;
 mod transfer;
 
+use alarm::Alarm;
 use connection::{Connection, Stage};
 use lane::{Lane, LaneState};
 use pace::Pace;
@@ -58,8 +61,9 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 const STOP_GRACE: Duration = Duration::from_secs(1);
 /// Open loop: how long after the end requests are sent that were due before it.
 const BACKLOG_GRACE: Duration = Duration::from_secs(1);
-/// The token of the timer; connections have their index.
+/// The tokens of timers; connections have their index.
 const TIMER: Token = Token(usize::MAX);
+const NAPS: Token = Token(usize::MAX - 1);
 
 /// What a thread is told.
 #[derive(Debug, Clone)]
@@ -100,6 +104,8 @@ pub(crate) struct Worker<'a, P: Protocol> {
     unflushed: Vec<usize>,
     buffer: Box<[u8]>,
     pace: Pace,
+    /// Connections that pause within a request.
+    naps: Alarm,
     picker: Picker,
     clock: Option<Clock>,
     /// Connections that are being opened before the start.
@@ -155,6 +161,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
         Ok(Self {
             connections: connections.collect(),
             pace: Pace::new(order.share.clone(), lanes.len(), poll.registry())?,
+            naps: Alarm::new(poll.registry(), NAPS)?,
             picker: Picker::new(order.mix.clone(), order.index),
             measured: Measurements::new(order.mix.entries().len(), Arc::clone(&order.stage_ends)),
             budget: order.requests,
@@ -222,13 +229,14 @@ impl<'a, P: Protocol> Worker<'a, P> {
             Err(error) => return Err(error),
         }
         for event in events.iter() {
-            if event.token() != TIMER {
+            if event.token() < NAPS {
                 self.handle(event.token().0, event);
             }
         }
         let now = Instant::now();
         self.tick(now);
         self.sweep(now);
+        self.end_naps(now);
         self.dispatch(now);
         self.tally.publish(self.measured.count());
         Ok(())
@@ -237,6 +245,7 @@ impl<'a, P: Protocol> Worker<'a, P> {
     /// How long nothing has to be done.
     fn wait(&mut self, now: Instant) -> io::Result<Duration> {
         let until_sweep = self.next_sweep.saturating_duration_since(now);
+        let until_sweep = self.naps.arm(now)?.map_or(until_sweep, |nap| nap.min(until_sweep));
         let Some(Clock { start, end, .. }) = self.clock.filter(|clock| !clock.is_over(now)) else {
             return Ok(until_sweep.min(MAX_WAIT));
         };

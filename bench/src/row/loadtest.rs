@@ -22,6 +22,10 @@ use crate::run_dir::free_address;
 use crate::template::fill;
 
 const CONNECTIONS: u32 = 64;
+/// What each request says beside its target and host: what bs9 sends by itself. nginx reads it, and
+/// passes it on.
+const ACCEPT: &str = "Accept: */*";
+const AGENT: &str = concat!("User-Agent: bs9-loadtest/", env!("CARGO_PKG_VERSION"));
 /// How much longer than asked a run may take before it is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -88,9 +92,12 @@ impl Target {
         let (seconds, url) = (length.as_secs().max(1), format!("http://{}/", self.address));
         let launch = Launch::contender(bench, generator.contender.name(), &generator.program);
         Ok(match generator.contender {
-            Contender::Wrk => Wrk::keep_alive(CONNECTIONS).launch(bench, self.address, length)?,
+            Contender::Wrk => Wrk::keep_alive(CONNECTIONS)
+                .launch(bench, self.address, length)?
+                .arguments(["--header", AGENT, "--header", ACCEPT]),
             Contender::H2load => launch
-                .arguments(["--h1", "--threads=1"])
+                // It has a name of its own, as long as ours.
+                .arguments(["--h1", "--threads=1", "--header", ACCEPT])
                 .argument(format!("--clients={CONNECTIONS}"))
                 .argument(format!("--duration={seconds}"))
                 .argument(url),

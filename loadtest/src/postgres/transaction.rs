@@ -1,6 +1,6 @@
 //! A script as it goes on the wire: statements one after the other, and variables between them.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use bs9_wire::{
     encode::{self, frontend},
@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use super::{QueryMode, statement::Bound};
 use crate::{
     failure::Failure,
-    script::{Expression, Piece, Script, Step},
+    script::{Expression, Piece, Script, Step, TimeUnit},
 };
 
 /// A transaction, over and over.
@@ -24,10 +24,22 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 enum Action {
     Set(usize, Expression),
+    Sleep(Expression, TimeUnit),
     /// Simple: variables become literals.
     Query(Vec<Piece>),
     /// Otherwise: these variables are bound.
     Bound(Bound, Vec<usize>),
+}
+
+/// What going on in a transaction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Advance {
+    /// A statement is to be sent.
+    Sent,
+    /// It pauses for so long.
+    Paused(Duration),
+    /// There is nothing more.
+    Ended,
 }
 
 /// How far a connection is in its transaction, and its variables.
@@ -48,6 +60,7 @@ impl Transaction {
     pub(super) fn new(script: &Script, mode: QueryMode, preparation: &mut Vec<u8>) -> Self {
         let action = |(number, step): (usize, &Step)| match (step, mode) {
             (Step::Set(variable, expression), _) => Action::Set(*variable, expression.clone()),
+            (Step::Sleep(count, unit), _) => Action::Sleep(count.clone(), *unit),
             (Step::Send(pieces), QueryMode::Simple) => Action::Query(pieces.clone()),
             (Step::Send(pieces), QueryMode::Extended | QueryMode::Prepared) => {
                 let (text, variables) = numbered(pieces);
@@ -68,20 +81,22 @@ impl Transaction {
         }
     }
 
-    /// Appends the next statement. Says whether there is one.
+    /// Appends the next statement, unless a pause is before it or there is none.
     pub(super) fn go_on(
         &self,
         place: &mut Place,
         random: &mut SmallRng,
         out: &mut Vec<u8>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Advance, Failure> {
         while let Some(action) = self.actions.get(place.next) {
             place.next += 1;
             match action {
                 Action::Set(variable, expression) => {
-                    let value = expression.evaluate(&place.values, random);
-                    let value = value.map_err(|what| Failure::Script(what.to_owned()))?;
+                    let value = place.evaluate(expression, random)?;
                     place.set(*variable, value);
+                }
+                Action::Sleep(count, unit) => {
+                    return Ok(Advance::Paused(unit.times(place.evaluate(count, random)?)));
                 }
                 Action::Query(pieces) => {
                     encode::message(out, FrontendTag::Query, |out| {
@@ -93,15 +108,15 @@ impl Transaction {
                         }
                         out.push(0);
                     });
-                    return Ok(true);
+                    return Ok(Advance::Sent);
                 }
                 Action::Bound(bound, variables) => {
                     bound.fill(variables.iter().map(|&number| place.texts[number].as_bytes()), out);
-                    return Ok(true);
+                    return Ok(Advance::Sent);
                 }
             }
         }
-        Ok(false)
+        Ok(Advance::Ended)
     }
 }
 
@@ -135,6 +150,10 @@ impl Place {
         (self.next, self.failed) = (0, None);
     }
 
+    fn evaluate(&self, expression: &Expression, random: &mut SmallRng) -> Result<i64, Failure> {
+        expression.evaluate(&self.values, random).map_err(|what| Failure::Script(what.to_owned()))
+    }
+
     fn set(&mut self, variable: usize, value: i64) {
         self.values[variable] = value;
         let text = &mut self.texts[variable];
@@ -151,7 +170,7 @@ mod tests {
     use super::*;
 
     fn sent(mode: QueryMode) -> (String, Vec<String>) {
-        let text = "\\set a 40\n\\set b :a + 2\nBEGIN;\nSELECT :b, 1 - :a, :b;\n\\set a 0\nEND;";
+        let text = "\\set a 40\n\\set b :a + 2\nBEGIN;\nSELECT :b, 1 - :a, :b;\n\\sleep 1\n\\set a 0\nEND;";
         let script = Script::parse(text, &[]).unwrap();
         let mut preparation = Vec::new();
         let transaction = Transaction::new(&script, mode, &mut preparation);
@@ -162,8 +181,10 @@ mod tests {
             place.begin();
             loop {
                 let mut out = Vec::new();
-                if !transaction.go_on(&mut place, &mut random, &mut out).unwrap() {
-                    break;
+                match transaction.go_on(&mut place, &mut random, &mut out).unwrap() {
+                    Advance::Sent => {}
+                    Advance::Paused(_) => continue,
+                    Advance::Ended => break,
                 }
                 statements.push(String::from_utf8_lossy(&out).into_owned());
             }

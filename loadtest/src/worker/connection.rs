@@ -47,6 +47,8 @@ pub(super) struct Connection<S> {
     pub(super) began: Instant,
     /// When opening it has taken too long, or the pause is over.
     pub(super) deadline: Instant,
+    /// When the pause within its request is over.
+    pub(super) nap_ends: Option<Instant>,
     failures_in_a_row: u32,
 }
 
@@ -65,6 +67,7 @@ impl<S> Connection<S> {
             under_way: 0,
             began: now,
             deadline: now,
+            nap_ends: None,
             failures_in_a_row: 0,
         }
     }
@@ -76,6 +79,7 @@ impl<S> Connection<S> {
         self.under_way = 0;
         self.draining = false;
         self.blocked = false;
+        self.nap_ends = None;
         self.out.clear();
         (self.written, self.sent) = (0, 0);
     }

@@ -1,15 +1,13 @@
 //! Closed loop: which connections take part now, and which of them pause.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
     io,
     time::{Duration, Instant},
 };
 
 use mio::Registry;
 
-use super::{TIMER, precise_timer::PreciseTimer};
+use super::{TIMER, alarm::Alarm};
 use crate::course::Course;
 
 /// One thread's connections of a closed loop.
@@ -17,9 +15,7 @@ use crate::course::Course;
 pub(super) struct Crowd {
     members: Members,
     /// Lanes that do nothing, by when that ends. Each is in here once at most.
-    sleepers: BinaryHeap<Reverse<(Instant, usize)>>,
-    timer: PreciseTimer,
-    armed: Option<Instant>,
+    alarm: Alarm,
 }
 
 /// How many connections take part at each moment, and which of them are this thread's: every so
@@ -75,13 +71,8 @@ pub(super) enum Turn {
 // === impl Crowd ===
 
 impl Crowd {
-    pub(super) fn new(members: Members, lanes: usize, registry: &Registry) -> io::Result<Self> {
-        Ok(Self {
-            members,
-            sleepers: BinaryHeap::with_capacity(lanes),
-            timer: PreciseTimer::new(registry, TIMER)?,
-            armed: None,
-        })
+    pub(super) fn new(members: Members, registry: &Registry) -> io::Result<Self> {
+        Ok(Self { members, alarm: Alarm::new(registry, TIMER)? })
     }
 
     /// What a lane of the connection `slot` does `now`, when it first pauses for `pause`.
@@ -94,7 +85,7 @@ impl Crowd {
         pause: Duration,
     ) -> Turn {
         if !pause.is_zero() {
-            self.sleepers.push(Reverse((now + pause, lane)));
+            self.alarm.sleep(lane, now + pause);
             return Turn::Pause;
         }
         let since = now.saturating_duration_since(start);
@@ -103,7 +94,7 @@ impl Crowd {
             Some(at) => {
                 // A level that is never reached for all a clock can tell.
                 if let Some(at) = start.checked_add(at) {
-                    self.sleepers.push(Reverse((at, lane)));
+                    self.alarm.sleep(lane, at);
                 }
                 Turn::Leave
             }
@@ -113,25 +104,12 @@ impl Crowd {
 
     /// A lane whose time has come.
     pub(super) fn wake(&mut self, now: Instant) -> Option<usize> {
-        let Reverse((at, _)) = self.sleepers.peek()?;
-        if *at > now {
-            return None;
-        }
-        self.sleepers.pop().map(|Reverse((_, lane))| lane)
+        self.alarm.wake(now).map(|(lane, _)| lane)
     }
 
     /// Sets the timer for the next one. Says how long to wait at most when it is already due.
     pub(super) fn arm(&mut self, now: Instant) -> io::Result<Option<Duration>> {
-        let Some(Reverse((at, _))) = self.sleepers.peek() else { return Ok(None) };
-        let wait = at.saturating_duration_since(now);
-        if wait.is_zero() {
-            return Ok(Some(Duration::ZERO));
-        }
-        if self.armed != Some(*at) {
-            self.timer.set(wait)?;
-            self.armed = Some(*at);
-        }
-        Ok(None)
+        self.alarm.arm(now)
     }
 }
 
@@ -163,18 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn sleepers_wake_in_order() {
+    fn who_pauses_is_woken_and_who_does_not_sends() {
         let poll = mio::Poll::new().unwrap();
-        let members = Members::new(Course::constant(3.0), 0, 1);
-        let mut crowd = Crowd::new(members, 3, poll.registry()).unwrap();
+        let members = Members::new(Course::constant(2.0), 0, 1);
+        let mut crowd = Crowd::new(members, poll.registry()).unwrap();
         let start = Instant::now();
         assert_eq!(crowd.turn(0, 0, start, start, Duration::ZERO), Turn::Send);
-        assert_eq!(crowd.turn(1, 1, start, start, 2 * SECOND), Turn::Pause);
-        assert_eq!(crowd.turn(2, 2, start, start, SECOND), Turn::Pause);
-        assert_eq!(crowd.arm(start).unwrap(), None);
+        assert_eq!(crowd.turn(1, 1, start, start, SECOND), Turn::Pause);
         assert_eq!(crowd.wake(start), None);
-        assert_eq!(crowd.arm(start + SECOND).unwrap(), Some(Duration::ZERO));
-        let woken: Vec<_> = std::iter::from_fn(|| crowd.wake(start + 3 * SECOND)).collect();
-        assert_eq!(woken, [2, 1]);
+        assert_eq!(crowd.wake(start + SECOND), Some(1));
+        assert_eq!(crowd.wake(start + SECOND), None);
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Schedule {
 impl Pace {
     pub(super) fn new(share: Share, lanes: usize, registry: &Registry) -> io::Result<Self> {
         Ok(match share {
-            Share::Closed(members) => Self::Closed(Crowd::new(members, lanes, registry)?),
+            Share::Closed(members) => Self::Closed(Crowd::new(members, registry)?),
             Share::Open(arrivals) => Self::Open(Schedule {
                 arrivals,
                 free: VecDeque::with_capacity(lanes),

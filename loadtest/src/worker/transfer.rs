@@ -25,6 +25,16 @@ enum Next {
     Fail(Failure),
 }
 
+impl From<Result<Receipt, Failure>> for Next {
+    fn from(receipt: Result<Receipt, Failure>) -> Self {
+        match receipt {
+            Ok(Receipt::More) => Self::Read,
+            Ok(Receipt::Complete(complete)) => Self::Complete(complete),
+            Err(failure) => Self::Fail(failure),
+        }
+    }
+}
+
 impl<P: Protocol> Worker<'_, P> {
     /// Begins to open a connection.
     pub(super) fn connect(&mut self, slot: usize, now: Instant) {
@@ -96,11 +106,12 @@ impl<P: Protocol> Worker<'_, P> {
         connection.under_way += 1;
         connection.sent = 0;
         match self.protocol.begin(&mut connection.session, beginning, &mut connection.out) {
-            Err(failure) => self.fail(slot, &failure),
+            Err(failure) => return self.fail(slot, &failure),
             // Others may begin on it too before there is time to send anything.
             Ok(()) if P::MULTIPLEXED => self.queue_flush(slot),
             Ok(()) => self.flush(slot),
         }
+        self.nap_if_asked(slot);
     }
 
     /// Puts a connection in line to be flushed.
@@ -189,7 +200,7 @@ impl<P: Protocol> Worker<'_, P> {
             };
             self.measured.received_bytes += count as u64;
             match self.take(slot, count) {
-                Next::Read => {}
+                Next::Read => self.nap_if_asked(slot),
                 Next::Ready => return self.ready(slot),
                 Next::Complete(mut complete) => {
                     if closing || self.connections[slot].blocked {
@@ -241,11 +252,7 @@ impl<P: Protocol> Worker<'_, P> {
         let (session, out) = (&mut connection.session, &mut connection.out);
         let input = &self.buffer[..count];
         if connection.stage != Stage::LoggingIn {
-            return match self.protocol.receive(session, input, out) {
-                Ok(Receipt::More) => Next::Read,
-                Ok(Receipt::Complete(complete)) => Next::Complete(complete),
-                Err(failure) => Next::Fail(failure),
-            };
+            return self.protocol.receive(session, input, out).into();
         }
         match self.protocol.login(session, input, out) {
             Ok(Login::Done) => Next::Ready,

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    time::Duration,
 };
 
 use bs9_loadtest::{FailureKind, Options, QueryMode, RunError, Script};
@@ -165,5 +166,56 @@ fn a_transaction_is_one_request() {
         // A division by zero is found with a transaction open, and before anything was sent.
         let stays = !text.contains("\\set");
         assert_eq!(report.connect_seconds.unwrap().count == 2, stays, "{text}");
+    }
+}
+
+#[test]
+fn a_transaction_pauses_where_its_script_says_so() {
+    let (_server, url) = transactional();
+    let run = |text: &str, options: Options| {
+        let script = Some(Script::parse(text, &[("length".into(), 20)]).unwrap());
+        report(&url, Options { script, ..options })
+    };
+    for text in [
+        "\\sleep 20 ms\nBEGIN;\nSELECT 1;\nEND;",
+        "BEGIN;\n\\sleep :length ms\nSELECT 1;\nEND;",
+        "BEGIN;\nSELECT 1;\nEND;\n\\sleep 20000 us",
+        "BEGIN;\n\\sleep 8 ms\n\\sleep 12 ms\nSELECT 1;\nEND;",
+    ] {
+        let report = run(text, requests(8, 2));
+        assert_eq!(
+            (report.requests.succeeded, report.requests.statements),
+            (8, Some(24)),
+            "{text}"
+        );
+        // The pause is part of it, and never shorter than said.
+        assert!(report.latency_seconds.as_ref().unwrap().min >= 0.020, "{text}: {report}");
+    }
+    let impatient = Options { request_timeout: Duration::from_millis(50), ..requests(2, 2) };
+    let report = run("BEGIN;\n\\sleep 1000\nEND;", impatient);
+    assert_eq!((report.errors[0].kind, report.errors[0].count), (FailureKind::RequestTimeout, 2));
+}
+
+#[test]
+fn what_a_server_says_in_a_pause_is_heard() {
+    for (said, kind) in [
+        (message(b'E', b"SFATAL\0C57P01\0Mgoing down\0\0"), FailureKind::Query),
+        (message(b'C', b"OK\0"), FailureKind::Protocol),
+        (Vec::new(), FailureKind::Closed),
+    ] {
+        let server = Server::start(move |mut stream| {
+            let _either_side_closed = (|| {
+                read_body(&mut stream)?;
+                stream.write_all(&logged_in()).ok()?;
+                stream.read_exact(&mut [0; 11]).ok()?;
+                let notice = message(b'N', b"SNOTICE\0\0");
+                let reply = [message(b'C', b"BEGIN\0"), message(b'Z', b"T"), notice, said.clone()];
+                stream.write_all(&reply.concat()).ok()
+            })();
+        });
+        let url = format!("postgres://app@{}/shop", server.address);
+        let script = Some(Script::parse("BEGIN;\n\\sleep 1000\nEND;", &[]).unwrap());
+        let report = report(&url, Options { script, ..requests(1, 1) });
+        assert_eq!((report.errors[0].kind, report.errors[0].count), (kind, 1), "{report}");
     }
 }
