@@ -46,6 +46,8 @@ mod health;
 mod http2;
 #[path = "traffic/keep_alive.rs"]
 mod keep_alive;
+#[path = "traffic/keys.rs"]
+mod keys;
 #[path = "traffic/listeners.rs"]
 mod listeners;
 #[path = "traffic/mayhem.rs"]

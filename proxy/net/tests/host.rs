@@ -106,8 +106,8 @@ impl ShardEngine for EchoShard {
     fn drain(&self) {}
 
     fn mail(&self, message: Box<dyn Any + Send>) {
-        let message = match message.downcast::<std::sync::mpsc::Receiver<()>>() {
-            Ok(wait) => return bs9_net::spawn(stand_still(*wait)),
+        let message = match message.downcast::<Errand>() {
+            Ok(errand) => return bs9_net::spawn(run(*errand)),
             Err(message) => message,
         };
         let letter = message.downcast::<String>().unwrap();
@@ -115,9 +115,11 @@ impl ShardEngine for EchoShard {
     }
 }
 
-/// What no task may do.
-async fn stand_still(wait: std::sync::mpsc::Receiver<()>) {
-    let _let_go = wait.recv_timeout(PATIENCE);
+/// What a test has a shard do, on its thread.
+type Errand = Box<dyn FnOnce() + Send>;
+
+async fn run(errand: Errand) {
+    errand();
 }
 
 /// Tells its shard's number, then sends back what comes.
@@ -134,6 +136,24 @@ async fn echo(shard: Rc<Shard>, connection: Connection) -> Option<()> {
         }
         connection.stream.write_all(buffer.filled()).await.ok()?;
     }
+}
+
+/// Has a shard run an errand.
+async fn send(engine: &Echo, shard: usize, errand: impl FnOnce() + Send + 'static) {
+    eventually("a shard has started", || engine.post.lock().unwrap().is_some()).await;
+    let post = engine.post.lock().unwrap().clone().expect("a shard has started");
+    let errand: Errand = Box::new(errand);
+    assert!(post.send(shard, 0, Box::new(errand)).is_ok());
+}
+
+/// Has a shard stand still until what it gives is dropped.
+async fn stop(engine: &Echo, shard: usize) -> std::sync::mpsc::Sender<()> {
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    send(engine, shard, move || {
+        let _let_go = wait.recv_timeout(PATIENCE);
+    })
+    .await;
+    let_go
 }
 
 fn config(shards: usize, listeners: &[(&str, &str)]) -> Arc<Config> {
@@ -439,21 +459,67 @@ fn a_drain_ends_idle_waits_and_closes_the_sockets() {
 fn a_shard_that_stands_still_is_noticed_with_where_it_was() {
     on_a_control_thread(async {
         let (mut host, engine) = start(&config(2, &[("a", "127.0.0.1:0")]));
-        let post = engine.post.lock().unwrap().clone().expect("a shard has started");
-        let (let_go, wait) = std::sync::mpsc::channel::<()>();
-        assert!(post.send(1, 0, Box::new(wait)).is_ok());
+        let let_go = stop(&engine, 1).await;
         let vitals = |shard: usize| host.shard_reports()[shard].vitals.clone();
         eventually("it is noticed", || vitals(1).is_stalled()).await;
         let stall = vitals(1).stalls().last.expect("it was noticed");
-        assert!(stall.place.ends_with("host::stand_still"), "{stall:?}");
+        assert!(stall.place.ends_with("host::run"), "{stall:?}");
         assert!(stall.thread.starts_with("sleeping"), "{stall:?}");
         assert_eq!((vitals(1).stalls().total, stall.lasted), (1, None));
         assert!(vitals(0).stalls().total == 0 && !vitals(0).is_stalled());
-        let_go.send(()).unwrap();
+        drop(let_go);
         eventually("it goes on", || !vitals(1).is_stalled()).await;
         let stalls = vitals(1).stalls();
         let lasted = stalls.last.and_then(|stall| stall.lasted).expect("it has ended");
         assert!(stalls.total == 1 && lasted >= Duration::from_secs(1), "{lasted:?}");
+        host.drain(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn a_shard_stays_on_the_core_it_is_pinned_to() {
+    on_a_control_thread(async {
+        let toml = "[runtime]\nshards = 1\npin = PIN\n[listeners.a]\nbind = [\"127.0.0.1:0\"]\n\
+            protocol = \"http\"\nroutes = [{ respond = {} }]\n";
+        let allowed = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            line.unwrap().trim().to_owned()
+        };
+        let everywhere = allowed();
+        for pin in ["true", "false"] {
+            let config = bs9_config::parse_str("test.toml", &toml.replace("PIN", pin)).unwrap();
+            let (mut host, engine) = start(&Arc::new(config));
+            let (tell, told) = tokio::sync::oneshot::channel();
+            send(&engine, 0, move || tell.send(allowed()).unwrap()).await;
+            let (there, core) = (told.await.unwrap(), host.shard_reports()[0].core);
+            assert_eq!(core.is_some(), pin == "true");
+            assert_eq!(there, core.map_or_else(|| everywhere.clone(), |core| core.to_string()));
+            host.drain(Duration::ZERO).await;
+        }
+    });
+}
+
+#[test]
+fn no_more_wait_to_be_accepted_than_the_backlog_says() {
+    on_a_control_thread(async {
+        let config = limited(1, &[("a", "127.0.0.1:0")], "backlog = 2");
+        let (mut host, engine) = start(&config);
+        let address = tcp(&host, 0);
+        let let_go = stop(&engine, 0).await;
+        let connecting: Vec<_> = (0..8)
+            .map(|_| {
+                let limit = Duration::from_millis(500);
+                spawn_blocking(move || TcpStream::connect_timeout(&address, limit))
+            })
+            .collect();
+        let mut waiting = Vec::new();
+        for one in connecting {
+            waiting.extend(one.await.unwrap());
+        }
+        // The kernel takes one more than it was told, and one may have been accepted before.
+        assert!((2..=4).contains(&waiting.len()), "{} of 8", waiting.len());
+        drop(let_go);
         host.drain(Duration::ZERO).await;
     });
 }

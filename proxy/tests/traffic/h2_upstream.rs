@@ -18,6 +18,6 @@ mod probes;
 #[path = "h2_upstream/requests.rs"]
 mod requests;
 #[path = "h2_upstream/scripted.rs"]
-mod scripted;
+pub(crate) mod scripted;
 #[path = "h2_upstream/websocket.rs"]
 mod websocket;

@@ -81,6 +81,12 @@ fn the_last_one_stays_and_no_more_go_than_may() {
     assert_eq!(bad_answers(&proxy, 80), 80);
     let out = origins.iter().filter(|origin| proxy.endpoint(origin.address()).ejected).count();
     assert_eq!(out, 2, "half of them may");
+    let most = "max_ejected = 0.75, max_ejection_time";
+    let most: &str = LONG.replace("max_ejection_time", most).leak();
+    let proxy = Site { cluster: most, ..Site::of(origins.iter().map(Origin::address)) }.start();
+    assert_eq!(bad_answers(&proxy, 80), 80);
+    let out = origins.iter().filter(|origin| proxy.endpoint(origin.address()).ejected).count();
+    assert_eq!(out, 3, "three of four may");
     let alone = Site { cluster: LONG, ..Site::of([origins[0].address()]) }.start();
     assert_eq!(bad_answers(&alone, 10), 10);
     assert!(!alone.endpoint(origins[0].address()).ejected);

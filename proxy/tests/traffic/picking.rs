@@ -154,6 +154,17 @@ fn priorities_and_zones_fail_over_and_back() {
     assert_eq!(answers(&proxy), set(&["1"]));
 }
 
+#[test]
+fn a_cookie_has_the_attributes_that_it_is_given() {
+    let origins = numbered(1);
+    let keys =
+        "sticky = { path = \"/app\", max_age = \"1h\", secure = true, same_site = \"none\" }";
+    let answer = start(1, keys, &plain(&origins)).web().get("/");
+    let cookie = answer.header("set-cookie").unwrap();
+    let attributes = "; Path=/app; HttpOnly; Max-Age=3600; Secure; SameSite=None";
+    assert!(cookie.ends_with(attributes), "{cookie}");
+}
+
 const CHECKED: &str = "health_check = { path = \"/up\", interval = \"100ms\", timeout = \"100ms\", \
     healthy_after = 1, unhealthy_after = 1 }\nbalance = \"round-robin\"";
 
@@ -164,6 +175,22 @@ fn checked(name: &'static str, up: &Arc<AtomicBool>) -> Origin {
         ("/up", false) => b"HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n".to_vec(),
         _ => ok(name),
     })
+}
+
+#[test]
+fn a_group_of_which_too_little_is_left_is_not_used() {
+    for (keys, expected) in [("", "b"), ("failover_below = 0.6\n", "c")] {
+        let ups = [true, true, true].map(|up| Arc::new(AtomicBool::new(up)));
+        let origins = [checked("a", &ups[0]), checked("b", &ups[1]), checked("c", &ups[2])];
+        let endpoints: Vec<_> = origins.iter().zip(["", "", ", priority = 1"]).collect();
+        let proxy = start(1, &format!("{keys}{CHECKED}"), &endpoints);
+        assert_eq!(answers(&proxy), set(&["a", "b"]));
+        ups[0].store(false, SeqCst);
+        eventually("it is unhealthy", || {
+            proxy.endpoint(origins[0].address()).health == EndpointHealth::Unhealthy
+        });
+        assert_eq!(answers(&proxy), set(&[expected]), "{keys}");
+    }
 }
 
 #[test]

@@ -133,6 +133,11 @@ fn redirects_keep_and_replace_parts_of_the_request() {
             "https://a.test:8443/x?q",
         ),
         (
+            "redirect = { scheme = \"https\", host = \"www.{host}\", port = 8443, keep_query = false }",
+            "/x?q",
+            "https://www.a.test:8443/x",
+        ),
+        (
             "path = \"/old/{id}/\"\nredirect = { path = \"/new/{id}/{rest}\" }",
             "/old/7/a?q",
             "/new/7/a?q",

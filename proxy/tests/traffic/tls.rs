@@ -131,6 +131,14 @@ fn curl_is_served_and_the_endpoint_learns_that_it_was_https() {
     let listener = proxy.report("web").listener;
     assert_eq!(listener.handshakes(), 2);
 
+    let rules = "max_age = \"1d\", include_subdomains = true";
+    proxy.reload(&toml.replace(rules, "max_age = \"730d\", preload = true")).unwrap();
+    let answer = house.got(address, "example.com", &["--include"]);
+    assert!(
+        answer.contains("Strict-Transport-Security: max-age=63072000; preload\r\n"),
+        "{answer}"
+    );
+
     // Answers of our own have the field too.
     let nowhere = toml.replace(
         "routes = [{ cluster = \"app\" }]",
@@ -235,6 +243,77 @@ fn openssl_sees_names_versions_and_resumption() {
     let again = ask(&["-sess_in", session]);
     assert!(again.contains("Reused, TLSv1.3"), "{again}");
     eventually("a resumption is counted", || proxy.report("web").listener.resumptions() == 1);
+    // Whichever shard gave the ticket out, all of them know it.
+    let listener = proxy.report("web").listener;
+    let before = [0, 1].map(|shard| listener.accepted_connections_on(shard));
+    eventually("each shard has served it again", || {
+        let again = ask(&["-sess_in", session]);
+        assert!(again.contains("Reused, TLSv1.3"), "{again}");
+        [0, 1].iter().all(|shard| listener.accepted_connections_on(*shard) > before[*shard])
+    });
+}
+
+#[test]
+fn the_state_of_a_certificate_is_stapled_to_the_handshake() {
+    let house = House::new();
+    // What an authority keeps of the certificates it issued (openssl-ca(1)), and says of one.
+    let (index, asked, response) = (house.path("index"), house.path("asked"), house.path("ocsp"));
+    fs::write(&index, "V\t491231235959Z\t\t01\tunknown\t/CN=site\n").unwrap();
+    house.authority.write_key(house.folder.path());
+    let [ca, key, site] = ["ca.pem", "ca.key", "site.pem"].map(|name| house.path(name));
+    let ocsp = |arguments: &[&std::ffi::OsStr]| {
+        let output = Command::new("openssl").arg("ocsp").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let option = std::ffi::OsStr::new;
+    let [issuer, cert] = ["-issuer", "-cert"].map(option);
+    ocsp(&[issuer, ca.as_ref(), cert, site.as_ref(), option("-reqout"), asked.as_ref()]);
+    let by = [
+        option("-CA"),
+        ca.as_ref(),
+        option("-rsigner"),
+        ca.as_ref(),
+        option("-rkey"),
+        key.as_ref(),
+    ];
+    let about = [option("-index"), index.as_ref(), option("-reqin"), asked.as_ref()];
+    ocsp(
+        &[&by[..], &about, &[option("-ndays"), option("2"), option("-respout"), response.as_ref()]]
+            .concat(),
+    );
+
+    let origin = Origin::named("hello");
+    let entry = house.entry("site");
+    let stapled = entry.replace(" }", &format!(", ocsp = {response:?} }}"));
+    for (entry, expected) in
+        [(&entry, "OCSP response: no response sent"), (&stapled, "Cert Status: good")]
+    {
+        let listener = house.listener("web", "app", "").replace(&house.entry("site"), entry);
+        let proxy =
+            Proxy::start(&format!("{RUNTIME}{listener}{}", cluster("app", origin.address(), "")));
+        let address = tcp(&proxy.address("web"));
+        for version in ["-tls1_2", "-tls1_3"] {
+            let said = house.s_client(address, &["-status", "-servername", "example.com", version]);
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_may_name_its_own_names_and_a_listener_its_protocols() {
+    let house = House::new();
+    house.authority.issue(house.folder.path(), "other", &["other.test"]);
+    let named = house.entry("other").replace(" }", ", names = [\"shop.test\"] }");
+    let certificates = format!("{}, {named}", house.entry("site"));
+    let listener = house.listener("web", "app", "alpn = [\"http/1.1\"]");
+    let listener = listener.replace(&house.entry("site"), &certificates);
+    let proxy = Proxy::start(&format!("{RUNTIME}{listener}{}", cluster("app", "127.0.0.1:1", "")));
+    let address = tcp(&proxy.address("web"));
+    for (name, subject) in [("shop.test", "CN = other"), ("other.test", "CN = site")] {
+        let said = house.s_client(address, &["-servername", name, "-alpn", "h2,http/1.1"]);
+        assert!(said.contains(&format!("subject={subject}")), "{name}: {said}");
+        assert!(said.contains("ALPN protocol: http/1.1"), "{said}");
+    }
 }
 
 #[test]

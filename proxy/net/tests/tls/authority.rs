@@ -57,6 +57,11 @@ impl Authority {
         fs::write(folder.join("ca.pem"), self.certificate.pem()).expect("written");
     }
 
+    /// Writes `ca.key`.
+    pub(crate) fn write_key(&self, folder: &Path) {
+        fs::write(folder.join("ca.key"), self.issuer.key().serialize_pem()).expect("written");
+    }
+
     /// Writes `ca.crl`, which revokes these serial numbers.
     pub(crate) fn revoke(&self, folder: &Path, serials: &[u64]) {
         let revoked = serials.iter().map(|serial| RevokedCertParams {

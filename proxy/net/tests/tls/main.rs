@@ -22,6 +22,7 @@ use bs9_net::{
 use authority::Authority;
 use peer::Dripping;
 
+#[allow(dead_code, reason = "shared with the tests of the proxy")]
 mod authority;
 mod peer;
 

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The server's side of a connection.
-pub(super) struct Server(pub(super) Raw);
+pub(crate) struct Server(pub(crate) Raw);
 
 impl Server {
     /// Takes the preface, and sends SETTINGS.
@@ -19,12 +19,12 @@ impl Server {
     }
 
     /// The stream of the next request.
-    pub(super) fn request(&mut self) -> u32 {
+    pub(crate) fn request(&mut self) -> u32 {
         self.0.next_of(&[HEADERS]).stream
     }
 
     /// The next request, if there is one before the connection ends.
-    pub(super) fn try_request(&mut self) -> Option<u32> {
+    pub(crate) fn try_request(&mut self) -> Option<u32> {
         loop {
             match self.0.try_next() {
                 Ok(Frame { kind: HEADERS, stream, .. }) => return Some(stream),
@@ -35,33 +35,33 @@ impl Server {
     }
 
     /// Answers with 200 and the fields that follow it, and no body.
-    pub(super) fn answer(&mut self, stream: u32, fields: &[(&str, &str)]) {
+    pub(crate) fn answer(&mut self, stream: u32, fields: &[(&str, &str)]) {
         let fields = [&[(":status", "200")][..], fields].concat();
         self.0.send(frame(HEADERS, 4 | 1, stream, &block(&fields)));
     }
 
     /// Answers the next PING.
-    pub(super) fn pong(&mut self) {
+    pub(crate) fn pong(&mut self) {
         let ping = self.0.next_of(&[PING]);
         self.0.send(frame(PING, 1, 0, &ping.payload));
     }
 
-    pub(super) fn reset(&mut self, stream: u32, code: u8) {
+    pub(crate) fn reset(&mut self, stream: u32, code: u8) {
         self.0.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, code]));
     }
 
-    pub(super) fn goaway(&mut self, last: u32, code: u8) {
+    pub(crate) fn goaway(&mut self, last: u32, code: u8) {
         let payload = [last.to_be_bytes(), [0, 0, 0, code]].concat();
         self.0.send(frame(crate::http2::frames::GOAWAY, 0, 0, &payload));
     }
 
     /// Reads until the other side closes.
-    pub(super) fn rest(mut self) {
+    pub(crate) fn rest(mut self) {
         while self.0.try_next().is_ok() {}
     }
 }
 
 /// Plays `script` on each connection; connections are numbered from 0.
-pub(super) fn scripted(script: impl Fn(usize, Server) + Send + Sync + 'static) -> Origin {
+pub(crate) fn scripted(script: impl Fn(usize, Server) + Send + Sync + 'static) -> Origin {
     Origin::scripted(move |connection, wire, _log: &Log| script(connection, Server::accept(wire)))
 }

@@ -27,11 +27,6 @@ fn silent() -> Origin {
 fn attack(proxy: &Proxy, mut frames: impl FnMut(u32) -> Vec<u8>) -> u32 {
     let mut raw = Raw::open(proxy);
     let mut sender = raw.0.second();
-    let sending = std::thread::spawn(move || {
-        // The connection is closed while this is still sending.
-        (0..).take_while(|_| true).zip((1..).step_by(2))
-    });
-    drop(sending);
     let reading = std::thread::spawn(move || raw.next_of(&[GOAWAY]).code());
     for number in 0..200_000 {
         if reading.is_finished() || sender.try_send(frames(number)).is_err() {
