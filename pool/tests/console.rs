@@ -43,11 +43,13 @@ async fn everything_can_be_shown() {
         ("CLIENTS", 21, 1..=1),
         ("SERVERS", 21, 1..=1),
         ("STATS", 23, 1..=1),
-        ("TOTALS", 23, 1..=1),
+        ("STATS_TOTALS", 12, 1..=1),
+        ("STATS_AVERAGES", 12, 1..=1),
+        ("TOTALS", 2, 22..=22),
         ("DATABASES", 17, 1..=1),
         ("USERS", 8, 5..=20),
         ("CONFIG", 4, 20..=60),
-        ("LISTS", 2, 7..=7),
+        ("LISTS", 2, 14..=14),
         ("STATE", 2, 3..=3),
     ] {
         let table = show(&console, what).await;
@@ -65,6 +67,115 @@ async fn everything_can_be_shown() {
     let config = show(&console, "CONFIG").await;
     let size = config.1.iter().find(|row| row[0].as_deref() == Some("default_pool_size"));
     assert_eq!(size.unwrap()[1].as_deref(), Some("10"));
+}
+
+/// PgBouncer 1.25.2's answers (`src/admin.c`, `src/stats.c`): names in their order, each with a
+/// letter for its type behind it: text, integer or numeric.
+const COLUMNS: &[(&str, &str)] = &[
+    ("VERSION", "version:t"),
+    (
+        "POOLS",
+        "database:t user:t cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i \
+         sv_active:i sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i \
+         sv_login:i maxwait:i maxwait_us:i pool_mode:t load_balance_hosts:t",
+    ),
+    ("CLIENTS", SOCKETS),
+    ("SERVERS", SOCKETS),
+    (
+        "STATS",
+        "database:t total_server_assignment_count:n total_xact_count:n total_query_count:n \
+         total_received:n total_sent:n total_xact_time:n total_query_time:n total_wait_time:n \
+         total_client_parse_count:n total_server_parse_count:n total_bind_count:n \
+         avg_server_assignment_count:n avg_xact_count:n avg_query_count:n avg_recv:n avg_sent:n \
+         avg_xact_time:n avg_query_time:n avg_wait_time:n avg_client_parse_count:n \
+         avg_server_parse_count:n avg_bind_count:n",
+    ),
+    (
+        "STATS_TOTALS",
+        "database:t server_assignment_count:n xact_count:n query_count:n bytes_received:n \
+         bytes_sent:n xact_time:n query_time:n wait_time:n client_parse_count:n \
+         server_parse_count:n bind_count:n",
+    ),
+    (
+        "STATS_AVERAGES",
+        "database:t server_assignment_count:n xact_count:n query_count:n bytes_received:n \
+         bytes_sent:n xact_time:n query_time:n wait_time:n avg_client_parse_count:n \
+         avg_server_parse_count:n avg_bind_count:n",
+    ),
+    ("TOTALS", "name:t value:n"),
+    (
+        "DATABASES",
+        "name:t host:t port:i database:t force_user:t pool_size:i min_pool_size:i \
+         reserve_pool_size:i server_lifetime:i pool_mode:t load_balance_hosts:t max_connections:i \
+         current_connections:i max_client_connections:i current_client_connections:i paused:i \
+         disabled:i",
+    ),
+    (
+        "USERS",
+        "name:t pool_size:t reserve_pool_size:t pool_mode:t max_user_connections:i \
+         current_connections:i max_user_client_connections:i current_client_connections:i",
+    ),
+    ("CONFIG", "key:t value:t default:t changeable:t"),
+    ("LISTS", "list:t items:i"),
+    ("STATE", "key:t value:t"),
+];
+
+const SOCKETS: &str = "type:t user:t database:t replication:t state:t addr:t port:i local_addr:t \
+    local_port:i connect_time:t request_time:t wait:i wait_us:i close_needed:i ptr:t link:t \
+    remote_pid:i tls:t application_name:t prepared_statements:i id:i";
+
+#[tokio::test]
+async fn columns_are_those_of_pgbouncer() {
+    let pooler = Pooler::start(|_| {});
+    let console = console(&pooler, "bob").await;
+    for (what, wanted) in COLUMNS {
+        let statement = console.prepare(&format!("SHOW {what}")).await.unwrap();
+        let described = |column: &tokio_postgres::Column| {
+            let letter = match column.type_().name() {
+                "text" => 't',
+                "int4" => 'i',
+                "numeric" => 'n',
+                other => panic!("{what} has a column of type {other}"),
+            };
+            format!("{}:{letter}", column.name())
+        };
+        let columns: Vec<_> = statement.columns().iter().map(described).collect();
+        assert_eq!(columns, wanted.split_whitespace().collect::<Vec<_>>(), "{what}");
+        // Without being prepared, the same.
+        let names: Vec<_> = wanted.split_whitespace().map(|one| &one[..one.len() - 2]).collect();
+        assert_eq!(show(&console, what).await.0, names, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn states_are_those_of_pgbouncer() {
+    let pooler = Pooler::start(|config| {
+        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 1;
+    });
+    let mut active = Dialogue::log_in(pooler.address, "alice", &[]);
+    active.query("BEGIN");
+    active.until_ready();
+    let console = console(&pooler, "bob").await;
+    let states = async |what| {
+        let table = show(&console, what).await;
+        let state = |row| cell(&table, row, "state").to_owned();
+        let mut states: Vec<_> = (0..table.1.len()).map(state).collect();
+        states.sort();
+        states.join(" ")
+    };
+    assert_eq!(states("CLIENTS").await, "active");
+    assert_eq!(states("SERVERS").await, "active");
+    let _idle = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut waiting = Dialogue::log_in(pooler.address, "alice", &[]);
+    waiting.query("SELECT 1");
+    let all = async || states("CLIENTS").await == "active idle waiting";
+    crate::postgres::eventually_async("one of each", all).await;
+    active.query("COMMIT");
+    active.until_ready();
+    waiting.until_ready();
+    let all = async || states("CLIENTS").await == "idle idle idle";
+    crate::postgres::eventually_async("nobody has a server", all).await;
+    assert_eq!(states("SERVERS").await, "idle");
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 const HELP: &str = "Console usage
-  SHOW HELP|CONFIG|DATABASES|USERS|POOLS|CLIENTS|SERVERS|LISTS|STATE|STATS|TOTALS|VERSION
+  SHOW HELP|CONFIG|DATABASES|USERS|POOLS|CLIENTS|SERVERS|LISTS|STATE|VERSION
+  SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
   RELOAD
   PAUSE [<db>]
   RESUME [<db>]
@@ -49,6 +50,8 @@ pub(super) enum Show {
     Clients,
     Servers,
     Stats,
+    StatsTotals,
+    StatsAverages,
     Totals,
     Databases,
     Users,
@@ -57,13 +60,15 @@ pub(super) enum Show {
     State,
 }
 
-const SHOWS: [(&str, Show); 12] = [
+const SHOWS: [(&str, Show); 14] = [
     ("HELP", Show::Help),
     ("VERSION", Show::Version),
     ("POOLS", Show::Pools),
     ("CLIENTS", Show::Clients),
     ("SERVERS", Show::Servers),
     ("STATS", Show::Stats),
+    ("STATS_TOTALS", Show::StatsTotals),
+    ("STATS_AVERAGES", Show::StatsAverages),
     ("TOTALS", Show::Totals),
     ("DATABASES", Show::Databases),
     ("USERS", Show::Users),
@@ -128,7 +133,10 @@ impl Command {
             Show::Version => table::VERSION,
             Show::Pools => table::POOLS,
             Show::Clients | Show::Servers => table::SOCKETS,
-            Show::Stats | Show::Totals => table::STATS,
+            Show::Stats => table::STATS,
+            Show::StatsTotals => table::STATS_TOTALS,
+            Show::StatsAverages => table::STATS_AVERAGES,
+            Show::Totals => table::TOTALS,
             Show::Databases => table::DATABASES,
             Show::Users => table::USERS,
             Show::Config => table::CONFIG,
@@ -160,8 +168,10 @@ impl Command {
             Show::Pools => figures::pools(&home.registry),
             Show::Clients => figures::clients(&home.registry).await,
             Show::Servers => figures::servers(&home.registry).await,
-            Show::Stats => figures::stats(&home.registry, false),
-            Show::Totals => figures::stats(&home.registry, true),
+            Show::Stats => figures::stats(&home.registry),
+            Show::StatsTotals => figures::stats_totals(&home.registry),
+            Show::StatsAverages => figures::stats_averages(&home.registry),
+            Show::Totals => figures::totals(&home.registry),
             Show::Databases => figures::databases(&home.registry),
             Show::Users => figures::users(&home.registry),
             Show::Config => figures::config(&home.registry),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bs9_api::types::PoolStatus;
 use bs9_config::{Database, Postgres, ServerAddress};
 
-use super::answer::Value;
+use super::{answer::Value, table::TOTALS_NAMES};
 use crate::{engine::ROLL_PATIENCE, registry::Registry, roster::Roll};
 
 type Rows = Vec<Vec<Value>>;
@@ -149,8 +149,7 @@ pub(super) async fn clients(registry: &Registry) -> Rows {
             kind: "C",
             user: client.user,
             database: client.database,
-            // PgBouncer calls a client active that waits for nothing.
-            state: if waits { "waiting" } else { "active" }.to_owned(),
+            state: client.state,
             address: client.address,
             connected_seconds: client.connected_seconds,
             used_seconds: client.state_seconds.unwrap_or(client.connected_seconds),
@@ -237,15 +236,42 @@ impl Sums {
     }
 }
 
-/// By database, or all in one. The averages are over the life of the process.
-pub(super) fn stats(registry: &Registry, in_one: bool) -> Rows {
+/// By database. The averages are over the life of the process.
+pub(super) fn stats(registry: &Registry) -> Rows {
     let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
     for pool in registry.statuses() {
-        let name = if in_one { "total".to_owned() } else { pool.database.clone() };
-        sums.entry(name).or_default().add(&pool);
+        sums.entry(pool.database.clone()).or_default().add(&pool);
     }
-    let uptime = registry.uptime().as_secs_f64().max(1.0);
+    let uptime = uptime_seconds(registry);
     sums.into_iter().map(|(name, sums)| sums.row(name, uptime)).collect()
+}
+
+/// What is summed in [`stats`], without the averages.
+pub(super) fn stats_totals(registry: &Registry) -> Rows {
+    let mut rows = stats(registry);
+    rows.iter_mut().for_each(|row| row.truncate(1 + TOTALS_NAMES.len()));
+    rows
+}
+
+/// The averages in [`stats`].
+pub(super) fn stats_averages(registry: &Registry) -> Rows {
+    let mut rows = stats(registry);
+    rows.iter_mut().for_each(|row| drop(row.drain(1..=TOTALS_NAMES.len())));
+    rows
+}
+
+/// All databases in one, a number a row.
+pub(super) fn totals(registry: &Registry) -> Rows {
+    let mut sums = Sums::default();
+    registry.statuses().iter().for_each(|pool| sums.add(pool));
+    let values = sums.row(String::new(), uptime_seconds(registry)).into_iter().skip(1);
+    let of = |prefix: &'static str| TOTALS_NAMES.iter().map(move |name| format!("{prefix}_{name}"));
+    let names = of("total").chain(of("avg"));
+    names.zip(values).map(|(name, value)| vec![Some(name), value]).collect()
+}
+
+fn uptime_seconds(registry: &Registry) -> f64 {
+    registry.uptime().as_secs_f64().max(1.0)
 }
 
 pub(super) fn databases(registry: &Registry) -> Rows {
@@ -358,11 +384,20 @@ pub(super) async fn lists(registry: &Registry) -> Rows {
     [
         ("databases", postgres.map_or(0, |postgres| postgres.databases.len())),
         ("users", postgres.map_or(0, |postgres| postgres.users.len())),
+        ("peers", 0),
         ("pools", pools.len()),
+        ("peer_pools", 0),
+        // Nobody is kept for later.
+        ("free_clients", 0),
         ("used_clients", roll.clients.len()),
         ("login_clients", 0),
         ("free_servers", free),
         ("used_servers", roll.servers.len() - free),
+        // Names are looked up by the system.
+        ("dns_names", 0),
+        ("dns_zones", 0),
+        ("dns_queries", 0),
+        ("dns_pending", 0),
     ]
     .into_iter()
     .map(|(name, items)| vec![text(name), number(items)])

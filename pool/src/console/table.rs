@@ -8,7 +8,6 @@ pub(super) type Column = (&'static str, i32);
 /// PostgreSQL's type ids.
 const TEXT: i32 = 25;
 const INT4: i32 = 23;
-const INT8: i32 = 20;
 const NUMERIC: i32 = 1700;
 
 pub(super) const VERSION: &[Column] = &[("version", TEXT)];
@@ -84,6 +83,56 @@ pub(super) const STATS: &[Column] = &[
     ("avg_bind_count", NUMERIC),
 ];
 
+/// What is summed of each database: the first half of [`STATS`].
+pub(super) const STATS_TOTALS: &[Column] = &[
+    ("database", TEXT),
+    ("server_assignment_count", NUMERIC),
+    ("xact_count", NUMERIC),
+    ("query_count", NUMERIC),
+    ("bytes_received", NUMERIC),
+    ("bytes_sent", NUMERIC),
+    ("xact_time", NUMERIC),
+    ("query_time", NUMERIC),
+    ("wait_time", NUMERIC),
+    ("client_parse_count", NUMERIC),
+    ("server_parse_count", NUMERIC),
+    ("bind_count", NUMERIC),
+];
+
+/// The averages: the second half of [`STATS`]. Only the last three are called so.
+pub(super) const STATS_AVERAGES: &[Column] = &[
+    ("database", TEXT),
+    ("server_assignment_count", NUMERIC),
+    ("xact_count", NUMERIC),
+    ("query_count", NUMERIC),
+    ("bytes_received", NUMERIC),
+    ("bytes_sent", NUMERIC),
+    ("xact_time", NUMERIC),
+    ("query_time", NUMERIC),
+    ("wait_time", NUMERIC),
+    ("avg_client_parse_count", NUMERIC),
+    ("avg_server_parse_count", NUMERIC),
+    ("avg_bind_count", NUMERIC),
+];
+
+/// Over all databases: a row for each number.
+pub(super) const TOTALS: &[Column] = &[("name", TEXT), ("value", NUMERIC)];
+
+/// The names in [`TOTALS`], each with `total_` and then each with `avg_` in front.
+pub(super) const TOTALS_NAMES: [&str; 11] = [
+    "server_assignment_count",
+    "xact_count",
+    "query_count",
+    "client_bytes",
+    "server_bytes",
+    "xact_time",
+    "query_time",
+    "wait_time",
+    "ps_client_parse_count",
+    "ps_server_parse_count",
+    "ps_bind_count",
+];
+
 pub(super) const DATABASES: &[Column] = &[
     ("name", TEXT),
     ("host", TEXT),
@@ -106,8 +155,8 @@ pub(super) const DATABASES: &[Column] = &[
 
 pub(super) const USERS: &[Column] = &[
     ("name", TEXT),
-    ("pool_size", INT4),
-    ("reserve_pool_size", INT4),
+    ("pool_size", TEXT),
+    ("reserve_pool_size", TEXT),
     ("pool_mode", TEXT),
     ("max_user_connections", INT4),
     ("current_connections", INT4),
@@ -118,7 +167,7 @@ pub(super) const USERS: &[Column] = &[
 pub(super) const CONFIG: &[Column] =
     &[("key", TEXT), ("value", TEXT), ("default", TEXT), ("changeable", TEXT)];
 
-pub(super) const LISTS: &[Column] = &[("list", TEXT), ("items", INT8)];
+pub(super) const LISTS: &[Column] = &[("list", TEXT), ("items", INT4)];
 
 pub(super) const STATE: &[Column] = &[("key", TEXT), ("value", TEXT)];
 
