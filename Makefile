@@ -9,9 +9,11 @@ SCALE     ?=
 LOAD      ?=
 GUARD     ?=
 FUZZ_RUNS ?= 1000000
+PSYCOPG   ?=
+NODE_POSTGRES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test deep lint bench guard soak scale load fuzz
+.PHONY: help deps run test deep drivers lint bench guard soak scale load fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,9 +31,15 @@ test: ## all tests of the workspace
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
-deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills
+deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills, the API fuzzed
 	@.ci/deps build run test
-	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --no-fail-fast --no-capture
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --test api_fuzz --test regression --no-fail-fast --no-capture
+
+drivers: ## drivers' own test suites, direct and pooled (PSYCOPG=, NODE_POSTGRES=: checkouts of those)
+	@.ci/deps build run test
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test suites --run-ignored all --no-fail-fast --no-capture -E 'not test(checkout_of)'
+	$(if $(PSYCOPG),BS9_DEEP=1 PSYCOPG=$(PSYCOPG) $(CARGO) nextest run -p bs9 --test suites --run-ignored all --no-capture checkout_of_psycopg)
+	$(if $(NODE_POSTGRES),BS9_DEEP=1 NODE_POSTGRES=$(NODE_POSTGRES) $(CARGO) nextest run -p bs9 --test suites --run-ignored all --no-capture checkout_of_node_postgres)
 
 # cargo-deny's `advisories` check is left out: it downloads a database from a
 # host that a sealed build machine cannot reach. Run it where there is a network.

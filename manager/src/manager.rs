@@ -115,7 +115,11 @@ impl Manager {
     ///
     /// [`ManagerError::Serve`]. A data plane that is gone is not an error.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ManagerError> {
-        tracing::info!(socket = %self.socket().display(), "the manager runs");
+        tracing::info!(
+            socket = %self.socket().display(),
+            tcp = self.server.tcp_address().map(|address| address.to_string()),
+            "the manager runs"
+        );
         let router = manager_router(Arc::new(self.answers));
         let user = Backoff::new(Arc::clone(&self.services), ServiceScope::User);
         let system = Backoff::new(Arc::clone(&self.services), ServiceScope::System);

@@ -14,6 +14,7 @@ mod query;
 mod rollup;
 mod sketch;
 mod sqlite;
+mod under_way;
 
 use std::{
     io,
@@ -183,11 +184,16 @@ impl Store {
         let keep = self.keep.as_ref().ok_or(StoreError::Off)?;
         let range = range(&asked, keep, now)?;
         let selection = Selection { name: asked.name, subject: asked.subject };
-        let found = match &self.place {
-            Place::Nowhere => return Err(StoreError::Off),
-            Place::Sqlite(sqlite) => sqlite.series(&selection, &range)?,
-            Place::Postgres(postgres) => postgres.series(selection, range.clone())?,
+        let mut look = |range: &Range| match &self.place {
+            Place::Nowhere => Err(StoreError::Off),
+            Place::Sqlite(sqlite) => sqlite.series(&selection, range),
+            Place::Postgres(postgres) => postgres.series(selection.clone(), range.clone()),
         };
+        let mut found = look(&range)?;
+        // Who names a resolution wants points that will not change any more.
+        if asked.resolution_seconds.is_none() {
+            under_way::complete(&mut found, &range, now.as_second(), &mut look)?;
+        }
         self.account.status().damaged_parts_total += found.damaged;
         let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(SeriesAnswer {

@@ -1,8 +1,8 @@
 //! What a reload has to touch.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
-use crate::model::{Config, Postgres, Runtime};
+use crate::model::{Admin, Config, Postgres, Runtime};
 
 /// What differs between two configurations. What is not named here is equal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,7 +42,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
     let (was, is) = (old.postgres.as_ref(), new.postgres.as_ref());
     Difference {
         runtime: runtime(&old.runtime, &new.runtime),
-        admin: old.admin != new.admin,
+        admin: settings_of(&old.admin) != settings_of(&new.admin),
         listeners: Changes::between(&old.listeners, &new.listeners),
         clusters: Changes::between(&old.clusters, &new.clusters),
         postgres: settings(was) != settings(is),
@@ -55,6 +55,12 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             is.map_or(&empty_users, |p| &p.users),
         ),
     }
+}
+
+/// `[admin]` without what the files of its certificate hold: its server reads them again by itself.
+fn settings_of(admin: &Admin) -> (Admin, Option<[&Path; 2]>) {
+    let files = admin.tls.as_ref().map(|tls| [&*tls.path, &*tls.key_path]);
+    (Admin { tls: None, ..admin.clone() }, files)
 }
 
 /// `[postgres]` without its databases and users.

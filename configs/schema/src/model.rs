@@ -32,7 +32,7 @@ pub use cluster::{
     Balance, Cluster, Endpoint, EndpointAddress, Expectation, HashKey, HealthCheck, Outliers,
     Probe, Queue, SameSite, StatusRange, Sticky,
 };
-pub use history::{History, HistoryStore, PostgresStore, Retention};
+pub use history::{History, HistoryStore, PostgresStore, Retention, StoreTls};
 pub use http::{
     ForwardedField, Http2, HttpListener, HttpsRedirect, RequestId, Route, TraceContext,
 };

@@ -45,8 +45,8 @@ pub struct StaleFile {
 }
 
 impl Config {
-    /// The files that [`renewed`](Self::renewed) would read; those of `[admin]`, which only a new
-    /// process takes on, are none of them.
+    /// The files that [`renewed`](Self::renewed) would read; that of `[admin.tls]`, which its
+    /// server looks after itself, is none of them.
     pub fn certificate_files(&self) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         let mut add = |path: &Arc<Path>| {
@@ -108,6 +108,20 @@ impl Config {
             });
         }
         Renewal { config, renewed: reader.renewed, stale: reader.stale }
+    }
+}
+
+impl Identity {
+    /// Reads its files again. Waits for disks.
+    ///
+    /// # Errors
+    ///
+    /// The first of them that cannot be used.
+    pub fn read_again(&self) -> Result<Self, StaleFile> {
+        let mut reader = Rereader { key: "admin.tls".to_owned(), ..Rereader::default() };
+        let mut identity = self.clone();
+        reader.identity(&mut identity);
+        reader.stale.into_iter().next().map_or(Ok(identity), Err)
     }
 }
 

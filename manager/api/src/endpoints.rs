@@ -8,18 +8,22 @@ use bs9_config::{Process, Role};
 use http::Method;
 
 mod content;
+mod integer;
 mod table;
 
-use crate::types::{
-    AddEndpoint, ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery, Catalog,
-    ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus, Dependencies,
-    DependencyQuery, DeployService, DrainEndpoint, DrainOutcome, EventStreamQuery, Events,
-    GenerationInForce, Health, History, HistoryQuery, HostStatus, Listeners, LogQuery,
-    ManagerStatus, MetricsText, OneCluster, OneService, OneUnit, OrderPools, PageQuery,
-    PoolClients, PoolServers, Pools, ReloadService, RemoveCluster, RemoveEndpoint,
-    ResurrectServices, Routes, RoutesQuery, SaveServices, SavedServices, ScaleService,
-    SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome, ServiceUsage,
-    Services, SetCluster, SetWeight, SourceAudit, StartService, TokenOutcome, Tokens, Units,
+use crate::{
+    error::ProblemCode,
+    types::{
+        AddEndpoint, ApplyOutcome, ApplyServices, AuditPage, AuditVerdict, AuditVerifyQuery,
+        Catalog, ChangeOutcome, Clusters, CreateToken, CreatedToken, DataPlaneStatus, Dependencies,
+        DependencyQuery, DeployService, DrainEndpoint, DrainOutcome, EventStreamQuery, Events,
+        GenerationInForce, Health, History, HistoryQuery, HostStatus, Listeners, LogQuery,
+        ManagerStatus, MetricsText, OneCluster, OneService, OneUnit, OrderPools, PageQuery,
+        PoolClients, PoolServers, Pools, ReloadService, RemoveCluster, RemoveEndpoint,
+        ResurrectServices, Routes, RoutesQuery, SaveServices, SavedServices, ScaleService,
+        SeriesAnswer, SeriesQuery, ServiceInspection, ServiceLogs, ServiceOutcome, ServiceUsage,
+        Services, SetCluster, SetWeight, SourceAudit, StartService, TokenOutcome, Tokens, Units,
+    },
 };
 pub(crate) use content::{Answer, ContentKind, Described};
 use table::endpoints;
@@ -98,6 +102,32 @@ impl Endpoint {
     /// Whether calling it changes something.
     pub fn changes(&self) -> bool {
         self.method != Method::GET
+    }
+
+    /// In which ways a call may be refused.
+    pub fn refusals(&self) -> Vec<ProblemCode> {
+        use ProblemCode as Code;
+
+        let (path, query, body) =
+            (self.path_parameters().next().is_some(), self.query.is_some(), self.request.is_some());
+        let mut codes = vec![
+            Code::BadRequest,
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::TooManyRequests,
+            Code::Internal,
+            Code::Unavailable,
+        ];
+        if path || query || self.changes() {
+            codes.extend([Code::NotFound, Code::InvalidRequest]);
+        }
+        if body {
+            codes.extend([Code::RequestTimeout, Code::TooLarge, Code::UnsupportedMediaType]);
+        }
+        if self.changes() {
+            codes.extend([Code::Conflict, Code::InvalidConfig]);
+        }
+        codes
     }
 
     /// Names of the parameters in the path.

@@ -7,11 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use utoipa::ToSchema;
 
 use crate::types::{ConfigError, Problem, SCHEMA};
 
 /// The stable words of [`Problem::code`], each with its HTTP status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum ProblemCode {
     /// 400: not HTTP or not JSON as it should be.
     BadRequest,
@@ -44,6 +46,24 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidRequest,
+        Self::InvalidConfig,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     /// The word in the answer.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,6 +81,26 @@ impl ProblemCode {
             Self::TooManyRequests => "too_many_requests",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// What it says, in a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Not HTTP, parameters or JSON as they should be.",
+            Self::Unauthorized => "No token, or one that is not known.",
+            Self::Forbidden => "Known, but may not; or a page of another origin.",
+            Self::NotFound => "There is no such thing.",
+            Self::MethodNotAllowed => "The path exists, not with this method.",
+            Self::RequestTimeout => "The body did not arrive in time.",
+            Self::Conflict => "At odds with what is there, or with a change under way.",
+            Self::TooLarge => "The body exceeds its limit.",
+            Self::UnsupportedMediaType => "The body is not declared as JSON.",
+            Self::InvalidRequest => "Well-formed, but its values make no sense.",
+            Self::InvalidConfig => "The configuration is invalid; `errors` says where.",
+            Self::TooManyRequests => "This address calls too often.",
+            Self::Internal => "A defect of bs9.",
+            Self::Unavailable => "Not now, such as while starting, or without what it needs.",
         }
     }
 

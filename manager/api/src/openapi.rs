@@ -19,6 +19,7 @@ use utoipa::{
 
 use crate::{
     endpoints::{self, ContentKind, Described, Endpoint, role_word},
+    error::ProblemCode,
     types::Problem,
 };
 
@@ -76,8 +77,11 @@ fn operation(endpoint: &Endpoint) -> Operation {
             None => "Needs no token.".to_owned(),
             Some(role) => format!("Needs the role {} or above.", role_word(role)),
         }))
-        .response(StatusCode::OK.as_str(), response("Done.", &(endpoint.response)()))
-        .response("default", response("Refused, with the reason.", &Described::json::<Problem>()));
+        .response(StatusCode::OK.as_str(), response("Done.", &(endpoint.response)()));
+    for code in endpoint.refusals() {
+        let named = Ref::from_response_name(component(code));
+        operation = operation.response(code.status().as_str(), named);
+    }
     for name in endpoint.path_parameters() {
         operation = operation.parameter(path_parameter(name));
     }
@@ -95,6 +99,27 @@ fn operation(endpoint: &Endpoint) -> Operation {
         operation = operation.security(SecurityRequirement::new(TOKEN, [""; 0]));
     }
     operation.build()
+}
+
+/// The component that describes refusals with this code's status.
+fn component(code: ProblemCode) -> &'static str {
+    let first = ProblemCode::ALL.iter().find(|other| other.status() == code.status());
+    first.unwrap_or(&code).as_str()
+}
+
+/// Every refusal, by component; what shares a status shares one.
+fn refusals() -> BTreeMap<&'static str, RefOr<Response>> {
+    let mut meanings = BTreeMap::<_, String>::new();
+    for code in ProblemCode::ALL {
+        let meaning = meanings.entry(component(code)).or_default();
+        if !meaning.is_empty() {
+            meaning.push_str(" Or: ");
+        }
+        meaning.push_str(code.meaning());
+    }
+    let problem = Described::json::<Problem>();
+    let described = |(name, meaning): (_, String)| (name, response(&meaning, &problem).into());
+    meanings.into_iter().map(described).collect()
 }
 
 fn response(description: &str, answer: &Described) -> Response {
@@ -151,6 +176,7 @@ fn query_parameters(query: fn() -> Described) -> Vec<Parameter> {
 /// Every type that is referred to, in name order.
 fn components(endpoints: &[&Endpoint]) -> Components {
     ComponentsBuilder::new()
+        .responses_from_iter(refusals())
         .schemas_from_iter(schemas(endpoints).into_iter().collect::<BTreeMap<_, _>>())
         .security_scheme(
             TOKEN,

@@ -17,7 +17,6 @@ use std::{
 use axum::Router;
 use bs9_config::{Admin, AdminPeer, AdminToken, Identity, Process, RateLimit, default_socket};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 mod access;
 mod browser;
@@ -26,6 +25,7 @@ mod connection;
 mod feed;
 mod rate;
 pub(crate) mod route;
+mod strict;
 mod tls;
 mod unix;
 mod witness;
@@ -39,6 +39,7 @@ pub use witness::{Asked, Attempt, Outcome, Pending, Witness};
 use access::Guard;
 use browser::Origins;
 use rate::Limiter;
+use tls::Sealing;
 use unix::{BoundSocket, Visitors};
 
 /// Connections served at once on the Unix socket, and as many on TCP; the next
@@ -152,7 +153,7 @@ pub enum BindError {
 pub struct AdminServer {
     unix: BoundSocket,
     tcp: Option<TcpListener>,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Sealing>,
     guard: Guard,
 }
 
@@ -174,8 +175,7 @@ impl AdminServer {
     ///
     /// [`BindError`]; nothing stays behind.
     pub fn bind_with(address: AdminAddress, handed: HandedOver) -> Result<Self, BindError> {
-        let tls =
-            address.tls.as_ref().map(tls::server_config).transpose().map_err(BindError::Tls)?;
+        let tls = address.tls.as_ref().map(Sealing::new).transpose().map_err(BindError::Tls)?;
         let visitors = if address.peers.is_empty() { Visitors::OwnUser } else { Visitors::Listed };
         let unix = match handed.socket {
             Some(listener) => BoundSocket::adopt(listener, &address.socket, visitors)?,
@@ -239,7 +239,7 @@ impl AdminServer {
         let (unix_listener, socket_file) = self.unix.into_parts();
         let unix = tokio::net::UnixListener::from_std(unix_listener)?;
         let tcp = self.tcp.map(tokio::net::TcpListener::from_std).transpose()?;
-        let (tls, guard) = (self.tls.map(TlsAcceptor::from), Arc::new(self.guard));
+        let (tls, guard) = (self.tls, Arc::new(self.guard));
 
         let (stop, stopped) = watch::channel(false);
         let unix_loop =

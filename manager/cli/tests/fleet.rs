@@ -4,8 +4,13 @@
 
 mod fixture;
 
+#[path = "../../../proxy/net/tests/tls/authority.rs"]
+#[allow(dead_code, reason = "shared with the tests of the host")]
+mod authority;
+
 use std::{fs, path::Path};
 
+use authority::Authority;
 use fixture::{
     ADMIN, DataPlane, Running, eventually,
     postgres::{Cluster, PASSWORD, USER},
@@ -101,4 +106,56 @@ fn many_machines_one_store_and_a_database_that_goes_away() {
         let events = one.ask(&["events", "-n", "1000"]).ok();
         (events.matches("manager started").count() == 2).then_some(())
     });
+}
+
+#[test]
+fn the_way_to_the_database_is_encrypted_and_its_certificate_is_judged() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.write(folder.path());
+    authority.issue(folder.path(), "server", &["db.example.com"]);
+    cluster.encrypt(folder.path(), "server");
+    let elsewhere = tempfile::tempdir().unwrap();
+    Authority::new().write(elsewhere.path());
+
+    let link = |tls: &str| {
+        let tls = tls
+            .replace("GOOD", folder.path().join("ca.pem").to_str().unwrap())
+            .replace("OTHER", elsewhere.path().join("ca.pem").to_str().unwrap());
+        format!("port = {}\ndbname = \"{USER}\"\n{tls}", cluster.port())
+    };
+    let encrypted = "select count(*) > 0 from pg_stat_activity join pg_stat_ssl using (pid) \
+                     where application_name = 'bs9 manager' and ssl";
+    for (number, tls) in [
+        "tls = { ca = \"GOOD\", server_name = \"db.example.com\" }\n",
+        "tls = { sslmode = \"verify-ca\", ca = \"GOOD\" }\n",
+        "tls = { sslmode = \"require\" }\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = tempfile::tempdir().unwrap();
+        let manager = manager(place.path(), &format!("good{number}.service"), &link(tls));
+        eventually("history has begun", || seconds(&manager));
+        assert_eq!(cluster.sql("postgres", encrypted), "t", "{tls}");
+    }
+    for (tls, reason) in [
+        ("", "no encryption"),
+        ("tls = { ca = \"GOOD\" }\n", "certificate"),
+        ("tls = { ca = \"OTHER\", server_name = \"db.example.com\" }\n", "certificate"),
+        ("tls = { sslmode = \"verify-ca\", ca = \"OTHER\" }\n", "certificate"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let manager = manager(place.path(), "bad.service", &link(tls));
+        eventually("it is told", || {
+            let status = store(&manager);
+            let told = status["reason"].as_str()?.contains(reason);
+            (status["working"] == false && told).then_some(())
+        });
+        assert_eq!(
+            cluster.sql(USER, "select count(*) from bs9.host where name = 'bad.service'"),
+            "0"
+        );
+    }
 }

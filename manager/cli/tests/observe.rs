@@ -5,6 +5,8 @@ mod fixture;
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -27,11 +29,16 @@ fn unit(folder: &Path, name: &str, memory_bytes: u64) {
 
 /// A manager of this folder, which answers.
 fn manager(folder: &Path) -> Running {
+    manager_with(folder, "")
+}
+
+/// The same with more settings, those of `[collect]` first.
+fn manager_with(folder: &Path, more: &str) -> Running {
     let text = "state_folder = \"state\"\n[services]\nfolder = \"services\"\n\
                 [admin]\nsocket = \"manager.sock\"\n[dataplane]\nsocket = \"nobody.sock\"\n\
                 [collect]\ninterval = \"100ms\"\ncgroups = \"cgroup\"\n";
     let file = folder.join("manager.toml");
-    write(&file, text);
+    write(&file, &format!("{text}{more}"));
     let mut command = program();
     command.args(["manager", "--config"]).arg(&file);
     let running = Running::start(command, &folder.join("manager.log"), folder.join("manager.sock"));
@@ -92,6 +99,117 @@ fn services_are_shown_drawn_and_exported() {
     assert!(drawn.contains("service_memory_bytes web.service"), "{drawn}");
     assert!(drawn.contains("now 12.0 KiB") && drawn.contains('█'), "{drawn}");
     assert!(manager.ask(&["metrics", "host", "--since", "5m"]).ok().contains("host_load_1m"));
+}
+
+#[test]
+fn a_young_history_is_drawn_over_any_span() {
+    let folder = tempfile::tempdir().unwrap();
+    unit(folder.path(), "web.service", 12_288);
+    let manager = manager(folder.path());
+    eventually("a second is over", || {
+        let drawn = manager.ask(&["metrics", "host", "--since", "1m"]);
+        drawn.stdout.contains("host_load_1m").then_some(())
+    });
+    // Points of ten seconds, of a minute and of an hour: none of them is over.
+    for span in ["1h", "1d", "60d"] {
+        let drawn = manager.ask(&["metrics", "host", "--since", span]).ok();
+        assert!(drawn.contains("host_load_1m"), "{span}: {drawn}");
+        let drawn = manager.ask(&["metrics", "web", "--since", span]).ok();
+        assert!(drawn.contains("now 12.0 KiB"), "{span}: {drawn}");
+    }
+}
+
+#[test]
+fn no_more_units_are_measured_than_are_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["c.service", "a.service", "b.service"] {
+        unit(folder.path(), name, 4_096);
+    }
+    let manager = manager_with(folder.path(), "max_units = 2\n");
+    let said = eventually("units are measured", || {
+        let said = manager.ask(&["metrics"]).ok();
+        said.contains("collect.max_units").then_some(said)
+    });
+    assert!(said.contains("1 more are not measured"), "{said}");
+    assert!(said.contains("a.service") && said.contains("b.service"), "{said}");
+    assert!(!said.contains("c.service"), "in name order: {said}");
+}
+
+/// What the files in a folder have together.
+fn bytes_in(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap().flatten();
+    files.map(|file| file.metadata().map_or(0, |metadata| metadata.len())).sum()
+}
+
+#[test]
+fn the_audit_log_gives_up_its_oldest_file_at_its_limit() {
+    const LIMIT: u64 = 64 << 20;
+
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager_with(folder.path(), "[audit]\nsize_limit = \"64MiB\"\n");
+    let log = folder.path().join("state/audit");
+    // Each call is refused, and its record holds what was asked for: 240 KiB.
+    let names = vec!["x".repeat(4_000); 60];
+    let body = serde_json::to_string(&serde_json::json!({ "services": names })).unwrap();
+    let request = format!(
+        "POST /v1/save HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let first = log.join("audit-0000000001.jsonl");
+    eventually("the first file is given up", || {
+        let mut socket = UnixStream::connect(&manager.socket).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+        (!first.exists()).then_some(())
+    });
+    assert!((LIMIT / 2..=LIMIT).contains(&bytes_in(&log)), "{}", bytes_in(&log));
+    let verdict = manager.ask(&["audit", "verify", "--json"]).json();
+    assert_eq!(verdict["intact"], true, "{verdict}");
+    assert!(verdict["first_sequence"].as_u64().unwrap() > 1, "{verdict}");
+    let list = manager.ask(&["audit", "list"]).ok();
+    assert!(list.contains("audit.size_limit"), "{list}");
+}
+
+#[test]
+fn history_gives_up_its_oldest_points_at_its_limit() {
+    const LIMIT: u64 = 16 << 20;
+    /// Two months of a thousand series, as they would be in the database by now.
+    const FILL: &str = "import sqlite3, sys, time\n\
+        db = sqlite3.connect(sys.argv[1])\n\
+        day = int(time.time()) // 21600 * 72\n\
+        rows = [((2 << 60) | (s << 28) | (day - 72 * (b + 1)), bytes(4000)) for s in range(1, 101) for b in range(80)]\n\
+        db.executemany('INSERT OR REPLACE INTO block VALUES (?, ?)', rows)\n\
+        db.commit()\n";
+
+    let folder = tempfile::tempdir().unwrap();
+    unit(folder.path(), "web.service", 12_288);
+    let mut running = manager(folder.path());
+    let measured = |manager: &Running| {
+        let csv = ["export", "-f", "csv", "-s", "web", "--since", "1h", "--resolution", "1s"];
+        eventually("a second is over", || {
+            let csv = manager.ask(&csv);
+            (csv.stdout.lines().count() > 1).then_some(csv.stdout)
+        })
+    };
+    let before = measured(&running);
+    running.signal(Signal::TERM);
+    running.ended();
+    let database = folder.path().join("state/history.db");
+    fixture::run("python3", &["-c", FILL, database.to_str().unwrap()]).ok();
+    assert!(fs::metadata(&database).unwrap().len() > 2 * LIMIT - (4 << 20), "it is too large");
+
+    let running = manager_with(folder.path(), "[history.store]\nsize_limit = \"16MiB\"\n");
+    eventually("there is room", || {
+        let store = &running.ask(&["status", "--json"]).json()["manager"]["store"];
+        let size = store["size_bytes"].as_u64().filter(|size| *size > 0)?;
+        (store["size_limit_bytes"] == LIMIT && size <= LIMIT).then_some(())
+    });
+    assert!(running.log().contains("its oldest points are given up"), "{}", running.log());
+    let after = measured(&running);
+    assert!(after.contains(before.lines().nth(1).unwrap()), "the newest stay: {after}");
 }
 
 #[test]

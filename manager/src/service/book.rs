@@ -125,7 +125,7 @@ impl Book {
             && !service.starts_with(['-', '.']);
         match good {
             true => Ok(self.path(service)),
-            false => Err(ServiceError::Refused(format!(
+            false => Err(ServiceError::Senseless(format!(
                 "`{service}` is not a good name; use 1 to 64 letters, digits, `_`, `-` or `.`"
             ))),
         }

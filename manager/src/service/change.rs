@@ -163,12 +163,26 @@ impl Services {
         service: &Service,
         report: &mut Report,
     ) -> Result<(), ServiceError> {
-        match way {
+        let file = self.around_offline(service.scope).environment_file(&service.name);
+        let before = fs::read_to_string(&file).ok();
+        let result = match way {
             Way::Start => self.start_all(service, report).await,
             Way::Restart => self.restart_all(service, report).await,
             Way::Roll => self.roll(service, report).await,
             Way::Fit => self.fit(service, report).await,
-        }
+        };
+        let settled = match (&result, way) {
+            // No unit reads it any more, and what it holds was taken away.
+            (Ok(()), _) if secret_text(service).is_none() => whole::forget(&file),
+            // What serves on may be restarted, and is to find what it was started with.
+            (Err(_), Way::Roll) => match before {
+                Some(text) => whole::put(&file, &text),
+                None => whole::forget(&file),
+            },
+            _ => Ok(()),
+        };
+        result?;
+        settled.map_err(|source| ServiceError::Write { path: file, source })
     }
 
     pub(super) async fn outcome(

@@ -43,7 +43,7 @@ impl Services {
         let center = asked.service.clone();
         let work = move || dependency::resolve(known, center.as_deref(), Path::new(PROC));
         tokio::task::spawn_blocking(work).await.map_err(|error| {
-            ServiceError::Refused(format!("dependencies could not be put together: {error}"))
+            ServiceError::Away(format!("dependencies could not be put together: {error}"))
         })
     }
 

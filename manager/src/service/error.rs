@@ -37,6 +37,12 @@ pub(crate) enum ServiceError {
         "the audit of its source keeps `{service}` from being started; `--force` starts it all the same, and is recorded"
     )]
     Unsafe { service: String, findings: Vec<SourceFinding> },
+    /// What was asked for makes no sense, whatever the service is like.
+    #[error("{0}")]
+    Senseless(String),
+    /// What would have to answer does not.
+    #[error("{0}")]
+    Away(String),
     /// It cannot be done as things are; the text says what to do.
     #[error("{0}")]
     Refused(String),
@@ -65,10 +71,12 @@ impl From<ServiceError> for ApiError {
                 errors: findings.into_iter().map(place).collect(),
             },
             ServiceError::Write { .. } | ServiceError::Read { .. } => Self::internal(message),
-            ServiceError::Program(_) | ServiceError::Build(BuildError::Missing(_)) => {
-                Self::invalid_request(message)
+            ServiceError::Program(_)
+            | ServiceError::Build(BuildError::Missing(_))
+            | ServiceError::Senseless(_) => Self::invalid_request(message),
+            ServiceError::Systemd(SystemdError::Unreachable { .. }) | ServiceError::Away(_) => {
+                Self::unavailable(message)
             }
-            ServiceError::Systemd(SystemdError::Unreachable { .. }) => Self::unavailable(message),
             ServiceError::Systemd(_)
             | ServiceError::Build(_)
             | ServiceError::NotReady { .. }

@@ -17,6 +17,8 @@ use crate::unit::unit_name;
 
 /// Lines of one answer.
 const MAX_LINES: u32 = 10_000;
+/// syslog(3): debug.
+const MAX_PRIORITY: u8 = 7;
 const DEFAULT_LINES: u32 = 50;
 /// How long a follower may be kept waiting.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -36,6 +38,11 @@ impl Services {
         service: &str,
         query: &LogQuery,
     ) -> Result<ServiceLogs, ServiceError> {
+        if let Some(priority) = query.priority.filter(|priority| *priority > MAX_PRIORITY) {
+            return Err(ServiceError::Senseless(format!(
+                "there is no priority {priority}; they go from 0 (emergency) to {MAX_PRIORITY} (debug)"
+            )));
+        }
         let described = self.book.read(service);
         let deployed = self.deployed(service)?;
         let scope = match (&described, deployed.first()) {
@@ -141,14 +148,16 @@ async fn read(
     }
     let output = time::timeout(READ_LIMIT, command.output()).await;
     let output = output
-        .map_err(|_| ServiceError::Refused("the journal does not answer".to_owned()))?
+        .map_err(|_| ServiceError::Away("the journal does not answer".to_owned()))?
         .map_err(|error| missing(&error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if said.ends_with(NO_UNIT_YET) {
             return Ok(empty());
         }
-        return Err(ServiceError::Refused(format!("journalctl: {said}")));
+        let asked = query.after.is_some() || query.since.is_some();
+        let wrong = if asked { ServiceError::Senseless } else { ServiceError::Away };
+        return Err(wrong(format!("journalctl: {said}")));
     }
     let mut logs = empty();
     logs.cursor.clone_from(&query.after);
@@ -159,7 +168,7 @@ async fn read(
 }
 
 fn missing(error: &std::io::Error) -> ServiceError {
-    ServiceError::Refused(format!("journalctl cannot be run: {error}; it comes with systemd"))
+    ServiceError::Away(format!("journalctl cannot be run: {error}; it comes with systemd"))
 }
 
 /// Waits for the first line after a cursor, and takes those that come with it.

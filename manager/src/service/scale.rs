@@ -22,7 +22,7 @@ impl Services {
     ) -> Result<ServiceOutcome, ServiceError> {
         let _claim = self.claim(service)?;
         if !(1..=MAX_INSTANCES).contains(&wanted.instances) {
-            return Err(ServiceError::Refused(format!(
+            return Err(ServiceError::Senseless(format!(
                 "a service has 1 to {MAX_INSTANCES} instances; to have none, `bs9 stop {service}`"
             )));
         }

@@ -46,6 +46,16 @@ impl Level {
         i64::try_from(keep.as_secs()).unwrap_or(i64::MAX)
     }
 
+    /// The next finer one.
+    pub(crate) fn finer(self) -> Option<Self> {
+        match self {
+            Self::Second => None,
+            Self::TenSeconds => Some(Self::Second),
+            Self::Minute => Some(Self::TenSeconds),
+            Self::Hour => Some(Self::Minute),
+        }
+    }
+
     pub(crate) fn index(self) -> usize {
         self as usize
     }

@@ -11,6 +11,7 @@ mod link;
 mod read;
 mod schema;
 mod spool;
+mod tls;
 mod write;
 
 use std::{

@@ -81,7 +81,8 @@ impl Sqlite {
             database: Some(database),
             settings: settings.clone(),
             events_kept,
-            upkept_at: now.as_second(),
+            // The limits may have become smaller since an earlier run.
+            upkept_at: 0,
             on_set_aside,
         };
         let writer = std::thread::Builder::new()

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Secret, ServerAddress};
+use super::{Secret, ServerAddress, Verify};
 
 /// `[history]` of the manager: recent points in memory, and series that last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,15 @@ pub struct Retention {
     pub hour: Duration,
 }
 
+/// `[history.store.postgres.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreTls {
+    /// How the server's certificate is judged.
+    pub verify: Verify,
+    /// The name asked for and verified; `None`: the server's host.
+    pub server_name: Option<Arc<str>>,
+}
+
 /// `[history.store.postgres]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresStore {
@@ -53,6 +62,8 @@ pub struct PostgresStore {
     pub user: Arc<str>,
     /// Absent: the server asks for none.
     pub password: Option<Secret>,
+    /// How the way to it is encrypted; `None`: not at all.
+    pub tls: Option<StoreTls>,
     /// The schema of its tables: a lower-case identifier. Default `bs9`.
     pub schema: Arc<str>,
     /// What this machine is called in the store. `None`: its host name.

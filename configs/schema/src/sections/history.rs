@@ -2,10 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{DAY, MILLISECOND, MINUTE, SECOND, postgres};
+use super::{DAY, MILLISECOND, MINUTE, SECOND, postgres, tls::PEM};
 use crate::{
-    model::{History, HistoryStore, PostgresStore, Retention, ServerAddress},
-    read::{Fault, Key, Scope, boolean, duration, integer, secret, size, table, text},
+    address, certificate,
+    model::{
+        History, HistoryStore, PostgresStore, Retention, ServerAddress, StoreTls, Trust, Verify,
+    },
+    read::{Fault, Key, Scope, Word, boolean, duration, integer, secret, size, table, text, words},
     report::Finding,
 };
 
@@ -86,7 +89,7 @@ fn store(t: &mut Scope<'_>) -> Option<HistoryStore> {
 
 fn postgres_store(t: &mut Scope<'_>) -> Option<PostgresStore> {
     let host: Arc<str> = t.or(
-        Key::new("host", "The server, or a pool in front of it (in any mode): a name, an IP address, or the folder of its unix socket. TCP connections are not encrypted: over a network, put a bs9 pool with `tls` beside the manager."),
+        Key::new("host", "The server, or a pool in front of it (in any mode): a name, an IP address, or the folder of its unix socket. Over a network, give it `tls`."),
         text("a host, or the folder of a unix socket", None, postgres::server_host),
         "127.0.0.1",
     );
@@ -112,6 +115,22 @@ fn postgres_store(t: &mut Scope<'_>) -> Option<PostgresStore> {
     if t.has("password") && password.is_none() {
         return None;
     }
+    let tls = t.optional(
+        Key::new("tls", "Encrypts the way to the server; `{}` takes every default. Absent: it is not encrypted, which is for Unix sockets, loopback and private networks."),
+        table(store_tls),
+    );
+    // What was meant to be sealed must never be sent in the open.
+    if t.has("tls") && tls.is_none() {
+        return None;
+    }
+    let address = ServerAddress::of(host, port);
+    if let (ServerAddress::Unix(_), Some(spot)) = (&address, t.key_spot("tls")) {
+        t.reader().push(
+            Finding::error("over a Unix socket there is no TLS")
+                .at(spot, &t.path_of("tls"))
+                .hint("take `tls` away, or name a `host`"),
+        );
+    }
     let schema = t.or(
         Key::new("schema", "The schema of the tables."),
         text("a lower-case SQL identifier", Some("^[a-z_][a-z0-9_]{0,62}$"), identifier),
@@ -125,10 +144,11 @@ fn postgres_store(t: &mut Scope<'_>) -> Option<PostgresStore> {
         }),
     );
     Some(PostgresStore {
-        address: ServerAddress::of(host, port),
+        address,
         dbname,
         user,
         password,
+        tls,
         schema,
         host_name,
         connections: t.or(
@@ -147,6 +167,77 @@ fn postgres_store(t: &mut Scope<'_>) -> Option<PostgresStore> {
             "10s",
         ),
     })
+}
+
+/// The words of `[postgres.server_tls]`, without those that give way to a server that has no TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+const STRICTNESS: &[Word<Strictness>] = &[
+    Word::is("require", Strictness::Require, "Anybody's certificate will do."),
+    Word::is(
+        "verify-ca",
+        Strictness::VerifyCa,
+        "One of `ca` issued the certificate, for whomever.",
+    ),
+    Word::is(
+        "verify-full",
+        Strictness::VerifyFull,
+        "The certificate holds the server's name and was issued by one of `ca`, or by whom this host trusts.",
+    ),
+];
+
+fn store_tls(t: &mut Scope<'_>) -> Option<StoreTls> {
+    let sslmode = t.or(
+        Key::new("sslmode", "How much is asked of the server's certificate, as libpq has it."),
+        words(STRICTNESS),
+        "verify-full",
+    );
+    let roots = t.optional(
+        Key::new("ca", "Certificates of the authorities that issue that of the server, in PEM. Absent with `verify-full`: those this host trusts."),
+        text(PEM, None, certificate::authorities),
+    );
+    if t.has("ca") && roots.is_none() {
+        return None;
+    }
+    let server_name = t.optional(
+        Key::new("server_name", "The name asked for (SNI) and verified. Absent: `host`."),
+        text("a host name", None, |name: &str, _: &Path| {
+            address::host_name(name).map(|()| Arc::from(name.to_ascii_lowercase()))
+        }),
+    );
+    if t.has("server_name") && server_name.is_none() {
+        return None;
+    }
+    let crls = Arc::default();
+    let verify = match (sslmode, roots) {
+        (Strictness::VerifyFull, None) => Verify::System { crls },
+        (Strictness::VerifyFull, Some(roots)) => Verify::Authorities(Trust { roots, crls }),
+        (Strictness::VerifyCa, Some(roots)) => Verify::AnyName(Trust { roots, crls }),
+        (Strictness::Require, None) => Verify::Nothing,
+        (strictness, _) => {
+            let (key, message, hint) = match strictness {
+                Strictness::VerifyCa => (
+                    "sslmode",
+                    "sslmode = \"verify-ca\" needs `ca`",
+                    "anybody can have a certificate of a public authority for some name",
+                ),
+                _ => (
+                    "ca",
+                    "`ca` has no meaning with sslmode = \"require\"",
+                    "use sslmode = \"verify-full\", or \"verify-ca\"",
+                ),
+            };
+            let spot = t.key_spot(key).unwrap_or(t.spot());
+            t.reader().push(Finding::error(message).at(spot, &t.path_of(key)).hint(hint));
+            return None;
+        }
+    };
+    Some(StoreTls { verify, server_name })
 }
 
 /// What needs no quotes.

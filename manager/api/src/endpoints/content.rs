@@ -8,6 +8,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
+use super::integer;
 use crate::types::{Event, MetricsText};
 
 /// The kinds of body.
@@ -44,7 +45,9 @@ impl Described {
     pub(crate) fn json<T: ToSchema>() -> Self {
         let mut parts = Vec::new();
         T::schemas(&mut parts);
-        Self { name: T::name(), kind: ContentKind::Json, schema: T::schema(), parts }
+        let mut schema = T::schema();
+        parts.iter_mut().map(|(_, part)| part).chain([&mut schema]).for_each(integer::widen);
+        Self { name: T::name(), kind: ContentKind::Json, schema, parts }
     }
 }
 

@@ -13,12 +13,12 @@ use tokio::{
     task::JoinSet,
     time,
 };
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{
     CLOSE_TIMEOUT, CONNECTION_AGE_LIMIT, CONNECTION_LIMIT, HEAD_LIMIT_BYTES, HEAD_TIMEOUT,
     access::{Door, Guard, Way},
+    tls::Sealing,
     witness::Pending,
 };
 
@@ -60,7 +60,7 @@ impl Accept for UnixListener {
     }
 }
 
-impl Accept for (TcpListener, Option<TlsAcceptor>) {
+impl Accept for (TcpListener, Option<Sealing>) {
     type Stream = TcpStream;
     type Opening = Pending<'static, io::Result<Box<dyn Stream>>>;
 
@@ -72,12 +72,13 @@ impl Accept for (TcpListener, Option<TlsAcceptor>) {
     }
 
     fn open(&self, stream: TcpStream) -> Self::Opening {
-        let acceptor = self.1.clone();
+        let sealing = self.1.clone();
         Box::pin(async move {
-            match acceptor {
+            match sealing {
                 None => Ok(Box::new(stream) as Box<dyn Stream>),
-                Some(acceptor) => {
-                    let sealed = time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await;
+                Some(sealing) => {
+                    let accept = async { sealing.acceptor().await.accept(stream).await };
+                    let sealed = time::timeout(HEAD_TIMEOUT, accept).await;
                     Ok(Box::new(sealed.map_err(|_| io::ErrorKind::TimedOut)??) as _)
                 }
             }

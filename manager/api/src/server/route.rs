@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{
     Asked, Attempt, BODY_LIMIT_BYTES, BODY_TIMEOUT, Caller, EventFeed, Witness,
     access::{Door, Refusal},
+    strict,
 };
 use crate::{
     endpoints::{Answer, ContentKind, Endpoint},
@@ -267,7 +268,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             ));
         }
         let bytes = read(request.into_body(), BODY_TIMEOUT).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+        strict::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
                 ApiError::invalid_request(format!("the body is not what this call takes: {error}"))
             }

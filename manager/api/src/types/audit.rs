@@ -46,15 +46,12 @@ pub struct AuditRecord {
     pub target: String,
     /// What was asked for, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub request: Option<Value>,
     /// How things were, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub before: Option<Value>,
     /// How things are, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub after: Option<Value>,
     /// With `ended`: whether it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

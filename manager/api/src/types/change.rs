@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ConfigError, DataPlaneState};
+use crate::error::ProblemCode;
 
 /// `POST /v1/clusters/{cluster}/endpoints`: add an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -13,6 +14,7 @@ pub struct AddEndpoint {
     pub address: String,
     /// 0 to 65,535.
     #[serde(default = "one")]
+    #[schema(maximum = 65535)]
     pub weight: u16,
     /// Also write it to the configuration file.
     #[serde(default)]
@@ -41,6 +43,7 @@ pub struct SetWeight {
     /// As it stands in the configuration.
     pub address: String,
     /// 0 to 65,535.
+    #[schema(maximum = 65535)]
     pub weight: u16,
     /// Also write it to the configuration file.
     #[serde(default)]
@@ -88,10 +91,8 @@ pub struct DrainOutcome {
 pub struct Problem {
     /// Version of this shape.
     pub schema: u32,
-    /// A stable word: `bad_request`, `unauthorized`, `forbidden`, `not_found`,
-    /// `method_not_allowed`, `request_timeout`, `conflict`, `too_large`,
-    /// `unsupported_media_type`, `invalid_request`, `invalid_config`,
-    /// `internal`, `unavailable`.
+    /// A stable word.
+    #[schema(value_type = ProblemCode)]
     pub code: String,
     /// For a person.
     pub message: String,

@@ -41,6 +41,7 @@ pub struct ClusterEndpoint {
     pub address: String,
     /// 0 to 65,535.
     #[serde(default = "one")]
+    #[schema(maximum = 65535)]
     pub weight: u16,
 }
 

@@ -62,7 +62,8 @@ pub struct SeriesQuery {
     #[serde(default)]
     pub seconds: Option<u64>,
     /// Between two points: 1, 10, 60 or 3600; absent: the finest that is kept
-    /// for the range and gives at most 1,000 points a series.
+    /// for the range and gives at most 1,000 points a series. Then the newest point may
+    /// still grow; otherwise there are only points whose time is over.
     #[serde(default)]
     pub resolution_seconds: Option<u32>,
     /// Points in the answer at most, over all series; absent: 100,000, which is

@@ -199,6 +199,7 @@ pub enum UpdateWay {
 #[serde(deny_unknown_fields)]
 pub struct ScaleService {
     /// Instances there should be, 1 to 512.
+    #[schema(minimum = 1, maximum = 512)]
     pub instances: u32,
 }
 
@@ -294,6 +295,7 @@ pub struct LogQuery {
     pub instance: Option<u32>,
     /// Only lines of this priority or a more urgent one: 0 (emergency) to 7 (debug).
     #[serde(default)]
+    #[schema(maximum = 7)]
     pub priority: Option<u8>,
     /// Only since then, in the words of `journalctl --since`.
     #[serde(default)]

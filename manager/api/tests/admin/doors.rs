@@ -8,7 +8,12 @@ use bs9_api::{
     types::{EventStreamQuery, PageQuery},
 };
 use bs9_config::{Identity, RateLimit, Role};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+};
 use tokio::net::TcpStream;
 
 use crate::harness::{ADMIN, Served, VIEWER, converse, head};
@@ -73,6 +78,117 @@ async fn tls_on_the_tcp_address() {
     let mut bytes = Vec::new();
     let _ = reader.read_to_end(&mut bytes).await;
     assert!(!bytes.starts_with(b"HTTP/"), "{bytes:?}");
+}
+
+/// What a new client is shown, who believes whatever that is.
+async fn shown(served: &Served) -> CertificateDer<'static> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(served.tcp).await.unwrap();
+    let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await;
+    stream.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let issue = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        // The new file takes the place of the old one, as tools that renew certificates have it.
+        for (name, text) in [("pem", made.cert.pem()), ("key", made.signing_key.serialize_pem())] {
+            std::fs::write(place("next"), text).unwrap();
+            std::fs::rename(place("next"), place(name)).unwrap();
+        }
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        (made.cert.der().clone(), PrivateKeyDer::Pkcs8(key))
+    };
+    let (first, key) = issue();
+    let (served, _) = Served::manager_at(|address| {
+        address.tls = Some(Identity {
+            path: Arc::from(place("pem")),
+            chain: [first.clone()].into(),
+            key_path: Arc::from(place("key")),
+            key: Arc::new(key),
+            not_after_seconds: i64::MAX,
+        });
+    });
+    assert_eq!(shown(&served).await, first);
+    let (second, _) = issue();
+    until(async || shown(&served).await == second).await;
+    // A key of another certificate, then none at all.
+    let other = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(place("key"), other.serialize_pem()).unwrap();
+    stays(&served, &second).await;
+    std::fs::write(place("pem"), "-----BEGIN NOTHING-----").unwrap();
+    stays(&served, &second).await;
+    let (third, _) = issue();
+    until(async || shown(&served).await == third).await;
+}
+
+/// The files are looked at each second; for longer than that nothing else is shown.
+async fn stays(served: &Served, certificate: &CertificateDer<'_>) {
+    let until = tokio::time::Instant::now() + std::time::Duration::from_millis(1_500);
+    while tokio::time::Instant::now() < until {
+        assert_eq!(shown(served).await, *certificate);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits for what takes a second.
+async fn until(holds: impl AsyncFn() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.unwrap();
 }
 
 #[tokio::test]

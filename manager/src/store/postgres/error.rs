@@ -10,6 +10,8 @@ use tokio_postgres::error::SqlState;
 pub(super) enum PostgresError {
     #[error("PostgreSQL cannot be reached: {0}")]
     Unreachable(String),
+    #[error("PostgreSQL cannot be reached by TLS: {0}")]
+    Tls(String),
     #[error("PostgreSQL says: {message} (SQLSTATE {code})")]
     Said { message: String, code: String },
     #[error("PostgreSQL was not done within {} s", .0.as_secs_f64())]

@@ -6,7 +6,7 @@ use bs9_config::{PostgresStore, ServerAddress};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls, config::SslMode};
 
-use super::PostgresError;
+use super::{PostgresError, tls::Connector};
 
 /// After this long without a word the kernel asks whether the other end is there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -28,7 +28,6 @@ impl Link {
             .user(&*to.user)
             .dbname(&*to.dbname)
             .application_name("bs9 manager")
-            .ssl_mode(SslMode::Disable)
             .connect_timeout(to.timeout)
             .tcp_user_timeout(to.timeout)
             .keepalives_idle(KEEPALIVE);
@@ -43,7 +42,14 @@ impl Link {
             }
         };
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
+        let manager = match &to.tls {
+            None => Manager::from_config(config.ssl_mode(SslMode::Disable).clone(), NoTls, manager),
+            Some(tls) => {
+                let config = config.ssl_mode(SslMode::Require).clone();
+                Manager::from_config(config, Connector::new(tls)?, manager)
+            }
+        };
+        let pool = Pool::builder(manager)
             .max_size(to.connections)
             .wait_timeout(Some(to.timeout))
             .create_timeout(Some(to.timeout))

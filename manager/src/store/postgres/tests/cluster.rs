@@ -41,6 +41,7 @@ impl Cluster {
             dbname: "postgres".into(),
             user: "bs9".into(),
             password: None,
+            tls: None,
             schema: "bs9".into(),
             host_name: Some(host_name.into()),
             connections: 2,
