@@ -29,8 +29,11 @@ const SLOT: u64 = 25_000_000;
 const RUN: u32 = 8;
 /// In one of so many runs the shard does what it thinks is the dearer.
 const TRIAL: u32 = 16;
-/// The moment is at most this share of the mean exchange: a fifth.
-const SHARE: u64 = 5;
+/// The moment is at most this share of the mean exchange: a third.
+const SHARE: u64 = 3;
+/// Nanoseconds in a row without a load that allows for it, after which what was learnt of it no
+/// longer holds. A single slot says little: a server may have stood still.
+const FORGET: u64 = 1_000_000_000;
 /// Nanoseconds below which sleeping saves little: servers that answer so fast are waited for.
 const SHORTEST: u64 = 40_000;
 /// What coalescing has to bring, and what it may take from the rate of exchanges.
@@ -69,6 +72,8 @@ struct Trials {
     coalesces: bool,
     /// Nanoseconds of CPU time the thread had used when the slot began.
     used: u64,
+    /// Nanoseconds since the load last allowed for it.
+    without: u64,
     /// Of the second half of this run.
     sums: Sums,
     awake: Option<Yield>,
@@ -117,16 +122,26 @@ impl Trials {
             slots: 0,
             coalesces: false,
             used,
+            without: 0,
             sums: Sums::ZERO,
             awake: None,
             coalesced: None,
         }
     }
 
+    /// A slot is over in which there was too little to gather.
+    fn pass_slot(&mut self, elapsed: u64, used: u64) {
+        self.used = used;
+        self.without = self.without.saturating_add(elapsed);
+        if self.without >= FORGET {
+            *self = Self::new(used);
+        }
+    }
+
     /// A slot is over. Decides by what it gave whether to coalesce in the next.
     fn end_slot(&mut self, ended: u64, elapsed: u64, used: u64) {
         let spent = used.saturating_sub(self.used);
-        self.used = used;
+        (self.used, self.without) = (used, 0);
         if self.slots >= RUN / 2 {
             self.sums.ended += ended;
             self.sums.used += spent;
@@ -186,7 +201,7 @@ impl Coalesce {
         let mut trials = self.trials.borrow_mut();
         let allowed = self.allowed(elapsed);
         if allowed == 0 {
-            *trials = Trials::new(used);
+            trials.pass_slot(elapsed, used);
             return 0;
         }
         trials.end_slot(self.ended.get(), elapsed, used);
@@ -304,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_fifth_of_an_exchange_and_gathers_several() {
+    fn a_moment_is_a_third_of_an_exchange_and_gathers_several() {
         for (longest, per_second, took, expected) in [
             // Twenty servers that share a core.
-            (150, 20_000, 600, 120),
+            (150, 20_000, 360, 120),
             (150, 15_000, 1_300, 150),
             // One client, or a few, of a server nearby: each waits for its own answer alone.
             (150, 12_000, 80, 0),
             (150, 60_000, 100, 0),
-            (150, 13_000, 260, 0),
+            (150, 13_000, 200, 0),
             // A slow trickle.
             (150, 1_000, 20_000, 0),
             (150, 0, 0, 0),
@@ -373,5 +388,22 @@ mod tests {
         let mut shard = Shard::new(150);
         assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
         assert_eq!(shard.slot(400, 1_000, 20_000), 0, "there was next to nothing");
+    }
+
+    #[test]
+    fn what_was_learnt_outlives_a_gap_and_no_more() {
+        let taught = || {
+            let mut shard = Shard::new(150);
+            assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
+            while shard.coalesce.trials.borrow().run != 4 {
+                shard.slot(15_000, 1_000, 20_000);
+            }
+            shard
+        };
+        for (slots, expected) in [(1, 150), (20, 150), (40, 0)] {
+            let mut shard = taught();
+            (0..slots).for_each(|_| assert_eq!(shard.slot(0, 0, 0), 0));
+            assert_eq!(shard.slot(15_000, 1_000, 20_000), expected, "after {slots} slots");
+        }
     }
 }
