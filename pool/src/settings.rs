@@ -15,6 +15,8 @@ use std::{
 
 use bs9_wire::{encode::frontend, tag::FrontendTag};
 
+mod encoding;
+
 /// Reported parameters that a session may set and that follow the client.
 const TRACKED: [&str; 8] = [
     "application_name",
@@ -299,6 +301,9 @@ impl Asked {
                 return Err(AskedError::BadName { name: name.to_owned() });
             }
             let name = tracked(name.as_bytes()).unwrap_or(name);
+            // Drivers look at it right after the login, when no server may have been asked yet.
+            let canonical = (name == "client_encoding").then(|| encoding::canonical(value));
+            let value = canonical.flatten().unwrap_or(value);
             match asked.binary_search_by(|(known, _)| order(known, name)) {
                 Ok(at) => asked[at].1 = value.into(),
                 Err(at) => asked.insert(at, (name.into(), value.into())),

@@ -5,7 +5,7 @@
 //!
 //! | trap | tests |
 //! |---|---|
-//! | 1 first packets | `wire/startup::tests::{requests_are_told_apart, lengths_that_cannot_be_are_refused_early, encryption_is_asked_for_once_and_alone}`, `wire::encryption_is_declined_and_the_login_goes_on` |
+//! | 1 first packets | `wire/startup::tests::{requests_are_told_apart, lengths_that_cannot_be_are_refused_early, encryption_is_asked_for_once_and_alone}`, `wire::encryption_is_declined_and_the_login_goes_on`, [`what_is_no_first_packet_is_not_answered`] |
 //! | 2 bytes ahead of TLS | `tls::{bytes_ahead_of_the_handshake_are_refused, what_a_server_says_ahead_of_tls_is_not_believed}` |
 //! | 3 direct TLS | `tls::tls_can_come_first_if_both_mean_postgresql` |
 //! | 4 protocol versions, keys | `wire::a_client_of_the_newest_protocol_gets_a_long_secret`, `cancel::a_wrong_key_or_an_idle_client_cancels_nothing`, `wire/startup::tests::{versions, cancel_keys_have_4_to_256_bytes}`, `tls::servers_are_asked_for_the_newer_protocol_if_that_is_configured`, [`a_server_may_have_no_cancel_key`] |
@@ -24,14 +24,14 @@
 //! | 17 making room | `prepared::limits::more_statements_than_a_server_may_have`, `dialogues` with room for one statement |
 //! | 18 unknown names, names in use | "closing what is not there", "a name in use" |
 //! | 19 DEALLOCATE ALL, DISCARD ALL | "DEALLOCATE ALL in the middle of a batch", "DISCARD ALL between batches" |
-//! | 20 results that change | `prepared::drivers::whoever_prepares_again_after_a_change_sees_it`, "a result that cannot be changed unseen" |
+//! | 20 results that change | `prepared::drivers::{whoever_prepares_again_after_a_change_sees_it, a_text_prepared_behind_a_change_means_what_it_says_then}`, "a result that cannot be changed unseen" |
 //! | 21 the end of portals | "a portal is over with its batch", "a portal over several batches" |
 //! | 22 transactions inside a query | `wire::several_statements_in_one_query_are_one_cycle`, "a failed transaction inside a query" |
 //! | 23 failed transactions | `modes::{an_open_transaction_dies_with_its_client, what_a_client_that_vanished_was_running_is_cancelled}`, "a failed transaction refuses everything but its end" |
 //! | 24 COPY | `wire::{copy_data_that_comes_after_the_error_is_dropped, copy_in_a_pipelined_batch_ends_with_its_sync}`, all of `dialogues/copy.txt` |
 //! | 25 function calls | `wire::a_function_call_is_answered`, "large objects, as drivers use them" |
 //! | 26 news of idle servers | `wire::what_an_idle_server_says_unasked_does_no_harm`, [`what_an_idle_server_must_not_say_ends_it`] |
-//! | 27 the server's spelling | `wire::parameters_follow_the_client_and_nobody_else`, [`another_spelling_of_a_parameter_costs_no_round_trips`] |
+//! | 27 the server's spelling | `wire::{parameters_follow_the_client_and_nobody_else, an_encoding_is_told_by_the_servers_name_from_the_start}`, [`another_spelling_of_a_parameter_costs_no_round_trips`] |
 //! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides`, `simulation` |
 //! | 29 both directions full | `wire::both_directions_flow_when_both_are_full` |
 //! | 30 TLS records | `tls::records_are_no_longer_than_libpq_reads_at_once` |
@@ -40,9 +40,11 @@
 //! | 33 what a session leaves | `session::what_cannot_follow_ties_a_client_to_its_server`; the seed of `setseed` is not followed, and outlives `DISCARD ALL` on a server of one's own, too |
 //! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back`, `simulation` |
 
+use std::net::SocketAddr;
+
 use bs9_wire::startup::{ProtocolVersion, StartupParameters, cancel_request, startup_message};
 
-use crate::postgres::{Dialogue, Fake, Manner, Pooler};
+use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler};
 
 /// An ErrorResponse of these fields.
 fn error(fields: &[u8]) -> Vec<u8> {
@@ -66,6 +68,20 @@ fn a_server_may_have_no_cancel_key() {
     canceller.send(&request);
     assert_eq!(canceller.next(), None);
     assert_eq!(client.value("SELECT 1"), "0");
+}
+
+#[test]
+fn what_is_no_first_packet_is_not_answered() {
+    let pooler = Pooler::start(|_| {});
+    let server = SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()));
+    for packet in [&b"X\0\0\0\x04"[..], b"GET / HTTP/1.1\r\n\r\n", &[0, 0, 0, 7, 1, 2, 3], &[0; 8]]
+    {
+        for address in [server, pooler.address] {
+            let mut stranger = Dialogue::open(address);
+            stranger.send(packet);
+            assert_eq!(stranger.next(), None, "{packet:?}");
+        }
+    }
 }
 
 #[test]

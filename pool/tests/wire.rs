@@ -130,6 +130,18 @@ fn parameters_follow_the_client_and_nobody_else() {
 }
 
 #[test]
+fn an_encoding_is_told_by_the_servers_name_from_the_start() {
+    let pooler = small_pool();
+    for (asked, wanted) in [("utf-8", "UTF8"), ("eucjp", "EUC_JP"), ("iso-8859-15", "LATIN9")] {
+        let mut client = Dialogue::log_in(pooler.address, "alice", &[("client_encoding", asked)]);
+        assert_eq!(client.parameter("client_encoding"), Some(wanted));
+        let told = client.parameters.len();
+        assert_eq!(client.value("SHOW client_encoding"), wanted);
+        assert_eq!(client.parameters.len(), told, "the server says the same");
+    }
+}
+
+#[test]
 fn quotes_in_a_parameter_are_only_a_value() {
     let pooler = small_pool();
     let name = "it's \\ \"quoted\"; DROP TABLE x; --";

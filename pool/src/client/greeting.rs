@@ -85,6 +85,8 @@ impl Refusal {
 impl From<StartupError> for Refusal {
     fn from(error: StartupError) -> Self {
         let sqlstate = match error {
+            // As servers do: whoever this is does not speak the protocol, or says goodbye at once.
+            StartupError::BadLength { .. } => return Self::Silent,
             StartupError::UnsupportedVersion { .. } => SqlState::FEATURE_NOT_SUPPORTED,
             StartupError::MissingUser => SqlState::INVALID_AUTHORIZATION,
             _ => SqlState::PROTOCOL_VIOLATION,

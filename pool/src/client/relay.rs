@@ -24,7 +24,7 @@ use super::{Client, End, Phase};
 use crate::{
     listen::Subscription,
     local::LocalPool,
-    prepared::{exchange::Exchange, names::Statements},
+    prepared::{exchange::Exchange, names::Statements, reply::is_telling},
     server::{Server, ServerError, ServerState},
     settings::Settings,
     watch::Watch,
@@ -316,8 +316,7 @@ impl Client {
         };
         let telling = match tag {
             BackendTag::ErrorResponse => true,
-            // DEALLOCATE ALL and DISCARD ALL matter.
-            BackendTag::CommandComplete => body.first() == Some(&b'D'),
+            BackendTag::CommandComplete => is_telling(body),
             _ => false,
         };
         if telling || self.statements.as_ref().is_some_and(|known| known.awaits_replies()) {

@@ -19,6 +19,8 @@ pub(crate) struct Cache {
     closing: Vec<u32>,
     /// Whose statement the unnamed one is. Dangling: not known, or none.
     unnamed: Weak<Statement>,
+    /// Definitions were changed, which a ROLLBACK may take back.
+    pub(super) altered: bool,
 }
 
 #[derive(Debug)]

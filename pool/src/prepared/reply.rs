@@ -30,6 +30,9 @@ impl Exchange<'_> {
         if tag == BackendTag::ErrorResponse {
             return self.error(body, observed, answers);
         }
+        if tag == BackendTag::CommandComplete && changes_schema(body, &mut self.cache.altered) {
+            self.store.note_change_of_schema();
+        }
         if tag == BackendTag::CommandComplete && forgets_all(body) {
             self.cache.forget();
             if let Some(statements) = self.statements.as_mut() {
@@ -122,6 +125,26 @@ pub(crate) fn forgets_all(tag: &[u8]) -> bool {
     tag.first() == Some(&b'D') && matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
 }
 
+/// Whether a command's tag tells something about prepared statements.
+#[inline]
+pub(crate) fn is_telling(tag: &[u8]) -> bool {
+    matches!(
+        tag,
+        [b'D', b'E' | b'I' | b'R', ..] | [b'C', b'R', ..] | [b'A', b'L', ..] | [b'R', b'O', ..]
+    )
+}
+
+/// Whether texts may mean something else behind a command with this tag. `altered`: the server
+/// has changed definitions before.
+fn changes_schema(tag: &[u8], altered: &mut bool) -> bool {
+    let begins = |word: &[u8]| tag.starts_with(word);
+    if begins(b"CREATE ") || begins(b"ALTER ") || begins(b"DROP ") {
+        *altered = true;
+        return true;
+    }
+    begins(b"ROLLBACK") && std::mem::take(altered)
+}
+
 fn result_changed(report: &Report<'_>) -> bool {
     report.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED.as_bytes())
         && report.get(b'R') == Some(RESULT_CHANGED)
@@ -149,5 +172,34 @@ fn stand_in(change: &Change, sqlstate: Option<&[u8]>, answers: &mut Vec<u8>) -> 
             true
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_tell() {
+        let mut altered = false;
+        for (tag, telling, changes) in [
+            (&b"SELECT 1\0"[..], false, false),
+            (b"COMMIT\0", false, false),
+            (b"COPY 3\0", false, false),
+            (b"ROLLBACK\0", true, false),
+            (b"CREATE TABLE\0", true, true),
+            (b"ROLLBACK\0", true, true),
+            (b"ROLLBACK\0", true, false),
+            (b"DROP TYPE\0", true, true),
+            (b"ALTER TABLE\0", true, true),
+            (b"DELETE 1\0", true, false),
+            (b"DISCARD ALL\0", true, false),
+            (b"DEALLOCATE ALL\0", true, false),
+            (b"\0", false, false),
+        ] {
+            assert_eq!(is_telling(tag), telling, "{tag:?}");
+            assert_eq!(changes_schema(tag, &mut altered), changes, "{tag:?}");
+            assert!(is_telling(tag) || !forgets_all(tag));
+        }
     }
 }

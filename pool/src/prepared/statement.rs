@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Statement {
     matters: bool,
     /// Its result has changed since it was prepared.
     stale: AtomicBool,
+    /// The store's when it was named first.
+    schema: u64,
     store: Arc<StatementStore>,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct StatementStore {
     hasher: RandomState,
     bytes: AtomicUsize,
     limit: usize,
+    /// Counts definitions that were changed through the pool, wherever.
+    schema: AtomicU64,
 }
 
 /// As many bytes are kept as may be.
@@ -117,6 +121,7 @@ impl StatementStore {
             hasher: RandomState::new(),
             bytes: AtomicUsize::new(0),
             limit,
+            schema: AtomicU64::new(0),
         })
     }
 
@@ -135,6 +140,13 @@ impl StatementStore {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
+    /// A table, a type or the like was created, altered or dropped. What a text meant before it
+    /// may not mean any more: a server of its own would look again when it is told to prepare
+    /// it, so whoever names it from now on shares with nobody who did so before.
+    pub(crate) fn note_change_of_schema(&self) {
+        self.schema.fetch_add(1, Relaxed);
+    }
+
     /// The statement everyone shares.
     pub(crate) fn share(
         self: &Arc<Self>,
@@ -145,8 +157,9 @@ impl StatementStore {
         // What turns out not to be meant is let go of behind the lock: that takes the lock, too.
         let mut passed = Vec::new();
         let mut shared = self.lock();
+        let schema = self.schema.load(Relaxed);
         for known in shared.get(&hash).into_iter().flatten().filter_map(Weak::upgrade) {
-            if known.means(context, body) {
+            if known.schema == schema && known.means(context, body) {
                 return Ok(known);
             }
             passed.push(known);
@@ -189,6 +202,7 @@ impl StatementStore {
             hash,
             matters,
             stale: AtomicBool::new(false),
+            schema: self.schema.load(Relaxed),
             store: Arc::clone(self),
         }
     }

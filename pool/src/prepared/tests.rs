@@ -35,6 +35,11 @@ fn a_text_is_kept_once_for_those_who_mean_the_same_by_it() {
     assert_eq!(store.share(&one, &[b'x'; 100]).err(), Some(Exhausted));
     let own = store.own(&one, b"text").unwrap();
     assert!(!Arc::ptr_eq(&third, &own));
+    store.note_change_of_schema();
+    let later = store.share(&one, b"text").unwrap();
+    assert!(!Arc::ptr_eq(&third, &later), "what it names may be something else");
+    assert!(Arc::ptr_eq(&later, &store.share(&one, b"text").unwrap()));
+    drop(later);
     drop((second, third, own));
     assert_eq!((store.bytes(), store.shared()), (0, 0));
 }

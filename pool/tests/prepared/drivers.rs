@@ -103,6 +103,35 @@ async fn whoever_prepares_again_after_a_change_sees_it() {
 }
 
 #[tokio::test]
+async fn a_text_prepared_behind_a_change_means_what_it_says_then() {
+    let pooler = pooler(1);
+    let text = "SELECT * FROM made_anew";
+    let columns = async |client: &tokio_postgres::Client| {
+        let statement = client.prepare(text).await.unwrap();
+        let rows = client.query(&statement, &[]).await.unwrap();
+        assert!(rows.iter().all(|row| row.len() == statement.columns().len()));
+        statement.columns().len()
+    };
+    let run = async |client: &tokio_postgres::Client, sql: &str| {
+        client.batch_execute(sql).await.unwrap();
+    };
+    let (first, second) = (pooler.connect("alice").await, pooler.connect("alice").await);
+    run(&first, "DROP TABLE IF EXISTS made_anew").await;
+    for made in 1..4 {
+        let list: Vec<_> = (0..made).map(|n| format!("c{n} int DEFAULT 1")).collect();
+        run(&first, &format!("CREATE TABLE made_anew ({})", list.join(","))).await;
+        run(&first, "INSERT INTO made_anew DEFAULT VALUES").await;
+        // Nobody is told that a result has changed who never saw the one before.
+        assert_eq!((columns(&first).await, columns(&second).await), (made, made));
+        run(&second, "BEGIN; ALTER TABLE made_anew ADD COLUMN more text").await;
+        assert_eq!(columns(&second).await, made + 1);
+        run(&second, "ROLLBACK").await;
+        assert_eq!((columns(&first).await, columns(&second).await), (made, made));
+        run(&first, "DROP TABLE made_anew").await;
+    }
+}
+
+#[tokio::test]
 async fn transactions_with_savepoints_and_prepared_statements() {
     let pooler = pooler(2);
     let mut client = pooler.connect("alice").await;
