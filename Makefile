@@ -33,7 +33,7 @@ test: ## all tests of the workspace
 
 deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills, the API fuzzed
 	@.ci/deps build run test
-	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --test api_fuzz --test regression --no-fail-fast --no-capture
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --test api_fuzz --test regression --test crowd --no-fail-fast --no-capture
 
 drivers: ## drivers' own test suites, direct and pooled (PSYCOPG=, NODE_POSTGRES=: checkouts of those)
 	@.ci/deps build run test

@@ -7,7 +7,12 @@
 
 mod fixture;
 
-use std::{fmt::Write as _, process::Command, thread};
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+    thread,
+};
 
 use fixture::{
     DataPlane, Outcome,
@@ -112,6 +117,43 @@ fn psql_runs_what_people_type() {
         // Begun, and left open when psql goes: nothing of it stays.
         each(&["begin", "insert into t values (4)"]).ok();
         assert_eq!(ask("select n from t").ok(), "2\n");
+        nothing_is_left_behind(&data_plane, &cluster, mode);
+    }
+}
+
+/// psql shows what it is told behind the answer to its next command.
+#[test]
+fn psql_listens_in_either_mode() {
+    let cluster = Cluster::start();
+    let data_plane = pooler(&cluster);
+    for mode in MODES {
+        let mut listener = client("psql", &data_plane, mode);
+        listener.args(["-XqAt", "-v", "ON_ERROR_STOP=1"]);
+        let mut listener = listener
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut commands = listener.stdin.take().unwrap();
+        let mut answers = BufReader::new(listener.stdout.take().unwrap()).lines();
+        let mut ask = |command: &str| {
+            writeln!(commands, "{command}").unwrap();
+        };
+        ask("listen news; select 'listens';");
+        assert_eq!(answers.next().unwrap().unwrap(), "listens");
+        let notify = "notify news, 'hello'; notify other, 'not for everybody'";
+        psql(&data_plane, mode, &["-c", notify]).ok();
+        fixture::eventually("psql shows it", || {
+            ask("select 'nothing new';");
+            let line = answers.next().unwrap().unwrap();
+            assert!(!line.contains("not for everybody"), "{line}");
+            line.starts_with("Asynchronous notification \"news\" with payload \"hello\"")
+                .then_some(())
+        });
+        drop(commands);
+        assert!(answers.all(|line| line.unwrap() == "nothing new"), "once is enough");
+        assert!(listener.wait().unwrap().success());
         nothing_is_left_behind(&data_plane, &cluster, mode);
     }
 }

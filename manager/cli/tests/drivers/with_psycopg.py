@@ -273,10 +273,55 @@ def session_state():
         assert fresh.execute("select to_regclass('pg_temp.mine')").fetchone() == (None,)
 
 
+def shared_listen():
+    """Many listen at once, more than there are servers; each hears what it is told, once and in order."""
+    turns = [f"turn {turn}" for turn in range(20)]
+    with connect() as teller:
+        listeners = [connect() for _ in range(30)]
+        for n, conn in enumerate(listeners):
+            conn.execute("listen everybody")
+            conn.execute(f'listen "own {n}"')
+
+        def tell(channel, text):
+            teller.execute("select pg_notify(%s, %s)", (channel, text))
+
+        def heard_up_to(conn, last):
+            heard = []
+            for note in conn.notifies(timeout=PATIENCE_SECONDS):
+                heard.append((note.channel, note.payload))
+                if note.payload == last:
+                    return heard
+            raise AssertionError(f"never heard {last}: {heard}")
+
+        # No server is kept for them, and none of those they are lent listens.
+        for conn in listeners:
+            assert conn.execute("select count(*) from pg_listening_channels()").fetchone() == (0,)
+        for turn in turns:
+            tell("everybody", turn)
+        for n in range(len(listeners)):
+            tell(f"own {n}", "yours")
+        with teller.transaction(force_rollback=True):
+            tell("everybody", "never said")
+        tell("everybody", "the end")
+        for n, conn in enumerate(listeners):
+            wanted = [("everybody", turn) for turn in turns] + [(f"own {n}", "yours"), ("everybody", "the end")]
+            assert heard_up_to(conn, "the end") == wanted, n
+        first, second = listeners[:2]
+        first.execute("unlisten everybody")
+        # What is told in a transaction comes when that is over.
+        with second.transaction():
+            tell("everybody", "meanwhile")
+            tell("own 0", "fence")
+            assert heard_up_to(first, "fence") == [("own 0", "fence")]
+            assert second.execute("select 'inside'").fetchone() == ("inside",)
+        assert heard_up_to(second, "meanwhile") == [("everybody", "meanwhile")]
+        for conn in listeners:
+            conn.close()
+
+
 steps = [concurrency, pipeline, pipelines_at_once, copy, cursor_on_the_server, notices, cancel, failures]
 steps += [large_values, prepared]
-if MODE == "session":
-    steps.append(session_state)
+steps.append(session_state if MODE == "session" else shared_listen)
 for step in steps:
     print(step.__name__, flush=True)
     step()
