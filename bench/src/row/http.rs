@@ -88,14 +88,14 @@ pub(super) static OPEN: Row = Row {
 
 pub(super) static IDLE: Row = Row {
     name: "http-idle",
-    about: "HTTP/1.1, 5,000 idle keep-alive connections after one request each; growth of resident memory",
+    about: "HTTP/1.1, 8,000 idle keep-alive connections after one request each; growth of resident memory",
     unit: Unit::CONNECTION,
     measure: Measure::Memory,
     peers: &[Peer::at_most(Contender::Nginx, 0.80), Peer::shown(Contender::Haproxy)],
     limit: Some(4.0 * 1024.0),
     stage: |bench, _| {
         let service = HttpService::start(bench, Carry::SmallHttp, KEPT)?;
-        Ok(Box::new(Idle { service, idler: KeptConnection, count: 5_000 }))
+        Ok(Box::new(Idle { service, idler: KeptConnection, count: 8_000 }))
     },
 };
 

@@ -92,14 +92,14 @@ pub(super) static BUSY: Row = Row {
 
 pub(super) static IDLE: Row = Row {
     name: "pool-idle",
-    about: "2,000 idle clients after one query each, transaction mode; growth of resident memory",
+    about: "8,000 idle clients after one query each, transaction mode; growth of resident memory",
     unit: Unit::CLIENT,
     measure: Measure::Memory,
     peers: &[Peer::at_most(Contender::Pgbouncer, 1.00)],
     limit: None,
     stage: |bench, _| {
         let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
-        Ok(Box::new(Idle { service, idler: LoggedIn, count: 2_000 }))
+        Ok(Box::new(Idle { service, idler: LoggedIn, count: 8_000 }))
     },
 };
 
