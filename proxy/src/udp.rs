@@ -12,8 +12,9 @@ pub(crate) use stats::UdpStats;
 
 use std::{cell::RefCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
-use bs9_net::{DatagramListener, DatagramSocket, MAX_DATAGRAM_BYTES};
+use bs9_net::{Batch, DatagramListener, DatagramSocket};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::{cluster::Tried, worker::Worker};
 use session::Session;
@@ -24,7 +25,7 @@ struct Station {
     socket: Rc<DatagramSocket>,
     sessions: RefCell<FxHashMap<SocketAddr, Rc<Session>>>,
     /// What endpoints answer passes through here.
-    room: RefCell<Box<[u8]>>,
+    answers: RefCell<Batch>,
 }
 
 /// Serves a socket until its address is given up.
@@ -33,18 +34,18 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut listener: DatagramListener) {
         worker,
         socket: Rc::clone(&listener.socket),
         sessions: RefCell::default(),
-        room: RefCell::new(room()),
+        answers: RefCell::default(),
     });
-    let mut room = room();
+    let mut batch = Batch::default();
     loop {
         let received = poll_fn(|cx| {
             if listener.poll_stopped(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            listener.socket.poll_receive_from(cx, &mut room).map(Some)
+            listener.socket.poll_receive(cx, &mut batch).map(Some)
         });
         match received.await {
-            Some(Ok((count, client))) => station.take(&listener, client, &room[..count]),
+            Some(Ok(())) => station.take_all(&listener, &batch),
             // Of a datagram that was sent: its client is not there any more, and will be idle.
             Some(Err(error)) => tracing::trace!(%error, "a datagram did not arrive"),
             None => break,
@@ -53,16 +54,35 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut listener: DatagramListener) {
     station.sessions.borrow().values().for_each(|session| session.end());
 }
 
-fn room() -> Box<[u8]> {
-    vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice()
-}
-
 impl Station {
-    /// A client sent something.
-    fn take(self: &Rc<Self>, listener: &DatagramListener, client: SocketAddr, datagram: &[u8]) {
+    /// Clients sent something. What one of them sent in a row stays together.
+    fn take_all(self: &Rc<Self>, listener: &DatagramListener, batch: &Batch) {
+        let mut datagrams = batch.iter().peekable();
+        while let Some((first, client)) = datagrams.next() {
+            let mut row = SmallVec::<[&[u8]; 32]>::from_slice(&[first]);
+            while let Some((next, _)) = datagrams.next_if(|(_, other)| *other == client) {
+                row.push(next);
+            }
+            // Only IP addresses send to a bound socket of datagrams.
+            if let Some(client) = client {
+                self.take(listener, client, &row);
+            }
+        }
+    }
+
+    /// A client sent these.
+    fn take(self: &Rc<Self>, listener: &DatagramListener, client: SocketAddr, row: &[&[u8]]) {
         let known = self.sessions.borrow().get(&client).map(Rc::clone);
-        if let Some(session) = known.or_else(|| self.begin(listener, client)) {
-            session.forward(datagram);
+        match known {
+            Some(session) => session.forward(row),
+            // Each that finds no session is refused on its own account.
+            None => {
+                for (at, _) in row.iter().enumerate() {
+                    if let Some(session) = self.begin(listener, client) {
+                        return session.forward(&row[at..]);
+                    }
+                }
+            }
         }
     }
 

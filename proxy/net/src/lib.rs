@@ -39,7 +39,7 @@ pub use buffer::{Buffer, BufferPool};
 pub use clock::stand_at;
 pub use clock::{CoarseInstant, now, refresh as refresh_clock};
 pub use counter::{Counter, Gauge, PerShard};
-pub use datagram::{DatagramSocket, MAX_DATAGRAM_BYTES};
+pub use datagram::{Batch, DatagramSocket, Lost, MAX_DATAGRAM_BYTES};
 pub use engine::{
     CompileContext, CompileError, Connection, ControlContext, DatagramListener, Engine, Proxied,
     ShardEngine,

@@ -13,7 +13,10 @@ use std::{
 };
 
 use bs9_config::EndpointAddress;
-use bs9_net::{CoarseInstant, ConnectionSlot, DatagramSocket, OpenGuard, PeerAddress, Timer, now};
+use bs9_net::{
+    Batch, CoarseInstant, ConnectionSlot, DatagramSocket, OpenGuard, PeerAddress, Timer, now,
+};
+use smallvec::SmallVec;
 
 use super::{Station, UdpStats};
 use crate::{
@@ -24,8 +27,8 @@ use crate::{
 
 /// Datagrams that wait for the endpoint's name to be looked up.
 const MAX_EARLY: usize = 8;
-/// Datagrams taken from an endpoint before others get their turn.
-const BURST: usize = 32;
+/// Batches taken from an endpoint before others get their turn.
+const BURST: usize = 2;
 
 /// See the module.
 pub(super) struct Session {
@@ -85,31 +88,28 @@ impl Session {
     }
 
     /// Passes on what the client sent.
-    pub(super) fn forward(&self, datagram: &[u8]) {
+    pub(super) fn forward(&self, datagrams: &[&[u8]]) {
         self.timer.set(self.idle_timeout);
-        self.received_bytes.set(self.received_bytes.get() + datagram.len() as u64);
+        self.received_bytes.set(self.received_bytes.get() + bytes(datagrams));
         let cell = self.stats.cell(self.shard);
-        cell.received.increment();
+        cell.received.add(datagrams.len() as u64);
         let upstream = self.upstream.borrow();
         let Some(upstream) = &*upstream else {
             let mut early = self.early.borrow_mut();
-            if early.len() < MAX_EARLY {
-                early.push(datagram.into());
-            } else {
-                cell.lost.increment();
-            }
+            let room = MAX_EARLY.saturating_sub(early.len()).min(datagrams.len());
+            early.extend(datagrams[..room].iter().map(|datagram| Box::from(*datagram)));
+            cell.lost.add((datagrams.len() - room) as u64);
             return;
         };
-        self.send(upstream, datagram);
+        self.send(upstream, datagrams);
     }
 
-    fn send(&self, upstream: &DatagramSocket, datagram: &[u8]) {
-        if let Err(error) = upstream.send(datagram) {
-            self.stats.cell(self.shard).lost.increment();
-            // That an earlier one found nobody; what is full now may not be next time.
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                self.end_because("connect_failed");
-            }
+    fn send(&self, upstream: &DatagramSocket, datagrams: &[&[u8]]) {
+        let lost = upstream.send(datagrams);
+        self.stats.cell(self.shard).lost.add(lost.count as u64);
+        // What is full now may not be next time.
+        if lost.refused {
+            self.end_because("connect_failed");
         }
     }
 
@@ -138,9 +138,8 @@ impl Session {
         };
         let upstream = DatagramSocket::connect(address)?;
         self.lease.cell().connects.increment();
-        for datagram in self.early.take() {
-            self.send(&upstream, &datagram);
-        }
+        let early = self.early.take();
+        self.send(&upstream, &early.iter().map(|datagram| &**datagram).collect::<Vec<_>>());
         *self.upstream.borrow_mut() = Some(upstream);
         Ok(())
     }
@@ -153,13 +152,13 @@ impl Session {
             }
             let upstream = self.upstream.borrow();
             let Some(upstream) = &*upstream else { return Poll::Ready("connect_failed") };
-            let mut room = station.room.borrow_mut();
-            let polled = upstream.poll_receive(cx, &mut room);
+            let mut batch = station.answers.borrow_mut();
+            let polled = upstream.poll_receive(cx, &mut batch);
             if polled.is_pending() {
                 self.waiting.set(Some(cx.waker().clone()));
             }
             match ready!(polled) {
-                Ok(count) => self.answer(station, &room[..count]),
+                Ok(()) => self.answer(station, &batch),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     return Poll::Ready("connect_failed");
                 }
@@ -174,20 +173,25 @@ impl Session {
         Poll::Pending
     }
 
-    fn answer(&self, station: &Station, datagram: &[u8]) {
+    /// Passes on what the endpoint sent, as far as the client is to have it.
+    fn answer(&self, station: &Station, batch: &Batch) {
         let cell = self.stats.cell(self.shard);
         if self.responses.get() == 0 {
             self.lease.succeeded(now().since(self.started));
         }
         self.timer.set(self.idle_timeout);
-        self.responses.set(self.responses.get().saturating_add(1));
-        match station.socket.send_to(datagram, self.client) {
-            Ok(()) => {
-                self.sent_bytes.set(self.sent_bytes.get() + datagram.len() as u64);
-                cell.sent.increment();
-            }
-            Err(_) => cell.lost.increment(),
-        }
+        let before = self.responses.get();
+        let most = self.max_responses.map_or(u32::MAX, |most| most.get() - before);
+        let datagrams: SmallVec<[&[u8]; 32]> =
+            batch.iter().map(|(datagram, _)| datagram).take(most as usize).collect();
+        self.responses.set(before.saturating_add(datagrams.len() as u32));
+        let lost = station.socket.send_to(&datagrams, self.client).count;
+        let sent = datagrams.len() - lost;
+        // Which of several were lost is not known; that is rare, and then about as many bytes were.
+        let sent_bytes = bytes(&datagrams) * sent as u64 / datagrams.len().max(1) as u64;
+        self.sent_bytes.set(self.sent_bytes.get() + sent_bytes);
+        cell.sent.add(sent as u64);
+        cell.lost.add(lost as u64);
     }
 
     fn write_log(&self, station: &Station, reason: &'static str) {
@@ -220,6 +224,10 @@ impl Session {
             },
         );
     }
+}
+
+fn bytes(datagrams: &[&[u8]]) -> u64 {
+    datagrams.iter().map(|datagram| datagram.len() as u64).sum()
 }
 
 /// Carries a session to its end.

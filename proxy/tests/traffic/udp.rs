@@ -130,6 +130,22 @@ fn datagrams_of_every_size_pass_whole() {
 }
 
 #[test]
+fn what_comes_in_a_burst_passes_whole_and_in_order() {
+    let echo = Echo::new("> ");
+    let proxy = Proxy::start(&toml(1, "", &[echo.address]));
+    let client = Client::of(&proxy);
+    // The session is there.
+    assert_eq!(client.ask("first"), "> first");
+    let texts: Vec<_> = (0..100).map(|at| format!("{at} {}", "x".repeat(at))).collect();
+    texts.iter().for_each(|text| client.send(text.as_bytes()));
+    for text in &texts {
+        assert_eq!(client.hear(), format!("> {text}").as_bytes());
+    }
+    let report = || proxy.engine.udp_report(proxy.report("dns").listener.id).unwrap();
+    eventually("all are counted", || (report().received, report().sent) == (101, 101));
+}
+
+#[test]
 fn a_session_ends_when_it_is_idle_or_has_been_answered_often_enough() {
     let echo = Echo::new("");
     let idle = Proxy::start(&toml(1, "idle_timeout = \"50ms\"", &[echo.address]));
