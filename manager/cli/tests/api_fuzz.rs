@@ -30,6 +30,8 @@ const CHECKS: &str =
 struct Round<'a> {
     process: &'a str,
     address: &'a str,
+    /// At random, for each operation.
+    examples: u32,
     /// `coverage` goes through the edges of every description, `fuzzing` asks at random.
     phases: &'a str,
     /// Of schemathesis, besides [`CHECKS`].
@@ -45,7 +47,8 @@ impl Round<'_> {
         let document = tool::source_root().join(format!("docs/openapi/{}.json", self.process));
         let config = folder.join("schemathesis.toml");
         write(&config, &format!("{CHECKS}{}", self.settings));
-        let examples = if std::env::var_os("BS9_DEEP").is_some() { "300" } else { "10" };
+        let times = if std::env::var_os("BS9_DEEP").is_some() { 30 } else { 1 };
+        let examples = (self.examples * times).to_string();
         schemathesis
             .current_dir(folder)
             .env("NO_COLOR", "1")
@@ -55,9 +58,9 @@ impl Round<'_> {
             .arg(document)
             .args(["--url", &format!("http://{}", self.address)])
             .args(["--header", AUTHORIZATION])
-            .args(["--phases", self.phases, "--max-examples", examples, "--seed", SEED])
+            .args(["--phases", self.phases, "--max-examples", &examples, "--seed", SEED])
             .args(["--checks", "all", "--continue-on-failure", "--no-shrink"])
-            .args(["--request-timeout", "60", "--warnings", "off"])
+            .args(["--request-timeout", "60", "--max-response-time", "60", "--warnings", "off"])
             .args(self.which);
         let outcome = Outcome::of(schemathesis.output().unwrap());
         assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.stdout, outcome.stderr);
@@ -103,6 +106,7 @@ fn the_data_plane_answers_as_its_document_says() {
         process: "dataplane",
         address: &address,
         phases: EVERYTHING,
+        examples: 10,
         settings: "",
         which: &everything,
     }
@@ -112,6 +116,7 @@ fn the_data_plane_answers_as_its_document_says() {
         process: "dataplane",
         address: &address,
         phases: "fuzzing",
+        examples: 10,
         settings: "[parameters]\n\"path.cluster\" = \"api\"\n",
         which: &["--include-path-regex", "^/v1/clusters/"],
     }
@@ -147,6 +152,7 @@ fn the_manager_answers_as_its_document_says() {
         process: "manager",
         address,
         phases: "fuzzing",
+        examples: 4,
         settings: "[parameters]\n\"path.service\" = \"web\"\n",
         which: &[
             "--include-path-regex",
@@ -164,7 +170,14 @@ fn the_manager_answers_as_its_document_says() {
     // Everything; names that were answered are asked about, so that service may be gone after
     // it. The answer to `event_stream` has no end; it has tests of its own.
     let everything = ["--exclude-operation-id", "event_stream"];
-    Round { process: "manager", address, phases: EVERYTHING, settings: "", which: &everything }
-        .run(sandbox.beside(&program()), folder.path());
+    Round {
+        process: "manager",
+        address,
+        phases: EVERYTHING,
+        examples: 10,
+        settings: "",
+        which: &everything,
+    }
+    .run(sandbox.beside(&program()), folder.path());
     sandbox.bs9(&["audit", "verify"]).ok();
 }
