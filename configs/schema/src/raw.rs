@@ -61,8 +61,16 @@ pub(crate) enum Coverage {
     Partial,
 }
 
+/// Entries up to which a table is searched from its beginning.
+const FEW: usize = 8;
+
 impl Table {
     pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        // Of the few keys of a section most differ in length from the one that is asked for, and
+        // many are asked for in each of thousands of routes.
+        if self.entries.len() <= FEW {
+            return self.entries.iter().find(|(own, _)| own == name).map(|(_, entry)| entry);
+        }
         let found = self.entries.binary_search_by(|(own, _)| own.as_str().cmp(name)).ok()?;
         Some(&self.entries[found].1)
     }
