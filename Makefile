@@ -31,9 +31,9 @@ test: ## all tests of the workspace
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
-deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills, the API fuzzed
+deep: ## the tests that are short in `make test` at full length: 10,000 connections, 1 GiB bodies, 100 kills, PostgreSQL's regression SQL, the API fuzzed
 	@.ci/deps build run test
-	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --test api_fuzz --test regression --test crowd --no-fail-fast --no-capture
+	BS9_DEEP=1 $(CARGO) nextest run -p bs9 --test kept --test bulk --test killed --test api_fuzz --test regression --test crowd --test pool_faults --no-fail-fast --no-capture
 
 drivers: ## drivers' own test suites, direct and pooled (PSYCOPG=, NODE_POSTGRES=: checkouts of those)
 	@.ci/deps build run test

@@ -1,5 +1,5 @@
 //! Servers that are killed, terminated and restarted, networks that stall and break, pools that are
-//! paused, and a hundred reloads, while pgbench and clients that keep books run: no wrong row, no
+//! paused, and reloads, while pgbench and clients that keep books run: no wrong row, no
 //! lost commit, nothing half done, errors only where something was cut, and everyone recovers.
 #![allow(
     clippy::unwrap_used,
@@ -31,8 +31,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use writers::Writers;
 
 /// Commits of each writer after which it has recovered.
-const RECOVERED: u64 = 5;
-const RELOADS: usize = 100;
+const RECOVERED: u64 = 3;
+
+/// A hundred with `BS9_DEEP=1` (`make deep`).
+fn reloads() -> usize {
+    if std::env::var_os("BS9_DEEP").is_some() { 100 } else { 30 }
+}
 
 struct House {
     cluster: Cluster,
@@ -104,7 +108,7 @@ impl House {
     fn reload(&self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let admin = DataPlaneClient::unix(&self.data_plane.running.socket);
-        for turn in 0..RELOADS {
+        for turn in 0..reloads() {
             self.data_plane
                 .replace(&format!("watch = false\n{}", config(&self.network, 5 + turn % 4)));
             runtime.block_on(admin.reload()).unwrap();

@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 const NUMBERED: [&str; 3] = ["alter_table", "opr_sanity", "type_sanity"];
 
 /// Lines that differ, by what is in them, with the reason.
-const EXPLAINED: [(&str, &[&str], &str); 2] = [
+const EXPLAINED: [(&str, &[&str], &str); 3] = [
     (
         "temp",
         &["cannot PREPARE a transaction that has operated on temporary objects"],
         "the process behind a new session has had a schema for temporary objects before",
+    ),
+    (
+        "stats",
+        &["<  t", ">  f"],
+        "a client's new session starts none on the server (`sessions` of pg_stat_database)",
     ),
     (
         "guc",

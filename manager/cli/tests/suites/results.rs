@@ -58,6 +58,10 @@ impl Results {
         self.0.len()
     }
 
+    pub(crate) fn failed(&self) -> Vec<&str> {
+        self.0.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Tests that passed here and did not there.
     pub(crate) fn passed_only_in(&self, there: &Self) -> Vec<String> {
         let here = self.0.iter().filter(|(_, passed)| **passed).map(|(name, _)| name);
