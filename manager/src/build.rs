@@ -13,6 +13,7 @@ use bs9_api::types::BuildStatus;
 use bs9_config::Service;
 use serde::{Deserialize, Serialize};
 
+mod command;
 mod compiler;
 mod run;
 

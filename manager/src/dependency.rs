@@ -20,6 +20,7 @@ use jiff::Timestamp;
 mod address;
 mod graph;
 mod socket;
+mod unix;
 
 use graph::{Graph, id};
 use socket::Owner;
@@ -85,6 +86,8 @@ pub(crate) fn resolve(known: Known, center: Option<&str>, proc: &Path) -> Depend
 struct Places {
     /// Of services and listeners, by port; the addresses are this machine's.
     ports: BTreeMap<u16, String>,
+    /// Of listeners at Unix sockets, by path.
+    paths: BTreeMap<String, String>,
     names: BTreeMap<String, String>,
 }
 
@@ -119,6 +122,8 @@ impl Whole {
             for address in &listener.addresses {
                 if let Ok(address) = address.parse::<SocketAddr>() {
                     self.places.ports.insert(address.port(), id.clone());
+                } else if let Some(path) = address.strip_prefix("unix:") {
+                    self.places.paths.insert(path.to_owned(), id.clone());
                 }
             }
         }
@@ -279,6 +284,19 @@ impl Whole {
             let to = to.unwrap_or_else(|| self.outside(&remote.to_string()));
             let (kind, source) = (DependencyRelation::Connects, DependencySource::Socket);
             self.graph.edge(from, &to, kind, source, remote.to_string());
+        }
+        for unix::Connection { from, to, name } in sockets.unix {
+            if from == DATA_PLANE {
+                continue;
+            }
+            let address = format!("unix:{name}");
+            let to = match to.as_deref() {
+                Some(DATA_PLANE) => self.places.paths.get(&name).cloned(),
+                _ => to,
+            };
+            let to = to.unwrap_or_else(|| self.outside(&address));
+            let (kind, source) = (DependencyRelation::Connects, DependencySource::Socket);
+            self.graph.edge(&from, &to, kind, source, address);
         }
         sockets.reasons
     }

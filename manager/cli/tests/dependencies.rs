@@ -9,12 +9,21 @@ use fixture::{
 };
 use serde_json::Value;
 
-/// Answers; with `PEER` it keeps a connection to that port open.
+/// Answers; with `PEER` it keeps a connection to that port open, with `REMOTE` one to that Unix
+/// socket, which another has as `LOCAL`.
 const APP: &str = r#"
 import http.server, os, socket
 
 peer = os.environ.get("PEER")
 kept = peer and socket.create_connection(("127.0.0.1", int(peer)))
+# The names of Unix sockets that are in no file system begin with a null byte.
+local, remote = os.environ.get("LOCAL"), os.environ.get("REMOTE")
+here, there = (socket.socket(socket.AF_UNIX) for _ in range(2))
+if local:
+    here.bind("\0" + local)
+    here.listen()
+if remote:
+    there.connect("\0" + remote)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -25,6 +34,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
+
+#[test]
+fn unix_sockets_that_are_open_say_who_needs_whom() {
+    let sandbox = Sandbox::start();
+    let data_plane = format!(
+        "{DATA_PLANE}[listeners.local]\nbind = [\"unix:/run/front.sock\"]\nprotocol = \"http\"\n\
+         [[listeners.local.routes]]\nrespond = {{ status = 204 }}\n"
+    );
+    let _data_plane = sandbox.data_plane(&data_plane);
+    let _manager = sandbox.manager();
+    sandbox.write("app/server.py", APP);
+    let front = "import socket, time\nkept = socket.socket(socket.AF_UNIX)\n\
+                 kept.connect(\"/run/front.sock\")\ntime.sleep(3600)\n";
+    sandbox.write("app/front.py", front);
+    let start = |arguments: &[&str]| sandbox.bs9(&[&["start"], arguments].concat()).ok();
+    start(&["app/server.py", "-n", "store", "-p", "3200", "-e", "LOCAL=store"]);
+    start(&["app/server.py", "-n", "api", "-p", "3100", "-e", "REMOTE=store"]);
+    start(&["app/front.py", "-n", "client"]);
+    let found = eventually("the connections are seen", || {
+        let found = sandbox.bs9(&["deps", "--json"]).json();
+        let rows = edges(&found);
+        ["service:api → service:store by socket", "service:client → listener:local by socket"]
+            .iter()
+            .all(|wanted| rows.iter().any(|row| row == wanted))
+            .then_some(found)
+    });
+    let all = found["edges"].as_array().unwrap();
+    let store = all.iter().find(|edge| edge["to"] == "service:store").unwrap();
+    assert_eq!(store["detail"], "unix:@store");
+    let nodes = found["nodes"].as_array().unwrap();
+    let store = nodes.iter().find(|node| node["id"] == "service:store").unwrap();
+    assert_eq!(store["health"], "good");
+    assert!(!found.to_string().contains("journal"), "{found:#}");
+    assert_eq!(found["unavailable"], serde_json::json!([]), "{found:#}");
+}
 
 fn edges(found: &Value) -> Vec<String> {
     let word = |edge: &Value, name: &str| edge[name].as_str().unwrap().to_owned();

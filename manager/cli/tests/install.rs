@@ -315,3 +315,30 @@ fn without_systemd_it_says_so_and_writes_nothing() {
     assert!(said.contains("systemd") && said.contains("bs9 serve"), "{said}");
     assert!(tree(home.path()).is_empty());
 }
+
+const TYPED: &str = "declare function require(name: string): any;\n\
+    declare const process: { env: Record<string, string> };\n\
+    const said: string = 'typed';\n\
+    require('http').createServer((_: unknown, answer: any) => answer.end(said))\n  \
+    .listen(Number(process.env.PORT), '127.0.0.1');\n";
+
+#[test]
+fn an_installed_manager_has_compilers_run_outside_of_its_confinement() {
+    let sandbox = Sandbox::start();
+    sandbox.write(".config/bs9/bs9.toml", &configuration(8000, "one"));
+    install(&sandbox, &[]).ok();
+    assert_eq!(sandbox.property("bs9-manager.service", "MemoryDenyWriteExecute"), "yes");
+    sandbox.write("app/server.ts", TYPED);
+    for (compiler, port) in [("tsc", 3000), ("esbuild", 3100)] {
+        let (build, port_said) = (format!("--build={compiler}"), port.to_string());
+        let start = ["start", "app/server.ts", "-n", compiler, "-p", &port_said, &build];
+        let said = sandbox.bs9(&[&start[..], &["--interpreter", "node"]].concat()).ok();
+        assert!(said.contains(&format!("built by {compiler}")), "{said}");
+        assert_eq!(sandbox.get(port, "/").unwrap(), "typed");
+        assert!(sandbox.service(compiler)["build"]["version"].is_string());
+        sandbox.write("app/server.ts", "const x: = ;\n");
+        let refused = sandbox.bs9(&["reload", compiler]).fails(1);
+        assert!(refused.contains("does not compile") && refused.contains("server.ts"), "{refused}");
+        sandbox.write("app/server.ts", TYPED);
+    }
+}

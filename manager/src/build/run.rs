@@ -3,17 +3,18 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Output,
     time::{Duration, Instant},
 };
 
 use bs9_api::types::BuildStatus;
 use bs9_config::Service;
 use jiff::Timestamp;
-use tokio::{process::Command, time};
+use tokio::time;
 
 use super::{
     Build, Builds,
+    command::command,
     compiler::{self, Found},
 };
 use crate::{unit::Surroundings, whole};
@@ -117,7 +118,7 @@ async fn make(
         return Err(BuildError::Failed {
             compiler,
             script: script.to_owned(),
-            said: said(&output) + confinement(&output, is_confined()).unwrap_or_default(),
+            said: said(&output),
         });
     }
     let entry = plan.entry.filter(|entry| folder.join(entry).is_file());
@@ -128,7 +129,7 @@ async fn make(
     }
 }
 
-/// Runs a program with nothing in its environment that could be secret; `None`: too slow.
+/// Runs a program; `None`: too slow.
 async fn run(
     program: &Path,
     arguments: &[&str],
@@ -136,19 +137,7 @@ async fn run(
     around: &Surroundings,
     limit: Duration,
 ) -> Option<io::Result<Output>> {
-    let mut command = Command::new(program);
-    let path = std::env::join_paths(&around.path).unwrap_or_default();
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", path)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if let Some(home) = &around.home {
-        command.env("HOME", home);
-    }
+    let mut command = command(program, arguments, folder, around, limit);
     time::timeout(limit, command.output()).await.ok()
 }
 
@@ -170,31 +159,6 @@ fn said(output: &Output) -> String {
         told.push_str(&format!("\n… and {} more lines", lines.len() - SAID_LINES));
     }
     told
-}
-
-/// Whether system calls of this process, and of what it starts, are filtered: seccomp's mode 2
-/// (proc(5)), as in the unit that `bs9 install` makes.
-fn is_confined() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
-}
-
-/// What to do about a compiler that may have failed for what its manager is kept from.
-fn confinement(output: &Output, confined: bool) -> Option<&'static str> {
-    let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    let refused = |said: &str| {
-        ["ermission denied", "not permitted", "ead-only file system", "EROFS", "EPERM", "EACCES"]
-            .iter()
-            .any(|word| said.contains(word))
-    };
-    // A runtime that may not make code while it runs ends itself by a signal.
-    let kept_from = output.status.code().is_none() || text.iter().any(|said| refused(said));
-    (confined && kept_from).then_some(
-        "\nThe manager's unit keeps it, and so the compiler, from making code while it runs and \
-         from writing outside of the manager's folders. Compile with esbuild, which needs neither; \
-         or allow it: `systemctl edit bs9-manager` (with --user for a user's), [Service], \
-         MemoryDenyWriteExecute=no and ReadWritePaths= with the compiler's cache",
-    )
 }
 
 /// What a compiler of whole projects made of the script: the file of its name, in folders
@@ -266,22 +230,6 @@ mod tests {
     fn a_compiler_is_called_as_its_program_is() {
         let all = [Compiler::Esbuild, Compiler::Bun, Compiler::Tsc, Compiler::Deno];
         assert_eq!(all.map(Compiler::word), ["esbuild", "bun", "tsc", "deno"]);
-    }
-
-    #[test]
-    fn a_compiler_that_is_kept_from_its_work_is_explained() {
-        use std::os::unix::process::ExitStatusExt as _;
-        // As wait(2) has it: a signal, or an exit status in the second byte.
-        let ended = |status: i32, said: &str| Output {
-            status: std::process::ExitStatus::from_raw(status),
-            stdout: Vec::new(),
-            stderr: said.into(),
-        };
-        let told = |output: &Output| confinement(output, true).is_some();
-        assert!(told(&ended(5, "Fatal process out of memory")));
-        assert!(told(&ended(1 << 8, "EROFS: read-only file system, mkdir '/root/.cache'")));
-        assert!(!told(&ended(2 << 8, "app.ts(3,1): error TS2304")));
-        assert_eq!(confinement(&ended(5, ""), false), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Sockets that are open, by whose processes: `/proc/PID/fd` says which sockets a process has,
-//! `/proc/PID/net/tcp` where each of them leads (proc_pid_net(5)).
+//! `/proc/PID/net/tcp` where each of them leads (proc_pid_net(5)). Where Unix sockets lead, the
+//! kernel tells of this process's own network only.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -8,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use super::unix::{self, Connection};
 use crate::collect::{address, open_sockets};
 
 /// Lines of one table that are read at most.
@@ -32,6 +34,8 @@ pub(super) struct Sockets {
     pub(super) listening: BTreeMap<SocketAddr, String>,
     /// From whom to where; who listens there is not known yet.
     pub(super) open: Vec<(String, SocketAddr)>,
+    /// The same of Unix sockets.
+    pub(super) unix: Vec<Connection>,
     pub(super) reasons: Vec<String>,
 }
 
@@ -58,6 +62,7 @@ pub(super) fn look(proc: &Path, owners: &[Owner]) -> Sockets {
             }
         }
     }
+    found.look_at_unix(proc, &networks);
     for (pid, sockets) in networks.into_values() {
         for table in ["tcp", "tcp6"] {
             let path = proc.join(pid.to_string()).join("net").join(table);
@@ -101,6 +106,24 @@ fn plain(text: &str) -> Option<SocketAddr> {
 }
 
 impl Sockets {
+    fn look_at_unix(&mut self, proc: &Path, networks: &HashMap<String, (u32, HashMap<u64, &str>)>) {
+        let own = fs::read_link(proc.join("self/ns/net"));
+        let own = own.map_or_else(|_| String::new(), |network| network.display().to_string());
+        for (network, (pid, sockets)) in networks {
+            if *network != own {
+                let reason = "where its Unix sockets lead is not told across networks";
+                self.reasons.push(format!("process {pid} has a network of its own: {reason}"));
+                continue;
+            }
+            match unix::dump() {
+                Ok(all) => self.unix = unix::connections(&all, sockets),
+                Err(error) => self
+                    .reasons
+                    .push(format!("where Unix sockets lead cannot be asked (sock_diag): {error}")),
+            }
+        }
+    }
+
     /// Who listens where a connection leads.
     pub(super) fn listener(&self, to: SocketAddr) -> Option<&str> {
         let everywhere = |ip: IpAddr| ip.is_unspecified();

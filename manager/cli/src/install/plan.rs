@@ -96,7 +96,13 @@ impl Plan {
         record.folders = before.as_ref().map(|before| before.folders.clone()).unwrap_or_default();
         let mut steps = Vec::new();
         let mut changed = Changed::default();
-        for folder in [settings.folder(), place.configuration(), place.state()] {
+        // A folder that is not there when the manager starts, its unit keeps it from making.
+        let own = [settings.services_folder(place), settings.state_folder(place)];
+        let mut folders = vec![settings.folder(), place.configuration(), place.state()];
+        folders.extend(own.iter().map(PathBuf::as_path));
+        folders.sort();
+        folders.dedup();
+        for folder in folders {
             if !place.on_disk(folder).is_dir() {
                 steps.push(Step::Folder { path: folder.to_owned() });
             }

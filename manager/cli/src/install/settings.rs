@@ -121,6 +121,17 @@ impl Settings {
         socket(&self.config.admin, place, "dataplane.sock")
     }
 
+    /// Where services are described.
+    pub(super) fn services_folder(&self, place: &Place) -> PathBuf {
+        let given = self.manager.services.folder.clone();
+        given.unwrap_or_else(|| place.configuration().join("services"))
+    }
+
+    /// What the manager keeps.
+    pub(super) fn state_folder(&self, place: &Place) -> PathBuf {
+        self.manager.state_folder.clone().unwrap_or_else(|| place.state().to_owned())
+    }
+
     /// The manager's.
     pub(super) fn manager_socket(&self, place: &Place) -> String {
         socket(&self.manager.admin, place, "manager.sock")

@@ -3,7 +3,7 @@
 use std::{
     fmt::{Display, Write as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
 };
 
@@ -227,7 +227,10 @@ fn manager(place: &Place, settings: &Settings, program: &Path) -> Unit {
     lines.set("CapabilityBoundingSet", "");
     lines.set("SystemCallFilter", "@system-service");
     lines.set("SystemCallFilter", "~@privileged @resources");
-    lines.set("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6");
+    lines.comment(
+        "By netlink the kernel tells who is at the other end of a Unix socket (`bs9 deps`).",
+    );
+    lines.set("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK");
     lines.set("ProtectHome", "read-only");
     match place.scope {
         // A user namespace may not protect parts of a /proc that is all there; a user can do
@@ -249,15 +252,13 @@ fn manager(place: &Place, settings: &Settings, program: &Path) -> Unit {
 
 /// What the manager writes.
 pub(super) fn manager_folders(place: &Place, settings: &Settings) -> Vec<String> {
-    let own = |path: &Option<PathBuf>, default: PathBuf| literal(&path.clone().unwrap_or(default));
-    let services = place.configuration().join("services");
     let runtime = match place.scope {
         Scope::User => "%t/systemd",
         Scope::System => "/run/systemd/system",
     };
     vec![
-        own(&settings.manager.services.folder, services),
-        own(&settings.manager.state_folder, place.state().to_owned()),
+        literal(&settings.services_folder(place)),
+        literal(&settings.state_folder(place)),
         literal(place.units()),
         runtime.to_owned(),
     ]
