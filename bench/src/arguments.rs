@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     pub(crate) only: Vec<String>,
 
     /// Rounds; every contender has one turn in each.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
     /// Measured seconds of load in a turn.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
 
     /// Seconds of load before the measured ones.

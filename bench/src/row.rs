@@ -6,6 +6,7 @@ mod loadtest;
 mod manager;
 mod pool;
 mod reload;
+mod stall;
 mod start;
 mod tls;
 
@@ -140,6 +141,7 @@ pub(crate) fn all() -> Vec<&'static Row> {
         &manager::MANAGER,
         &history::HISTORY,
         &loadtest::LOADTEST,
+        &stall::STALL_ROW,
     ]
 }
 

@@ -41,15 +41,14 @@ pub(super) static LOADTEST: Row = Row {
 
 /// nginx, which all of them are to bring to its limit.
 #[derive(Debug)]
-struct Target {
-    address: SocketAddr,
-    version: String,
-    /// Held for its end.
-    _process: Process,
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    pub(super) version: String,
+    pub(super) process: Process,
 }
 
 impl Target {
-    fn start(bench: &Bench) -> anyhow::Result<Self> {
+    pub(super) fn start(bench: &Bench) -> anyhow::Result<Self> {
         let nginx = bench.installed(Contender::Nginx).context("nginx is not installed")?;
         let address = free_address()?;
         let (listen, folder) = (address.to_string(), bench.dir.path().display().to_string());
@@ -65,7 +64,7 @@ impl Target {
         let mut process = launch.start(bench)?;
         process.wait_until_it_accepts(address)?;
         origin::check(&HttpClient::connect(address)?.get("/")?, origin::SMALL_BODY_BYTES)?;
-        Ok(Self { address, version: nginx.version.clone(), _process: process })
+        Ok(Self { address, version: nginx.version.clone(), process })
     }
 
     /// Lets a generator work for `length`; says what it did, and the CPU seconds that took.
