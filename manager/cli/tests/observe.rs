@@ -203,7 +203,10 @@ fn history_gives_up_its_oldest_points_at_its_limit() {
 
     let running = manager_with(folder.path(), "[history.store]\nsize_limit = \"16MiB\"\n");
     eventually("there is room", || {
-        let store = &running.ask(&["status", "--json"]).json()["manager"]["store"];
+        let status = running.ask(&["status", "--json"]);
+        // On a busy machine it may not be answered in time while much is given up.
+        let status = (status.code == Some(0)).then(|| status.json())?;
+        let store = &status["manager"]["store"];
         let size = store["size_bytes"].as_u64().filter(|size| *size > 0)?;
         (store["size_limit_bytes"] == LIMIT && size <= LIMIT).then_some(())
     });
