@@ -34,8 +34,9 @@ impl Bank {
     pub(crate) fn work(&self) -> u64 {
         let mut processed = 0;
         for protocol in ["simple", "extended", "prepared"].iter().cycle() {
-            // A client of pgbench that is cut off stays away until the next run.
-            let outcome = self.pgbench(&["-n", "-c", "6", "-T", "1", "-M", protocol]);
+            // A client of pgbench that is cut off stays away until the next run. Each has a thread:
+            // one that waits would keep others from ending what it waits for.
+            let outcome = self.pgbench(&["-n", "-c", "6", "-j", "6", "-T", "1", "-M", protocol]);
             let line = "number of transactions actually processed: ";
             let count = outcome.stdout.lines().find_map(|said| said.strip_prefix(line));
             processed += count.map_or(0, |count| count.trim().parse::<u64>().unwrap());
