@@ -190,5 +190,12 @@ fn is_temporary(rest: &Statement<'_>) -> bool {
     let dropped = rest.windows(3).any(|three| {
         three[0].is_word("ON") && three[1].is_word("COMMIT") && three[2].is_word("DROP")
     });
-    temporary && !dropped
+    temporary && !dropped || is_in_temporary_schema(rest)
+}
+
+/// Whether what is made, of whatever kind, is named `pg_temp.…`.
+fn is_in_temporary_schema(rest: &Statement<'_>) -> bool {
+    let head = rest.iter().position(|token| token.is(b'(') || token.is_word("AS"));
+    let head = &rest[..head.unwrap_or(rest.len())];
+    head.windows(2).any(|pair| pair[0].is_word("pg_temp") && pair[1].is(b'.'))
 }

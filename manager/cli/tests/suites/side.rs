@@ -39,6 +39,10 @@ impl Side {
             "postgres",
             "set password_encryption = 'md5'; create role md5_user login password 'password'",
         );
+        // What tokio-postgres's suite finds there.
+        for extension in ["citext", "hstore", "ltree"] {
+            cluster.sql("postgres", &format!("create extension {extension}"));
+        }
         let folder = tempfile::tempdir().unwrap();
         let data_plane = mode.map(|mode| pool(&cluster, mode, folder.path()));
         Self { cluster, data_plane, folder }
