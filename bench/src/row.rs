@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn every_row_has_something_to_reach() {
-        for row in all() {
+        // A stall is to be told as it is: more or less of it would be neither better nor worse.
+        for row in all().into_iter().filter(|row| row.name != stall::STALL_ROW.name) {
             assert_eq!(row.contenders().next(), Some(Contender::Bs9));
             let mut goals =
                 row.peers.iter().filter_map(|p| row.goal(&installed(p.contender, "1.18.0")));

@@ -137,7 +137,9 @@ fn what_happens_to_services_is_told_and_recorded() {
 
     sandbox.get(3000, "/crash");
     let restart = until("its restart is told", &|event| event["kind"] == "service_restart");
-    assert_eq!((&restart["unit"], &restart["restarts"]), (&"web@1.service".into(), &1.into()));
+    // On a busy machine the first look may come behind a second restart.
+    assert_eq!(restart["unit"], "web@1.service");
+    assert!(restart["restarts"].as_u64() >= Some(1), "{restart:#}");
     eventually("it is back", || sandbox.get(3000, "/"));
     sandbox.bs9(&["restart", "web"]).ok();
     let asked = until("a restart by hand is told", &|event| event["restarts"] == 0);
