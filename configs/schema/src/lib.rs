@@ -28,6 +28,7 @@ mod report;
 mod sections;
 mod source;
 mod unit;
+mod verification;
 
 pub use address::AddressError;
 pub use change::ChangeError;
@@ -46,3 +47,4 @@ pub use places::{
 pub use reference::reference_markdown;
 pub use renewal::{Renewal, StaleFile};
 pub use report::{Diagnostic, Related, Report, Severity};
+pub use verification::VerifyError;

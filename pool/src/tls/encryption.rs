@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bs9_config::{DatabaseTls, ServerAddress, SslMode};
-use bs9_net::tls::{ClientTls, ClientTlsError, Endpoint};
+use bs9_config::{DatabaseTls, ServerAddress, SslMode, VerifyError};
+use bs9_net::tls::{ClientTls, Endpoint};
 
 /// How connections to a server are encrypted. Two are equal when the configuration says the
 /// same, certificates included.
@@ -24,7 +24,7 @@ impl Encryption {
     pub(crate) fn compile(
         source: &Arc<DatabaseTls>,
         previous: Option<&Arc<Self>>,
-    ) -> Result<Arc<Self>, ClientTlsError> {
+    ) -> Result<Arc<Self>, VerifyError> {
         if let Some(previous) = previous.filter(|previous| previous.source == *source) {
             return Ok(Arc::clone(previous));
         }

@@ -1,24 +1,18 @@
 //! Clients that speak TLS: tokio-postgres, and one of which every byte is known.
 
 use std::{
-    future::Future,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream as RustlsStream,
-    rustls::{
-        self, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::{
+    self, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 
 use super::PATIENCE;
@@ -39,71 +33,22 @@ pub(crate) fn client_config(authority: &Path, alpn: &[&str]) -> Arc<ClientConfig
 
 /// TLS for tokio-postgres. The server it meets must be `localhost`.
 #[derive(Clone)]
-pub(crate) struct Secured(Arc<ClientConfig>);
+pub(crate) struct Secured(MakeRustlsConnect);
 
 impl Secured {
     pub(crate) fn trusting(authority: &Path) -> Self {
-        Self(client_config(authority, &["postgresql"]))
+        let config = ClientConfig::clone(&client_config(authority, &["postgresql"]));
+        Self(MakeRustlsConnect::new(config))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Secured {
-    type Stream = Inside<S>;
-    type TlsConnect = Self;
-    type Error = io::Error;
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<S>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect;
+    type Error = <MakeRustlsConnect as MakeTlsConnect<S>>::Error;
 
-    fn make_tls_connect(&mut self, _: &str) -> io::Result<Self> {
-        Ok(self.clone())
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Secured {
-    type Stream = Inside<S>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Inside<S>>> + Send>>;
-
-    fn connect(self, stream: S) -> Self::Future {
-        let name = ServerName::try_from("localhost").expect("a name");
-        let connecting = TlsConnector::from(self.0).connect(name, stream);
-        Box::pin(async move { Ok(Inside(connecting.await?)) })
-    }
-}
-
-/// A connection inside TLS.
-pub(crate) struct Inside<S>(RustlsStream<S>);
-
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Inside<S> {
-    /// None: those who insist on it are tested with libpq.
-    fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Inside<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Inside<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    fn make_tls_connect(&mut self, _: &str) -> Result<Self::TlsConnect, Self::Error> {
+        MakeTlsConnect::<S>::make_tls_connect(&mut self.0, "localhost")
     }
 }
 

@@ -19,7 +19,7 @@ mod session;
 mod stream;
 mod writer;
 
-pub use client::{ClientTls, ClientTlsError, Endpoint};
+pub use client::{ClientTls, Endpoint};
 pub use handshake::{FailureKind, HandshakeFailure, Shown};
 pub use hello::{Hello, HelloError, MAX_HELLO_BYTES, peek_hello};
 pub use names::ServerNames;

@@ -2,21 +2,16 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use bs9_config::{ClusterTls, RevocationLists, Trust, Verify};
+use bs9_config::{ClusterTls, VerifyError};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    ClientConfig,
+    client::Resumption,
+    pki_types::{CertificateDer, ServerName},
 };
-use thiserror::Error;
 
 use super::{
     handshake::{self, HandshakeFailure},
-    server::{alpn, lists, provider, roots, versions},
+    server::{alpn, provider, versions},
     stream::TlsStream,
 };
 use crate::Stream;
@@ -38,20 +33,6 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// Why a cluster's TLS cannot be carried out.
-#[derive(Debug, Error)]
-pub enum ClientTlsError {
-    /// The cryptography refuses.
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
-    /// This host trusts nobody.
-    #[error(
-        "this host has no certificates of authorities that could vouch for the endpoints: \
-         install them (ca-certificates), or give `ca`"
-    )]
-    NoSystemRoots,
-}
-
 impl ClientTls {
     /// Compiles `source`; `previous`, when it means the same, is kept with its sessions.
     ///
@@ -60,7 +41,7 @@ impl ClientTls {
     pub fn compile(
         source: &Arc<ClusterTls>,
         previous: Option<&Arc<Self>>,
-    ) -> Result<Arc<Self>, ClientTlsError> {
+    ) -> Result<Arc<Self>, VerifyError> {
         if let Some(previous) = previous.filter(|previous| previous.source == *source) {
             return Ok(Arc::clone(previous));
         }
@@ -68,7 +49,7 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(source.versions))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier(&source.verify, &provider)?);
+            .with_custom_certificate_verifier(source.verify.verifier(&provider)?);
         let mut config = match &source.identity {
             Some(identity) => {
                 builder.with_client_auth_cert(identity.chain.to_vec(), identity.key.clone_key())?
@@ -139,101 +120,4 @@ pub enum Endpoint<'a> {
 fn host(name: &str) -> Result<ServerName<'static>, rustls::Error> {
     ServerName::try_from(name.to_owned())
         .map_err(|_| rustls::Error::General(format!("{name:?} is no name for a certificate")))
-}
-
-fn verifier(
-    verify: &Verify,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, ClientTlsError> {
-    let lenient = |authorities| Lenient { authorities, provider: Arc::clone(provider) };
-    let of = |trust: &Trust| webpki(roots(trust)?, &trust.crls, provider);
-    Ok(match verify {
-        Verify::Nothing => Arc::new(lenient(None)),
-        Verify::Authorities(trust) => of(trust)?,
-        Verify::AnyName(trust) => Arc::new(lenient(Some(of(trust)?))),
-        Verify::System { crls } => webpki(system_roots()?, crls, provider)?,
-    })
-}
-
-fn webpki(
-    roots: RootCertStore,
-    crls: &[RevocationLists],
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .with_crls(lists(crls))
-            .build();
-    verifier.map_err(|error| rustls::Error::General(error.to_string()))
-}
-
-fn system_roots() -> Result<RootCertStore, ClientTlsError> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
-}
-
-/// Asks less of an endpoint than [`WebPkiServerVerifier`] does. It has to prove all the same that
-/// it has the key of the certificate it shows.
-#[derive(Debug)]
-struct Lenient {
-    /// Who has to vouch for it, under whatever name (`verify-ca`); `None`: nobody
-    /// (`verify = false`).
-    authorities: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Lenient {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::{CertificateError as Bad, Error::InvalidCertificate};
-        let Some(authorities) = &self.authorities else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let verified = authorities.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        match verified {
-            // The name is looked at last: all else was found good.
-            Err(InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. })) => {
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

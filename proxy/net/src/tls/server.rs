@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bs9_config::{ClientAuth, ListenerTls, RevocationLists, Trust};
+use bs9_config::{ClientAuth, ListenerTls};
 use rustls::{
-    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, CertificateRevocationListDer},
+    pki_types::CertificateDer,
     server::{
         ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
         WebPkiClientVerifier, danger::ClientCertVerifier,
@@ -127,9 +127,9 @@ fn client_verifier(
     auth: &ClientAuth,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
-    let roots = Arc::new(roots(&auth.trust)?);
+    let roots = Arc::new(auth.trust.root_store()?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-        .with_crls(lists(&auth.trust.crls));
+        .with_crls(auth.trust.revocation_lists());
     let builder = if auth.required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| rustls::Error::General(error.to_string()))
 }
@@ -205,18 +205,4 @@ pub(super) fn versions(wanted: bs9_config::TlsVersions) -> Vec<&'static Supporte
 
 pub(super) fn alpn(names: &[Arc<str>]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
-}
-
-pub(super) fn roots(trust: &Trust) -> Result<RootCertStore, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    for root in trust.roots.iter() {
-        roots.add(root.clone())?;
-    }
-    Ok(roots)
-}
-
-pub(super) fn lists(
-    files: &[RevocationLists],
-) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
-    files.iter().flat_map(|file| file.iter().cloned())
 }
