@@ -143,7 +143,7 @@ impl Stream {
     }
 
     /// Likewise, with a buffer that is taken from `buffers` when there is something to read
-    /// and none yet.
+    /// and none yet; who has to wait holds no more than before.
     ///
     /// # Errors
     /// As [`poll_read`](Self::poll_read).
@@ -153,7 +153,13 @@ impl Stream {
         into: &mut Option<Buffer>,
         buffers: &Rc<BufferPool>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_read_with(cx, || into.get_or_insert_with(|| buffers.take()))
+        let held = into.is_some();
+        let polled = self.poll_read_with(cx, || into.get_or_insert_with(|| buffers.take()));
+        if polled.is_pending() && !held {
+            // The socket seemed to have something, as after a read that filled the buffer.
+            *into = None;
+        }
+        polled
     }
 
     fn poll_read_with<'a>(

@@ -117,10 +117,11 @@ impl BodyReader {
         bytes: &[u8],
         payload: impl FnMut(&[u8]),
     ) -> Result<(usize, bool), BodyError> {
-        self.advance_dividing(bytes, payload, |_| {})
+        self.advance_dividing(bytes, usize::MAX, payload, |_| {})
     }
 
-    /// Likewise, with the trailer section as well ([`ChunkedScanner::decode`]).
+    /// Likewise, with the trailer section as well ([`ChunkedScanner::decode`]), and no more than
+    /// `most` bytes of payload.
     ///
     /// # Errors
     /// When the bytes are not what the framing says.
@@ -128,24 +129,26 @@ impl BodyReader {
     pub fn advance_dividing(
         &mut self,
         bytes: &[u8],
+        most: usize,
         mut payload: impl FnMut(&[u8]),
         trailer: impl FnMut(u8),
     ) -> Result<(usize, bool), BodyError> {
         match self {
             Self::None => Ok((0, true)),
             Self::Remaining(remaining) => {
-                let len = (*remaining).min(bytes.len() as u64) as usize;
+                let len = (*remaining).min(bytes.len().min(most) as u64) as usize;
                 payload(&bytes[..len]);
                 *self = Self::remaining(*remaining - len as u64);
                 Ok((len, self.is_done()))
             }
             Self::Chunked(scanner) => {
-                let (len, scan) = scanner.decode(bytes, payload, trailer)?;
+                let (len, scan) = scanner.decode(bytes, most, payload, trailer)?;
                 Ok((len, scan == Scan::Done))
             }
             Self::UntilClose => {
-                payload(bytes);
-                Ok((bytes.len(), false))
+                let len = bytes.len().min(most);
+                payload(&bytes[..len]);
+                Ok((len, false))
             }
         }
     }

@@ -151,10 +151,11 @@ impl ChunkedScanner {
         bytes: &[u8],
         payload: impl FnMut(&[u8]),
     ) -> Result<(usize, Scan), ChunkError> {
-        self.decode(bytes, payload, |_| {})
+        self.decode(bytes, usize::MAX, payload, |_| {})
     }
 
     /// Likewise, with the trailer section byte by byte: its lines, and the empty one after them.
+    /// Stops before more than `most` bytes of payload.
     ///
     /// # Errors
     /// At the first byte that cannot belong to a chunked body.
@@ -162,6 +163,7 @@ impl ChunkedScanner {
     pub fn decode(
         &mut self,
         bytes: &[u8],
+        mut most: usize,
         mut payload: impl FnMut(&[u8]),
         mut trailer: impl FnMut(u8),
     ) -> Result<(usize, Scan), ChunkError> {
@@ -171,9 +173,13 @@ impl ChunkedScanner {
                 return Ok((at, Scan::NeedMore));
             };
             if self.state == State::Payload {
-                let available = (bytes.len() - at) as u64;
-                let span = self.remaining.min(available) as usize;
+                let available = (bytes.len() - at).min(most);
+                if available == 0 {
+                    return Ok((at, Scan::NeedMore));
+                }
+                let span = self.remaining.min(available as u64) as usize;
                 payload(&bytes[at..at + span]);
+                most -= span;
                 at += span;
                 self.remaining -= span as u64;
                 if self.remaining == 0 {

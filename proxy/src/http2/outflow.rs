@@ -33,55 +33,61 @@ impl Outflow {
         self.reader.is_none()
     }
 
-    /// Takes as many of the body's bytes, framing included, as the peer's windows and our own
-    /// limit allow. Behind its end everything is taken and dropped: the body that does not follow
-    /// in the answer to a HEAD.
+    /// Takes as many of the body's bytes as the peer's windows and our own limit allow; framing
+    /// needs no room in them, nor does the end. Behind that everything is taken and dropped: the
+    /// body that does not follow in the answer to a HEAD.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let Some(mut reader) = self.reader else { return Poll::Ready(Ok(bytes.len())) };
-        let capacity = ready!(self.poll_capacity(cx, bytes.len()))?;
-        let offered = &bytes[..bytes.len().min(capacity)];
-        let mut payload = Vec::with_capacity(offered.len());
-        let trailer = &mut self.trailer;
-        let advanced = reader.advance_dividing(
-            offered,
-            |span| payload.extend_from_slice(span),
-            |byte| trailer.push(byte),
-        );
-        let Ok((count, ended)) = advanced else {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if self.stream.capacity() < bytes.len() {
+            self.stream.reserve_capacity(bytes.len());
+        }
+        let (payload, count, ended) = loop {
+            let capacity = self.stream.capacity().min(bytes.len());
+            let mut payload = Vec::with_capacity(capacity);
+            let trailer = &mut self.trailer;
+            let advanced = reader.advance_dividing(
+                bytes,
+                capacity,
+                |span| payload.extend_from_slice(span),
+                |byte| trailer.push(byte),
+            );
+            match advanced {
+                // Payload comes next.
+                Ok((0, false)) => ready!(self.poll_capacity(cx))?,
+                Ok((count, ended)) => break (payload, count, ended),
+                Err(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            }
         };
         // Beside the fields there is the empty line that ends them.
-        let trails = ended && trailer.len() > 2;
+        let trails = ended && self.trailer.len() > 2;
         if !payload.is_empty() || (ended && !trails) {
             self.stream.send_data(payload.into(), ended && !trails).map_err(gone)?;
         }
         if trails {
-            let fields = trailer_fields(trailer).ok_or(io::ErrorKind::InvalidData)?;
+            let fields = trailer_fields(&self.trailer).ok_or(io::ErrorKind::InvalidData)?;
             self.stream.send_trailers(fields).map_err(gone)?;
         }
         self.reader = (!ended).then_some(reader);
         Poll::Ready(Ok(count))
     }
 
-    /// How many bytes are taken now, up to `wanted`.
-    fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        if self.stream.capacity() < wanted {
-            self.stream.reserve_capacity(wanted);
-        }
-        loop {
-            match self.stream.capacity() {
-                0 => match ready!(self.stream.poll_capacity(cx)) {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Poll::Ready(Err(gone(error))),
-                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                },
-                capacity => return Poll::Ready(Ok(capacity)),
+    /// Ready when some bytes are taken.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(gone(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Ends a body whose length nobody knew.

@@ -64,7 +64,8 @@ impl<D: Duplex, E: Ear> AsyncRead for Wire<D, E> {
             // It is told so, and not listened to any more.
             return Poll::Pending;
         }
-        if early.is_none() && ready!(stream.poll_read_pooled(cx, early, buffers))? == 0 {
+        let empty = early.as_ref().is_none_or(Buffer::is_empty);
+        if empty && ready!(stream.poll_read_pooled(cx, early, buffers))? == 0 {
             return Poll::Ready(Ok(()));
         }
         if let Some(buffer) = early {

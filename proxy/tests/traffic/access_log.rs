@@ -1,6 +1,6 @@
 //! A line for each request, connection and session.
 
-use std::{fs, os::unix::net::UnixDatagram, path::Path};
+use std::{fs, path::Path};
 
 use crate::{
     fixture::{Proxy, Site, eventually},
@@ -420,21 +420,4 @@ fn routes_and_clusters_are_counted_with_the_time_they_took() {
     assert!(times[0].times.up_to.is_sorted());
     proxy.reload(&site.toml()).unwrap();
     assert_eq!(counts(), expected, "a reload forgets nothing");
-}
-
-#[test]
-fn the_journal_gets_what_it_can_read() {
-    // The socket of the journal is systemd's own: here it is enough that one can be told apart.
-    let socket = UnixDatagram::unbound().unwrap();
-    let journal = socket.connect("/run/systemd/journal/socket").is_ok();
-    let site =
-        Site { listener: "access_log = { output = \"journald\" }", ..Site::of::<String>([]) };
-    let config = bs9_config::parse_str("test.toml", &site.toml()).unwrap();
-    let log = config.listeners["web"].access_log.as_ref().unwrap();
-    assert_eq!(log.output, bs9_config::LogOutput::Journald);
-    if journal {
-        let proxy = site.start();
-        assert_eq!(proxy.web().get("/").status(), 503);
-        eventually("it is written", || proxy.engine.log_reports()[0].written == 1);
-    }
 }

@@ -16,6 +16,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::mpsc as tokio_mpsc,
 };
+use tracing::Level;
 
 use crate::wire::{PATIENCE, Wire};
 
@@ -42,6 +43,7 @@ impl Proxy {
         toml: &str,
         wrap: impl FnOnce(Arc<ProxyEngine>) -> Arc<dyn Engine>,
     ) -> Self {
+        tell();
         let config = Arc::new(parse(toml));
         let engine = ProxyEngine::new();
         let hosted = wrap(Arc::clone(&engine));
@@ -222,4 +224,15 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// A test that fails shows what the proxy said: warnings, or as much as `RUST_LOG` names.
+fn tell() {
+    let named = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
+    // Another may have been here before.
+    let _first = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(named.unwrap_or(Level::WARN))
+        .with_writer(std::io::stderr)
+        .try_init();
 }

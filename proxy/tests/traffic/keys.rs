@@ -4,6 +4,7 @@ use std::{
     fs,
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -261,7 +262,7 @@ fn ids_and_traces_of_clients_are_replaced_where_they_are_not_kept() {
 #[test]
 fn an_endpoint_may_send_as_much_ahead_as_its_window_says() {
     let (tell, told) = std::sync::mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let tell = Mutex::new(tell);
     let origin = scripted(move |_, mut server| {
         let settings = server.0.next_of(&[SETTINGS]).payload;
         tell.lock().unwrap().send(settings).unwrap();
@@ -304,10 +305,35 @@ fn probes_come_as_often_as_the_interval_says() {
     assert_eq!(seldom.requests().len(), 1);
 }
 
+/// Probes of two endpoints that begin together come in turns, unless each draws its own pauses.
+#[test]
+fn probes_fall_out_of_step_by_their_jitter() {
+    let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let origin = |who: u8| {
+        let seen = Arc::clone(&seen);
+        Origin::answering(move |_| {
+            seen.lock().unwrap().push(who);
+            ok("")
+        })
+    };
+    let (one, other) = (origin(1), origin(2));
+    let cluster = format!(
+        "[clusters.app]\nendpoints = [\"{}\", \"{}\"]\n\
+         health_check = {{ path = \"/up\", interval = \"100ms\", timeout = \"100ms\", jitter = 0.5 }}\n",
+        one.address(),
+        other.address()
+    );
+    let _proxy = Proxy::start(&format!("{RUNTIME}{TURN}{cluster}"));
+    eventually("each comes twice in a row again and again", || {
+        let seen = seen.lock().unwrap();
+        seen.windows(2).filter(|pair| pair[0] == pair[1]).count() >= 10
+    });
+}
+
 #[test]
 fn a_probe_may_take_as_long_as_its_limit_says() {
     let (let_go, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let slow = Origin::answering(move |_| {
         let _let_go = wait.lock().unwrap().recv_timeout(crate::wire::PATIENCE);
         ok("")

@@ -631,7 +631,8 @@ fn a_tcp_listener_opens_tls_and_passes_on_what_is_inside() {
     let address = tcp(&proxy.address("open"));
     assert_eq!(house.got(address, "two.example.com", &[]), "two");
     let mut client = Command::new("openssl")
-        .args(["s_client", "-connect", &address.to_string(), "-quiet", "-servername", "localhost"])
+        .args(["s_client", "-connect", &address.to_string(), "-quiet", "-no_ign_eof"])
+        .args(["-servername", "localhost"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -297,3 +297,29 @@ proptest! {
         prop_assert_eq!(scan(&body, &[]), (format!("[{}]", chunks.concat().escape_ascii()), body.len()));
     }
 }
+
+/// What makes room for payload says where to stop; framing passes without.
+#[test]
+fn no_more_payload_is_taken_than_there_is_room_for() {
+    let bytes = b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nt: v\r\n\r\n";
+    for most in 0..6 {
+        let (mut scanner, mut at, mut payload, mut trailer) =
+            (ChunkedScanner::new(), 0, Vec::new(), Vec::new());
+        loop {
+            let before = payload.len();
+            let take = |span: &[u8]| payload.extend_from_slice(span);
+            let (len, scan) =
+                scanner.decode(&bytes[at..], most, take, |byte| trailer.push(byte)).unwrap();
+            at += len;
+            assert!(payload.len() - before <= most, "{most}");
+            match scan {
+                Scan::Done => break,
+                Scan::NeedMore if most == 0 && len == 0 => break,
+                Scan::NeedMore => assert!(len > 0, "{most}: stopped at {at}"),
+            }
+        }
+        let whole = (bytes.len(), &b"abcde"[..], &b"t: v\r\n\r\n"[..]);
+        let expected = if most == 0 { (7, &b""[..], &b""[..]) } else { whole };
+        assert_eq!((at, &payload[..], &trailer[..]), expected, "{most}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 
 use super::{
     origin::{H2Origin, begin, ok},
@@ -153,4 +153,36 @@ fn an_answer_may_come_before_the_body_has_ended() {
     assert_eq!((answer.status(), answer.text()), (200, "enough".to_owned()));
     assert_eq!(proxy.web().get("/").text(), "enough");
     assert_eq!(origin.connections(), 1, "its stream ended, not its connection");
+}
+
+/// Peers that read as much as their windows allow, and never allow for more.
+#[test]
+fn the_end_of_a_body_needs_no_window() {
+    const WINDOW: usize = 65_535;
+    async fn unreleased(stream: &mut h2::RecvStream) -> (usize, HeaderMap) {
+        let mut count = 0;
+        while let Some(data) = stream.data().await {
+            count += data.unwrap().len();
+        }
+        (count, stream.trailers().await.unwrap().unwrap())
+    }
+    fn trailers() -> HeaderMap {
+        HeaderMap::from_iter([("x-sum".parse().unwrap(), "7".parse().unwrap())])
+    }
+    let settings = super::origin::Settings { window: Some(1000), ..Default::default() };
+    let origin = H2Origin::with(settings, |mut asked, mut respond| async move {
+        assert_eq!(unreleased(asked.request.body_mut()).await, (1000, trailers()));
+        let mut stream = begin(&mut respond, Response::builder());
+        upload(&mut stream, vec![7; WINDOW].into(), false).await.unwrap();
+        stream.send_trailers(trailers()).unwrap();
+    });
+    let proxy = site(&origin).start();
+    on_a_runtime(async {
+        let session = Session::open(&proxy).await;
+        let (response, mut stream) = session.begin(request("POST", "/"), false).await;
+        upload(&mut stream, vec![7; 1000].into(), false).await.unwrap();
+        stream.send_trailers(trailers()).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(unreleased(&mut body).await, (WINDOW, trailers()));
+    });
 }

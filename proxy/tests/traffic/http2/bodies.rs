@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::Reason;
 
 use super::{
-    frames::{Raw, SETTINGS, WINDOW_UPDATE, frame, get},
+    frames::{HEADERS, PING, Raw, SETTINGS, WINDOW_UPDATE, frame, get},
     session::{Session, on_a_runtime, request, upload, whole},
 };
 use crate::{
@@ -234,4 +234,24 @@ fn a_body_beyond_the_limit_is_refused() {
         assert_eq!(response.await.unwrap().status(), 413);
     });
     assert_eq!(proxy.failures()["body_too_large"], 2);
+}
+
+/// The socket looks then as if it had more, and has nothing.
+#[test]
+fn what_fills_a_buffer_to_its_last_byte_is_not_the_end() {
+    const BUFFER: usize = 16 << 10;
+    let origin = Origin::named("ok");
+    let proxy = Site::of([origin.address()]).start();
+    let mut raw = Raw::open(&proxy);
+    for number in 0..20_u64 {
+        let ping = frame(PING, 0, 0, &number.to_be_bytes());
+        // RFC 9113 section 5.5: frames of unknown types are ignored.
+        let unknown = frame(0x42, 0, 0, &vec![0; BUFFER - 9 - ping.len()]);
+        let both = [unknown, ping].concat();
+        assert_eq!(both.len(), BUFFER);
+        raw.send(both);
+        while raw.next_of(&[PING]).payload != number.to_be_bytes() {}
+    }
+    raw.send(get(1));
+    assert_eq!(raw.next_of(&[HEADERS]).status(), 200);
 }

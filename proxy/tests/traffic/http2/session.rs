@@ -106,8 +106,11 @@ pub(crate) async fn upload(
 ) -> Result<(), h2::Error> {
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
-        let capacity = poll_fn(|cx| stream.poll_capacity(cx)).await;
-        let capacity = capacity.unwrap_or(Ok(0))?;
+        // What is there already is no news to be waited for.
+        let capacity = match stream.capacity() {
+            0 => poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap_or(Ok(0))?,
+            capacity => capacity,
+        };
         let piece = bytes.split_to(capacity.min(bytes.len()));
         let last = ended && bytes.is_empty();
         stream.send_data(piece, last)?;
