@@ -52,12 +52,19 @@ pub(crate) struct Registration {
     /// The server that works for it now.
     link: RefCell<Option<Link>>,
     /// A cancel request to that server is under way.
-    cancelling: Cell<bool>,
-    cancelled: Notify,
+    cancelling: RefCell<Option<Rc<Cancelling>>>,
     /// An operator wants it gone.
     killed: Cell<bool>,
     card: ClientCard,
     waiter: Rc<Waiter<Box<Server>>>,
+}
+
+/// A cancel request that is under way.
+#[derive(Default)]
+struct Cancelling {
+    /// Those who asked meanwhile for one more, while the same server works for the client.
+    again: Cell<Option<Done>>,
+    settled: Notify,
 }
 
 struct Link {
@@ -72,6 +79,9 @@ pub(crate) struct Registered {
     slot: usize,
     registration: Rc<Registration>,
 }
+
+/// Dropped when requests were passed on, or came to nothing.
+type Done = Vec<oneshot::Sender<()>>;
 
 /// A cancel request on its way to the shard of the client it is for.
 pub(crate) struct CancelOrder {
@@ -97,8 +107,7 @@ impl Directory {
             secret: rand::random(),
             long_secret,
             link: RefCell::new(None),
-            cancelling: Cell::new(false),
-            cancelled: Notify::new(),
+            cancelling: RefCell::default(),
             killed: Cell::new(false),
             card,
             waiter: Rc::clone(waiter),
@@ -149,22 +158,35 @@ impl Registration {
         &self.secret[..if self.long_secret { LONG_SECRET } else { SHORT_SECRET }]
     }
 
-    /// Has the server that works for it cancel what it runs.
+    /// Has the server that works for it cancel what it runs. One request is under way at a time;
+    /// those that come meanwhile are one more behind it: what it cancels may have ended, and
+    /// something else begun.
     fn cancel(self: &Rc<Self>, done: Option<oneshot::Sender<()>>) {
         let link = self.link.borrow();
         let Some(Link { target, local, .. }) = &*link else { return };
-        // One at a time: a second one would cancel nothing more.
-        if self.cancelling.replace(true) {
+        if let Some(cancelling) = &*self.cancelling.borrow() {
+            let mut again = cancelling.again.take().unwrap_or_default();
+            again.extend(done);
+            cancelling.again.set(Some(again));
             return;
         }
-        local.cell().cancels.increment();
-        let (target, client) = (Arc::clone(target), Rc::clone(self));
-        let buffers = Rc::clone(local.shard().buffers());
+        let cancelling = Rc::new(Cancelling::default());
+        self.cancelling.replace(Some(Rc::clone(&cancelling)));
+        let (mut target, mut local) = (Arc::clone(target), Rc::clone(local));
+        let (client, mut told) = (Rc::clone(self), Vec::from_iter(done));
         bs9_net::spawn(async move {
-            target.cancel(&buffers).await;
-            client.cancelling.set(false);
-            client.cancelled.notify_waiters();
-            drop(done);
+            loop {
+                local.cell().cancels.increment();
+                target.cancel(local.shard().buffers()).await;
+                told.clear();
+                let link = client.link.borrow();
+                let again = cancelling.again.take();
+                let (Some(link), Some(again)) = (&*link, again) else { break };
+                (target, local) = (Arc::clone(&link.target), Rc::clone(&link.local));
+                told = again;
+            }
+            client.cancelling.take();
+            cancelling.settled.notify_waiters();
         });
     }
 
@@ -203,8 +225,10 @@ impl Registration {
 
     /// Waits until no cancel request is under way to the server it had.
     pub(crate) async fn cancel_settled(&self) {
-        while self.cancelling.get() {
-            self.cancelled.notified().await;
+        loop {
+            let cancelling = self.cancelling.borrow().clone();
+            let Some(cancelling) = cancelling else { return };
+            cancelling.settled.notified().await;
         }
     }
 }
@@ -244,7 +268,10 @@ impl Registered {
     #[must_use]
     pub(crate) fn unlink(&self) -> Option<Rc<Registration>> {
         *self.registration.link.borrow_mut() = None;
-        self.registration.cancelling.get().then(|| Rc::clone(&self.registration))
+        let cancelling = self.registration.cancelling.borrow();
+        // What it ran has ended: there is nothing more to cancel.
+        cancelling.as_ref()?.again.take();
+        Some(Rc::clone(&self.registration))
     }
 }
 

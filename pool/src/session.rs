@@ -2,9 +2,10 @@
 //!
 //! Parameters set with `SET`, `RESET` and `set_config` are to follow the client to its next
 //! server; what cannot follow it (a lock, a temporary table, a cursor, a subscription, a
-//! statement prepared in SQL) ties the client to the server it has. Texts are looked into only when they begin with a word that may
-//! do such a thing; what the values are is asked of the server when the transaction is over, so
-//! that savepoints, rollbacks and the server's own spelling need not be known here.
+//! statement prepared in SQL) ties the client to the server it has. Texts are read only when they
+//! begin with a word that may do such a thing, or something in them may; what the values are is
+//! asked of the server when the transaction is over, so that savepoints, rollbacks and the
+//! server's own spelling need not be known here.
 
 use std::array;
 
@@ -16,6 +17,7 @@ use crate::{
 };
 
 mod read;
+mod scan;
 
 /// Bytes of a text that tell whether it is worth reading whole.
 pub(crate) const TELLING_BYTES: usize = 16;
@@ -149,9 +151,23 @@ impl Effects {
     }
 }
 
-/// Whether a text that begins like this may do any of it.
+/// Whether a text may do any of it, in its first statement or further on.
 #[inline]
 pub(crate) fn may_matter(text: &[u8]) -> bool {
+    let start = &text[..text.len().min(TELLING_BYTES)];
+    may_begin_to_matter(start) || may_matter_further_on(text)
+}
+
+/// Whether there is more to a text than its beginning: a function that matters, a word that makes a
+/// table temporary, or another statement.
+#[inline]
+pub(crate) fn may_matter_further_on(text: &[u8]) -> bool {
+    scan::finds(text)
+}
+
+/// Whether a text that begins like this may do any of it.
+#[inline]
+pub(crate) fn may_begin_to_matter(text: &[u8]) -> bool {
     match text.first() {
         Some(b's' | b'S') => set_or_telling_select(text),
         Some(b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'p' | b'P' | b'r' | b'R') => {
@@ -168,7 +184,7 @@ pub(crate) fn may_matter(text: &[u8]) -> bool {
 fn may_matter_trimmed(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_start();
     // Nothing but white space so far: who knows.
-    trimmed.is_empty() && !text.is_empty() || may_matter(trimmed)
+    trimmed.is_empty() && !text.is_empty() || may_begin_to_matter(trimmed)
 }
 
 /// `SET`, or `SELECT` right before a function that matters.

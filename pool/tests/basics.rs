@@ -46,7 +46,7 @@ async fn a_transaction_keeps_its_server_and_its_end_gives_it_back() {
     let during = pid(&one).await;
     assert_ne!(pid(&other).await, during);
     assert_eq!(pid(&one).await, during);
-    assert_eq!(pooler.status("alice").servers_active, 1);
+    pooler.wait_for("alice", "one server is in use", |pool| pool.servers_active == 1);
     one.batch_execute("COMMIT").await.unwrap();
     pooler.wait_for("alice", "no server is in use", |pool| pool.servers_active == 0);
     // The server given back last is used next, by anyone of that shard.

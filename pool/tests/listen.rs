@@ -150,6 +150,14 @@ fn what_is_listened_to_is_what_was_committed() {
         (&["LISTEN a", "BEGIN", "UNLISTEN a", "LISTEN a", "LISTEN b", "COMMIT"], "a,b,the_end"),
         (&["LISTEN a", "BEGIN", "LISTEN b", "UNLISTEN b", "COMMIT"], "a,the_end"),
         (&["LISTEN a", "BEGIN", "SELECT 1 / 0", "UNLISTEN a", "COMMIT"], "a,the_end"),
+        // In one text.
+        (&["BEGIN; LISTEN a; COMMIT"], "a,the_end"),
+        (&["BEGIN; LISTEN a; ROLLBACK"], "the_end"),
+        (&["SELECT 1; LISTEN a"], "a,the_end"),
+        (&["LISTEN a", "BEGIN; UNLISTEN a; COMMIT"], "the_end"),
+        (&["LISTEN a", "BEGIN; UNLISTEN a; ROLLBACK"], "a,the_end"),
+        (&["LISTEN a", "UNLISTEN a; ROLLBACK"], "a,the_end"),
+        (&["LISTEN a", "SELECT 1; UNLISTEN *"], ""),
         // Nothing of the kind.
         (&["LISTEN", "UNLISTEN", "LISTEN a b", "UPDATE nothing SET a = 1"], "the_end"),
     ] {

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use bs9_config::{ProtocolLevel, ServerAddress};
+use bs9_config::{PoolMode, ProtocolLevel, ServerAddress};
 use bs9_wire::{
     encode::backend,
     message::backend::TransactionStatus,
@@ -32,10 +32,14 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Takes one login and one query, which it answers when it is told to cancel it. `secret`: its
-/// cancel key; `newest`: the protocol it says it speaks, if that is not what it is asked for.
-/// Returns the word of the version it was asked for, and the cancel request.
-fn serve(listener: &TcpListener, secret: &[u8], newest: Option<ProtocolVersion>) -> (u32, Vec<u8>) {
+/// Takes a login. `secret`: the session's cancel key; `newest`: the protocol it says it speaks, if
+/// that is not what it is asked for. Returns the session, and the word of the version it was
+/// asked for.
+fn session(
+    listener: &TcpListener,
+    secret: &[u8],
+    newest: Option<ProtocolVersion>,
+) -> (TcpStream, u32) {
     let mut session = accept(listener);
     let startup = packet(&mut session);
     let mut out = Vec::new();
@@ -47,19 +51,34 @@ fn serve(listener: &TcpListener, secret: &[u8], newest: Option<ProtocolVersion>)
     backend::backend_key_data(&mut out, PROCESS, secret);
     backend::ready_for_query(&mut out, TransactionStatus::Idle);
     session.write_all(&out).unwrap();
+    (session, u32::from_be_bytes(startup[4..8].try_into().unwrap()))
+}
+
+/// Takes this query.
+fn asked(session: &mut TcpStream, query: &[u8]) {
     let mut tag = [0];
     session.read_exact(&mut tag).unwrap();
-    assert_eq!((tag, &packet(&mut session)[4..]), ([b'Q'], &b"SELECT slowly\0"[..]));
-    let mut canceller = accept(listener);
-    let cancel = packet(&mut canceller);
-    drop(canceller);
-    out.clear();
+    assert_eq!((tag, &packet(session)[4..]), ([b'Q'], query));
+}
+
+/// Answers a query that was cancelled.
+fn cancelled(session: &mut TcpStream) {
+    let mut out = Vec::new();
     backend::command_complete(&mut out, "CANCELLED");
     backend::ready_for_query(&mut out, TransactionStatus::Idle);
     session.write_all(&out).unwrap();
+}
+
+/// Takes one query in a [`session`], which it answers when it is told to cancel it. Returns the
+/// word of the version it was asked for, and the cancel request.
+fn serve(listener: &TcpListener, secret: &[u8], newest: Option<ProtocolVersion>) -> (u32, Vec<u8>) {
+    let (mut session, word) = session(listener, secret, newest);
+    asked(&mut session, b"SELECT slowly\0");
+    let cancel = packet(&mut accept(listener));
+    cancelled(&mut session);
     // Until the pool has had enough of it.
-    let _goodbye = session.read(&mut tag);
-    (u32::from_be_bytes(startup[4..8].try_into().unwrap()), cancel)
+    let _goodbye = session.read(&mut [0]);
+    (word, cancel)
 }
 
 /// A client that asks for this version: what it is told until it may begin, and its key.
@@ -117,6 +136,57 @@ fn cancel_keys_of_any_length_pass_between_any_versions() {
         cancel_request(&mut expected, PROCESS, secret);
         assert_eq!(cancel, expected, "the server's own key, whole");
     }
+}
+
+/// A server may take its time to close behind a request that it has acted on.
+#[test]
+fn a_cancel_request_that_comes_while_one_is_under_way_is_passed_on_behind_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (second_sent, wait) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut session, _) = session(&listener, &[7; 4], None);
+        asked(&mut session, b"SELECT slowly\0");
+        let mut first = accept(&listener);
+        packet(&mut first);
+        cancelled(&mut session);
+        asked(&mut session, b"SELECT slowly, too\0");
+        wait.recv().unwrap();
+        drop(first);
+        packet(&mut accept(&listener));
+        cancelled(&mut session);
+        let _goodbye = session.read(&mut [0]);
+    });
+    let pooler = Pooler::start(|config| {
+        config.runtime.shards = bs9_config::Shards::Count(std::num::NonZeroUsize::MIN);
+        let databases = &mut config.postgres.as_mut().unwrap().databases;
+        let database = databases.get_mut("app").unwrap();
+        database.address = ServerAddress::Tcp { host: "127.0.0.1".into(), port };
+        database.pool_mode = PoolMode::Session;
+        database.pool_size = 1;
+    });
+    let (mut client, process_id, key) = log_in(&pooler, ProtocolVersion::V3_0);
+    let mut request = Vec::new();
+    cancel_request(&mut request, process_id, &key);
+    let cancel = || {
+        let mut canceller = Dialogue::open(pooler.address);
+        canceller.send(&request);
+        canceller
+    };
+    client.query("SELECT slowly");
+    pooler.wait_for("alice", "the query runs", |pool| pool.servers_active == 1);
+    let mut first = cancel();
+    assert_eq!(client.tags_until_ready(), "CZ");
+    client.query("SELECT slowly, too");
+    let mut second = cancel();
+    // Whoever is answered now came later than that.
+    log_in(&pooler, ProtocolVersion::V3_0);
+    second_sent.send(()).unwrap();
+    assert_eq!(client.tags_until_ready(), "CZ");
+    assert_eq!((first.next(), second.next()), (None, None));
+    assert_eq!(pooler.status("alice").cancels_total, 2);
+    drop((client, pooler));
+    server.join().unwrap();
 }
 
 #[test]

@@ -47,6 +47,9 @@ fn what_a_client_sets_follows_it_and_nobody_else() {
         ("SELECT set_config('my.tenant', 'o''hara', false)", "my.tenant", "o'hara"),
         ("SET my.other = 'x'; SET lock_timeout = '3s'", "my.other", "x"),
         ("SET enable_seqscan TO off", "enable_seqscan", "off"),
+        ("SELECT 1; SET application_name = 'late'", "application_name", "late"),
+        ("BEGIN; SET LOCAL a.b = 'x'; SET my.third = 'y'; COMMIT", "my.third", "y"),
+        ("WITH s AS (SELECT set_config('my.fourth', 'z', false)) TABLE s", "my.fourth", "z"),
     ] {
         let shown = format!("SELECT coalesce(current_setting('{name}', true), '')");
         let default = other.value(&shown);
@@ -171,6 +174,13 @@ fn what_cannot_follow_ties_a_client_to_its_server() {
             "advisory_lock",
         ),
         ("CREATE TEMP TABLE mine AS SELECT 7 AS a", "SELECT a FROM mine", "7", "temporary_table"),
+        ("SELECT 6 AS a INTO TEMP mine", "SELECT a FROM mine", "6", "temporary_table"),
+        (
+            "SELECT 1; CREATE TEMP TABLE mine AS SELECT 5 AS a",
+            "SELECT a FROM mine",
+            "5",
+            "temporary_table",
+        ),
         ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 8; COMMIT", "FETCH c", "8", "hold_cursor"),
         ("PREPARE mine (int) AS SELECT $1 + 2", "EXECUTE mine (7)", "9", "sql_prepared_statement"),
         (
@@ -182,13 +192,7 @@ fn what_cannot_follow_ties_a_client_to_its_server() {
     ] {
         let pooler = Pooler::start(|_| {});
         let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
-        if text.starts_with("BEGIN") {
-            for text in text.split(';') {
-                run(&mut one, text.trim());
-            }
-        } else {
-            run(&mut one, text);
-        }
+        run(&mut one, text);
         let mut others: Vec<_> =
             (0..4).map(|_| Dialogue::log_in(pooler.address, "alice", &[])).collect();
         for other in &mut others {

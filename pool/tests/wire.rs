@@ -182,7 +182,7 @@ fn flush_yields_replies_and_keeps_the_server() {
     client.send(&out);
     let tags: String = (0..5).map(|_| client.receive().tag).collect();
     assert_eq!(tags, "12TDC");
-    assert_eq!(pooler.status("alice").servers_active, 1);
+    pooler.wait_for("alice", "one server is in use", |pool| pool.servers_active == 1);
     client.send(&Dialogue::message(FrontendTag::Sync, &[]));
     assert_eq!(client.tags_until_ready(), "Z");
     clean(&pooler);

@@ -194,7 +194,7 @@ impl StatementStore {
     ) -> Statement {
         let query = body.iter().position(|byte| *byte == 0).map_or(body, |end| &body[..end]);
         let start = &query[..query.len().min(session::TELLING_BYTES)];
-        let matters = session::may_matter(start) && Effects::of(query).is_some()
+        let matters = session::may_matter(query) && Effects::of(query).is_some()
             || deallocate::may_forget(start) && deallocate::forgets(query) == Some(Forgets::All);
         Statement {
             context: Arc::clone(context),

@@ -25,8 +25,6 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
         if rest.first().is_some_and(|token| token.is_word("ALL")) {
             effects.add(Effects { reset_all: true, ..Effects::default() });
         }
-    } else if first.is_word("SELECT") {
-        read_select(rest, effects);
     } else if first.is_word("LISTEN") {
         effects.note_pin(Reason::Listen);
     } else if first.is_word("UNLISTEN") {
@@ -35,16 +33,28 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
             Some(one) => effects.unlistened.extend(one.identifier().map(Unlistened::named)),
             None => {}
         }
+    } else if first.is_word("ROLLBACK") || first.is_word("ABORT") {
+        // Better to hear too much than too little, where only a savepoint was meant.
+        effects.unlistened.clear();
     } else if first.is_word("DECLARE") {
         if holds(rest) {
             effects.note_pin(Reason::HoldCursor);
         }
+        read_functions(rest, effects);
     } else if first.is_word("PREPARE") {
         if names_a_statement(rest) {
             effects.note_pin(Reason::SqlPrepared);
         }
-    } else if first.is_word("CREATE") && is_temporary(rest) {
-        effects.note_pin(Reason::TemporaryTable);
+    } else if first.is_word("CREATE") {
+        if is_temporary(rest) {
+            effects.note_pin(Reason::TemporaryTable);
+        }
+        read_functions(rest, effects);
+    } else {
+        if selects_into_temporary(statement) {
+            effects.note_pin(Reason::TemporaryTable);
+        }
+        read_functions(statement, effects);
     }
 }
 
@@ -125,14 +135,15 @@ const LOCKS: [&str; 4] = [
     "pg_try_advisory_lock_shared",
 ];
 
-fn read_select(rest: &Statement<'_>, effects: &mut Effects) {
-    for (at, token) in rest.iter().enumerate() {
-        let called = rest.get(at + 1).is_some_and(|token| token.is(b'('));
+/// Those that are called anywhere in a statement.
+fn read_functions(statement: &Statement<'_>, effects: &mut Effects) {
+    for (at, token) in statement.iter().enumerate() {
+        let called = statement.get(at + 1).is_some_and(|token| token.is(b'('));
         if !called || token.kind != Kind::Word {
             continue;
         }
         if token.is_word("set_config") {
-            read_set_config(&rest[at + 2..], effects);
+            read_set_config(&statement[at + 2..], effects);
         } else if LOCKS.iter().any(|lock| token.is_word(lock)) {
             effects.note_pin(Reason::AdvisoryLock);
         }
@@ -191,6 +202,30 @@ fn is_temporary(rest: &Statement<'_>) -> bool {
         three[0].is_word("ON") && three[1].is_word("COMMIT") && three[2].is_word("DROP")
     });
     temporary && !dropped || is_in_temporary_schema(rest)
+}
+
+/// Whether a query makes a temporary table of its rows: `SELECT … INTO TEMP t`. What `INSERT` and
+/// `MERGE` go into is there already.
+fn selects_into_temporary(statement: &Statement<'_>) -> bool {
+    let begins_query = |word: &str| statement[0].is_word(word);
+    if !(begins_query("SELECT") || begins_query("WITH") || statement[0].is(b'(')) {
+        return false;
+    }
+    let into = |at: usize| {
+        let before = at.checked_sub(1).map(|before| &statement[before]);
+        let changes = |token: &Token<'_>| token.is_word("INSERT") || token.is_word("MERGE");
+        statement[at].is_word("INTO") && !before.is_some_and(changes)
+    };
+    let makes = |rest: &Statement<'_>| {
+        let scope = begins(rest, &["LOCAL"]) || begins(rest, &["GLOBAL"]);
+        let rest = &rest[usize::from(scope)..];
+        let named = rest.get(1).is_some_and(|token| token.identifier().is_some());
+        let temporary = begins(rest, &["TEMP"]) || begins(rest, &["TEMPORARY"]);
+        let rest = &rest[usize::from(begins(rest, &["TABLE"]))..];
+        let schema = rest.first().and_then(Token::identifier).is_some_and(|name| name == "pg_temp");
+        temporary && named || schema && rest.get(1).is_some_and(|token| token.is(b'.'))
+    };
+    (0..statement.len()).any(|at| into(at) && makes(&statement[at + 1..]))
 }
 
 /// Whether what is made, of whatever kind, is named `pg_temp.…`.

@@ -59,9 +59,9 @@ impl Player<'_> {
 
     /// What was heard, and whether the connection has ended.
     fn step(&mut self, step: &Step) -> (Vec<Reply>, bool) {
-        for piece in step.bytes.chunks(self.piece.unwrap_or(usize::MAX)) {
-            self.client.send(piece);
-        }
+        let mut pieces = step.bytes.chunks(self.piece.unwrap_or(usize::MAX));
+        // Whoever is told to end may do so before all has been said, and has said why.
+        while pieces.next().is_some_and(|piece| self.client.try_send(piece)) {}
         let mut replies = Vec::new();
         let mut awaited: Vec<char> = match &step.until {
             Until::Ready(count) => vec!['Z'; *count],

@@ -1,7 +1,10 @@
 //! A client that speaks the protocol message by message.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{
+        ErrorKind::{BrokenPipe, ConnectionReset},
+        Read as _, Write as _,
+    },
     net::{SocketAddr, TcpStream},
 };
 
@@ -111,10 +114,19 @@ impl Dialogue {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the pool reads");
+        assert!(self.try_send(bytes), "the pool reads");
     }
 
-    /// Whether the pool takes more bytes right now; those it took are sent.
+    /// False: the other side has ended the connection; what it said before can still be read.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        match self.stream.write_all(bytes) {
+            Ok(()) => true,
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => false,
+            Err(error) => panic!("it cannot be sent: {error}"),
+        }
+    }
+
+    /// The same connection, for whoever writes while another reads.
     pub(crate) fn try_clone(&self) -> TcpStream {
         self.stream.try_clone().expect("a descriptor")
     }
@@ -146,7 +158,7 @@ impl Dialogue {
             match self.stream.read(&mut piece) {
                 Ok(0) => return None,
                 Ok(count) => self.received.extend_from_slice(&piece[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == ConnectionReset => return None,
                 Err(error) => panic!("nothing arrived: {error}"),
             }
         }

@@ -49,8 +49,15 @@ impl Exchange<'_> {
             return Ok(Step::Wait);
         }
         let start = &text[..text.len().min(session::TELLING_BYTES)];
-        if !session::may_matter(start) && !deallocate::may_forget(start) {
-            return Ok(Step::Pass);
+        if !session::may_begin_to_matter(start) && !deallocate::may_forget(start) {
+            // What is longer than any text that is read is told by its beginning alone.
+            let short = header.total_len() <= session::MAX_TEXT;
+            if short && !whole {
+                return Ok(Step::Wait);
+            }
+            if !(short && session::may_matter_further_on(text)) {
+                return Ok(Step::Pass);
+            }
         }
         self.telling_query(header, text, whole)
     }

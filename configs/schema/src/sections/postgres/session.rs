@@ -42,7 +42,7 @@ pub(super) fn session_state(t: &mut Scope<'_>) -> SessionState {
             "pin",
         ),
         temporary_tables: t.or(
-            Key::new("temporary_tables", "In transaction and statement mode, `CREATE TEMPORARY …` without `ON COMMIT DROP`."),
+            Key::new("temporary_tables", "In transaction and statement mode, `CREATE TEMPORARY …` without `ON COMMIT DROP`, and `SELECT … INTO TEMPORARY`."),
             words(STATEFUL),
             "pin",
         ),
