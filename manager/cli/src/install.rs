@@ -12,6 +12,7 @@ use clap::Args;
 use crate::{
     cli::Global,
     exit::{Exit, Failure},
+    terminal,
 };
 
 mod contents;
@@ -130,6 +131,15 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     }
     plan.carry_out(&place, systemctl.as_ref())?;
     report.show(global.json)?;
+    if place.scope == Scope::System && !settings.has_own_folder(&place) {
+        let folder = place.configuration().join("bs9.d");
+        terminal::remark(format!(
+            "the data plane may not change {}, so `--persist` is refused, and services are not put \
+             in front of it; the files of {} are its own",
+            settings.path.display(),
+            folder.display()
+        ));
+    }
     if !global.json {
         report::next_steps(&place, &settings, systemctl.is_some())?;
     }

@@ -2,6 +2,8 @@
 
 use std::{str::FromStr, time::Duration};
 
+use crate::{cli::Global, exit::Failure, runtime::Stop, terminal};
+
 /// Between two looks; at least 100 ms, at most an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval(pub(crate) Duration);
@@ -26,6 +28,33 @@ impl FromStr for Interval {
             return Err("an interval lies between 100ms and 60m".to_owned());
         }
         Ok(Self(Duration::from_secs_f64(seconds)))
+    }
+}
+
+/// Shows something: once, or every so often until the user ends it. What cannot be shown may come
+/// back, which is what one watches for: it is said, and tried again.
+///
+/// # Errors
+/// Without an interval, what `show` fails with.
+pub(crate) async fn show(
+    every: Option<Interval>,
+    global: &Global,
+    mut show: impl AsyncFnMut() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(interval) = every else { return show().await };
+    let mut stop = Stop::new()?;
+    loop {
+        if terminal::is_interactive() && !global.json {
+            // Home, then clear to the end: less flicker than clearing first.
+            terminal::say("\x1b[H\x1b[J")?;
+        }
+        if let Err(failure) = show().await {
+            terminal::remark(failure.render().unwrap_or_default());
+        }
+        tokio::select! {
+            _ = stop.wait() => return Ok(()),
+            () = tokio::time::sleep(interval.0) => {}
+        }
     }
 }
 

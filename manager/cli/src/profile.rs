@@ -148,6 +148,22 @@ fn draw(stacks: &stacks::Stacks, name: &str, file: PathBuf, top: usize) -> Resul
     })
 }
 
+/// The cluster that a service's requests go through.
+fn front(service: &ServiceStatus) -> Result<&ServiceCluster, String> {
+    let none = || "the service has no port, so the data plane does not front it".to_owned();
+    service.cluster.as_ref().ok_or_else(none)
+}
+
+async fn counters(
+    data_plane: &DataPlaneClient,
+    service: &ServiceStatus,
+) -> Result<Counters, String> {
+    let cluster = front(service)?;
+    let text = data_plane.metrics().await.map_err(|error| error.to_string())?;
+    let routes = cluster.route.as_deref().map(traffic::route_names).unwrap_or_default();
+    Ok(Counters::read(&text.0, &cluster.cluster, &routes))
+}
+
 /// A service while it is watched.
 struct Watch {
     manager: ManagerClient,
@@ -175,24 +191,21 @@ impl Watch {
         }
         let data_plane = DataPlaneClient::unix(find(Process::DataPlane, None));
         let host = manager.host().await?;
-        let mut watch = Self {
+        let before = counters(&data_plane, &service).await;
+        Ok(Self {
             manager,
             data_plane,
             service,
             from: Timestamp::now(),
             begun: Instant::now(),
             ended: Duration::ZERO,
-            before: Err("it was not looked at".to_owned()),
+            before,
             after: Err("it was not looked at".to_owned()),
             window: Window::default(),
             programs: BTreeSet::new(),
             remarks: Vec::new(),
             host,
-        };
-        watch.before = watch.counters().await;
-        watch.begun = Instant::now();
-        watch.from = Timestamp::now();
-        Ok(watch)
+        })
     }
 
     async fn pids(&self) -> Result<Vec<u32>, Failure> {
@@ -237,7 +250,7 @@ impl Watch {
         }
         progress.end();
         self.ended = self.begun.elapsed();
-        self.after = self.counters().await;
+        self.after = counters(&self.data_plane, &self.service).await;
         if self.window.looks == 0 {
             let why = self.remarks.pop().unwrap_or_default();
             return Err(Failure::new(Exit::Error, format!("nothing was seen: {why}")));
@@ -262,29 +275,17 @@ impl Watch {
         }
     }
 
-    fn cluster(&self) -> Result<&ServiceCluster, String> {
-        let none = || "the service has no port, so the data plane does not front it".to_owned();
-        self.service.cluster.as_ref().ok_or_else(none)
-    }
-
     /// What the endpoints of its cluster have taken.
     async fn requests(&self) -> Result<u64, String> {
-        let cluster = &self.cluster()?.cluster;
+        let cluster = &front(&self.service)?.cluster;
         let found = self.data_plane.cluster(cluster).await.map_err(|error| error.to_string())?;
         Ok(found.cluster.endpoints.iter().map(|endpoint| endpoint.requests_total).sum())
-    }
-
-    async fn counters(&self) -> Result<Counters, String> {
-        let cluster = self.cluster()?;
-        let text = self.data_plane.metrics().await.map_err(|error| error.to_string())?;
-        let routes = cluster.route.as_deref().map(traffic::route_names).unwrap_or_default();
-        Ok(Counters::read(&text.0, &cluster.cluster, &routes))
     }
 
     /// What was seen, and what follows.
     async fn end(mut self, flame: Flame, every: Duration) -> Result<Profile, Failure> {
         let seconds = self.ended.as_secs_f64();
-        let traffic = self.cluster().and_then(|cluster| {
+        let traffic = front(&self.service).and_then(|cluster| {
             let (before, after) = (self.before.as_ref(), self.after.as_ref());
             after.map_err(Clone::clone)?.since(
                 before.map_err(Clone::clone)?,

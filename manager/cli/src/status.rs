@@ -18,9 +18,8 @@ mod show;
 use crate::{
     cli::Global,
     exit::{Exit, Failure},
-    interval::Interval,
-    runtime::{self, Stop},
-    service, terminal,
+    interval::{self, Interval},
+    runtime, service, terminal,
 };
 
 pub(crate) use show::{clusters as clusters_table, conditions, pools as pools_table, standing};
@@ -47,24 +46,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     runtime::block_on(async {
-        let Some(interval) = arguments.watch else {
-            return once(&arguments.services, global).await;
-        };
-        let mut stop = Stop::new()?;
-        loop {
-            if terminal::is_interactive() && !global.json {
-                // Home, then clear to the end: less flicker than clearing first.
-                terminal::say("\x1b[H\x1b[J")?;
-            }
-            if let Err(failure) = once(&arguments.services, global).await {
-                // It may come back; that is what one watches for.
-                terminal::remark(failure.render().unwrap_or_default());
-            }
-            tokio::select! {
-                _ = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(interval.0) => {}
-            }
-        }
+        let show = async || once(&arguments.services, global).await;
+        interval::show(arguments.watch, global, show).await
     })
 }
 

@@ -11,13 +11,13 @@ use std::{
     process::Command,
 };
 
-use fixture::{Outcome, eventually, program, sandbox::Sandbox};
+use fixture::{
+    Outcome, eventually, program,
+    sandbox::{INSTALLED as UNITS, Sandbox},
+};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bs9");
-
-const UNITS: [&str; 5] =
-    ["bs9.socket", "bs9-admin.socket", "bs9-manager.socket", "bs9.service", "bs9-manager.service"];
 
 /// Asks again and again, each time over a new connection, until it is told to stop; then
 /// says how often, and what went wrong.

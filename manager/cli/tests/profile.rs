@@ -7,28 +7,16 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use fixture::{
     Outcome, eventually,
+    http_app::http_app,
     sandbox::{DATA_PLANE, Sandbox},
 };
 use serde_json::Value;
 
 /// Answers after some work; keeps as many files open as it is told to.
-const APP: &str = r#"
-import http.server, os
-
-kept = [open("/dev/null") for _ in range(int(os.environ.get("FILES", "0")))]
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = str(sum(range(20000))).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"#;
+fn app() -> String {
+    let begin = r#"kept = [open("/dev/null") for _ in range(int(os.environ.get("FILES", "0")))]"#;
+    http_app(begin, "sum(range(20000))")
+}
 
 /// It has at least 80 of the 96 files open that it may.
 const SERVICE: &str = "script = \"/home/ann/app/server.py\"\nport = 3000\n\
@@ -87,7 +75,7 @@ fn figures_recommendations_and_a_flame_graph_of_a_service_under_load() {
     let sandbox = Sandbox::start();
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let _manager = sandbox.manager();
-    sandbox.write("app/server.py", APP);
+    sandbox.write("app/server.py", &app());
     sandbox.write(".config/bs9/services/web.toml", SERVICE);
     sandbox.bs9(&["apply", "--yes"]).ok();
     let url = "http://127.0.0.1:8000/";

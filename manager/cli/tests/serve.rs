@@ -164,3 +164,18 @@ fn a_listener_without_a_healthy_endpoint_says_so() {
         "{failures:?}"
     );
 }
+
+/// What its wake-ups cost, a shard reads from a file that it then holds open.
+#[test]
+fn shards_weigh_what_wakes_them_unless_told_never_to_wait() {
+    for (keys, expected) in [("", 2), ("coalesce = \"1ms\"\n", 2), ("coalesce = \"0s\"\n", 0)] {
+        let data_plane = DataPlane::serve(keys);
+        let held = format!("/proc/{}/fd", data_plane.running.pid());
+        fixture::eventually("each shard weighs, or none does", || {
+            let held = std::fs::read_dir(&held).unwrap();
+            let files = held.filter_map(|one| one.ok()?.path().read_link().ok());
+            let weighing = files.filter(|file| file.ends_with("schedstat")).count();
+            (weighing == expected).then_some(())
+        });
+    }
+}

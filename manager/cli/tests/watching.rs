@@ -8,34 +8,20 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use fixture::{
     eventually,
+    http_app::http_app,
     sandbox::{DATA_PLANE, Sandbox},
 };
 
 /// Answers with its version; with `WRITES` it writes into its own folder whenever it starts.
-const APP: &str = r#"
-import http.server, os, time
-
-VERSION = "one"
+fn version(version: &str) -> String {
+    let begin = r#"
+import time
 
 if "WRITES" in os.environ:
     with open("state.txt", "w") as file:
         file.write(str(time.time()))
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = (VERSION + " " + os.environ["INSTANCE"]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
-
-fn version(version: &str) -> String {
-    APP.replace("\"one\"", &format!("\"{version}\""))
+    http_app(begin, &format!(r#""{version} " + os.environ["INSTANCE"]"#))
 }
 
 #[test]
@@ -43,7 +29,7 @@ fn a_change_is_brought_in_and_what_is_no_change_is_not() {
     let sandbox = Sandbox::start();
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let manager = sandbox.manager();
-    sandbox.write("app/server.py", APP);
+    sandbox.write("app/server.py", &version("one"));
     sandbox
         .bs9(&[
             "start",
@@ -69,7 +55,7 @@ fn a_change_is_brought_in_and_what_is_no_change_is_not() {
     // Ignored, and the same as before; then a real change, behind which both would show.
     sandbox.write("app/README.md", "read me");
     sandbox.write("app/.git/HEAD", "x");
-    sandbox.write("app/server.py", APP);
+    sandbox.write("app/server.py", &version("one"));
     sandbox.write("app/server.py", &version("two"));
     for wanted in ["two 1", "two 2"] {
         eventually("both instances are new", || (sandbox.get(8000, "/")? == wanted).then_some(()));
@@ -120,7 +106,7 @@ fn a_change_is_brought_in_and_what_is_no_change_is_not() {
 fn a_service_that_writes_its_own_folder_is_not_reloaded_for_ever() {
     let sandbox = Sandbox::start();
     let _manager = sandbox.manager();
-    sandbox.write("app/server.py", APP);
+    sandbox.write("app/server.py", &version("one"));
     sandbox
         .bs9(&[
             "start",

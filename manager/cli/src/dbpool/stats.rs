@@ -6,9 +6,9 @@ use clap::Args;
 use crate::{
     cli::Global,
     exit::Failure,
-    interval::Interval,
+    interval::{self, Interval},
     loadbalancer::client,
-    runtime::{self, Stop},
+    runtime,
     status::pools_table,
     terminal,
 };
@@ -31,18 +31,7 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let client = client(global);
     runtime::block_on(async {
-        let Some(interval) = arguments.watch else { return show(&client, global).await };
-        let mut stop = Stop::new()?;
-        loop {
-            if terminal::is_interactive() && !global.json {
-                terminal::say("\x1b[H\x1b[J")?;
-            }
-            show(&client, global).await?;
-            tokio::select! {
-                _ = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(interval.0) => {}
-            }
-        }
+        interval::show(arguments.watch, global, async || show(&client, global).await).await
     })
 }
 

@@ -109,14 +109,12 @@ pub(super) fn folders_file() -> PathBuf {
 fn account(place: &Place, settings: &Settings) -> (String, String) {
     let said = "# Written by `bs9 install`.\n";
     let accounts = format!("{said}u {ACCOUNT} - \"bs9 data plane\"\n");
-    let folder = settings.folder();
-    // Only a folder of its own; others may hold what is not the data plane's business.
-    let own = folder != place.configuration() && folder.starts_with(place.configuration());
-    let folders = match own {
+    let folders = match settings.has_own_folder(place) {
         true => {
-            let folder = unit::literal(folder);
+            let folder = unit::literal(settings.folder());
+            // Root's, so that systemd-tmpfiles follows the way to files of another owner.
             format!(
-                "{said}d {folder} 0750 {ACCOUNT} {ACCOUNT} -\n\
+                "{said}d {folder} 0770 root {ACCOUNT} -\n\
                  z {folder}/*.toml 0640 {ACCOUNT} {ACCOUNT} -\n"
             )
         }

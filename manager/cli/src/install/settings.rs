@@ -105,6 +105,13 @@ impl Settings {
         }
     }
 
+    /// Whether that folder holds nothing but the data plane's business, so that its account may
+    /// write there.
+    pub(super) fn has_own_folder(&self, place: &Place) -> bool {
+        let (folder, all) = (self.folder(), place.configuration());
+        folder != all && folder.starts_with(all)
+    }
+
     /// Folders of access logs.
     pub(super) fn log_folders(&self) -> BTreeSet<&Path> {
         let outputs = self.config.listeners.values().filter_map(|listener| {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::{
     cli::Global,
     exit::Failure,
-    interval::Interval,
-    runtime::{self, Stop},
+    interval::{self, Interval},
+    runtime,
     status::{clusters_table, conditions},
     terminal::{self, NOTE, STRONG, number},
 };
@@ -49,18 +49,7 @@ pub(super) fn status(arguments: &StatusArguments, global: &Global) -> Result<(),
             terminal::say(terminal::text(&clusters_table(&answer.clusters)))?;
             conditions(&answer.clusters)
         };
-        let Some(interval) = arguments.watch else { return show().await };
-        let mut stop = Stop::new()?;
-        loop {
-            if terminal::is_interactive() && !global.json {
-                terminal::say("\x1b[H\x1b[J")?;
-            }
-            show().await?;
-            tokio::select! {
-                _ = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(interval.0) => {}
-            }
-        }
+        interval::show(arguments.watch, global, show).await
     })
 }
 

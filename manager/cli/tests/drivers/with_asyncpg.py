@@ -118,16 +118,24 @@ async def cursors():
 
 
 async def cancel():
-    """asyncpg cancels what took too long, over a connection of its own."""
-    conn = await connect()
+    """asyncpg cancels what nobody waits for any more, over a connection of its own."""
+    conn, observer = await connect(), await connect()
     for turn in range(5):
+        sleep = f"select pg_sleep(600), {turn}"
+        sleeping = asyncio.create_task(conn.fetchval(sleep))
+        running = "select count(*) from pg_stat_activity where query = $1 and wait_event = 'PgSleep'"
+        # A request that comes before the server runs anything cancels nothing.
+        while not await observer.fetchval(running, sleep):
+            pass
+        sleeping.cancel()
         try:
-            await conn.fetchval("select pg_sleep(600)", timeout=0.05)
+            await sleeping
             raise RuntimeError("an error was expected")
-        except asyncio.TimeoutError:
+        except asyncio.CancelledError:
             pass
         assert await conn.fetchval("select $1::int", turn) == turn
     await conn.close()
+    await observer.close()
 
 
 async def failures():
