@@ -23,11 +23,12 @@ pub(crate) struct Arguments {
     pub(crate) only: Vec<String>,
 
     /// Rounds; every contender has one turn in each.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
-    /// Measured seconds of load in a turn.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
+    /// Measured seconds of load in a turn; rows that compare a p99 or load generators take at
+    /// least 3 or 4.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
 
     /// Seconds of load before the measured ones.

@@ -40,6 +40,11 @@ impl<S: Service, I: Idler> Stage for Idle<S, I> {
         Ok(self.service.backend().into_iter().collect())
     }
 
+    /// Thousands of connections take their time.
+    fn most_rounds(&self) -> Option<u32> {
+        Some(3)
+    }
+
     fn lacks(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
         self.service.lacks(bench, contender)
     }

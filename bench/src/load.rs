@@ -1,5 +1,6 @@
 //! Load generators: how to run them, and how to read what they print.
 
+pub(crate) mod crowd;
 pub(crate) mod h2load;
 pub(crate) mod handshakes;
 pub(crate) mod open_loop;

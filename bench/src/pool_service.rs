@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::bench::Bench;
+use crate::certificate::Certificate;
 use crate::contender::{Contender, Installed};
 use crate::load::Generator;
+use crate::load::crowd::Crowd;
 use crate::load::pgbench::{Pgbench, Queries};
 use crate::postgres::{self, Cluster, DATABASE, Place, USER};
 use crate::process::Launch;
@@ -21,11 +23,17 @@ use crate::under_load::Service;
 /// Fewer than clients, so that a query sometimes waits for its turn.
 const POOL_SIZE: &str = "20";
 
-/// One PostgreSQL cluster, for all contenders, and pgbench.
+/// From so many clients on pgbench itself would be the limit.
+const CROWD: u32 = 1_000;
+
+/// One PostgreSQL cluster, for all contenders, and pgbench or what does its work for a crowd.
 #[derive(Debug)]
 pub(crate) struct PoolService {
     cluster: Cluster,
-    generator: Pgbench,
+    pgbench: Pgbench,
+    crowd: Option<Crowd>,
+    /// For clients, where they speak TLS.
+    certificate: Option<Certificate>,
     /// Shards of bs9, each on a core of its own.
     shards: usize,
 }
@@ -39,8 +47,13 @@ impl PoolService {
     /// Makes a cluster for this load.
     pub(crate) fn start_at(place: Place, bench: &Bench, queries: Queries) -> anyhow::Result<Self> {
         let cluster = Cluster::create(bench, place)?;
-        let generator = Pgbench { tools: cluster.tools.clone(), queries };
-        Ok(Self { cluster, generator, shards: 1 })
+        let pgbench = Pgbench { tools: cluster.tools.clone(), queries };
+        let crowd = match queries.clients {
+            CROWD.. => Some(Crowd { program: bench.own_bs9()?, clients: queries.clients }),
+            _ => None,
+        };
+        let certificate = queries.tls.then(|| Certificate::create(bench)).transpose()?;
+        Ok(Self { cluster, pgbench, crowd, certificate, shards: 1 })
     }
 
     /// The same with more shards.
@@ -60,6 +73,7 @@ impl PoolService {
         let (server_ip, server_port) = (server.ip().to_string(), server.port().to_string());
         let folder = bench.dir.path().display().to_string();
         let shards = self.shards_of(contender).to_string();
+        let tls = self.certificate.as_ref().map(|made| tls_of(contender, made));
         let mut places = vec![
             ("ip", ip.as_str()),
             ("port", port.as_str()),
@@ -69,6 +83,7 @@ impl PoolService {
             ("user", USER),
             ("pool_size", POOL_SIZE),
             ("folder", folder.as_str()),
+            ("tls", tls.as_deref().unwrap_or_default()),
         ];
         let template = match contender {
             Contender::Bs9 | Contender::Bs9OneShard => {
@@ -86,9 +101,29 @@ impl PoolService {
     }
 }
 
+/// What a contender's configuration has to say to speak TLS with its clients.
+fn tls_of(contender: Contender, made: &Certificate) -> String {
+    if contender == Contender::Pgbouncer {
+        // It runs as another account, which may read this one.
+        let both = made.both.display();
+        return format!(
+            "client_tls_sslmode = require\nclient_tls_protocols = tlsv1.3\n\
+             client_tls_cert_file = {both}\nclient_tls_key_file = {both}"
+        );
+    }
+    let (certificate, key) = (made.certificate.display(), made.key.display());
+    format!(
+        "[listeners.db.tls]\nsslmode = \"require\"\nmin_version = \"1.3\"\n\
+         certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]"
+    )
+}
+
 impl Service for PoolService {
     fn generator(&self) -> &dyn Generator {
-        &self.generator
+        match &self.crowd {
+            Some(crowd) => crowd,
+            None => &self.pgbench,
+        }
     }
 
     fn backend(&self) -> Option<(&'static str, String)> {
@@ -96,7 +131,7 @@ impl Service for PoolService {
     }
 
     fn lacks(&self, _: &Bench, contender: &Installed) -> anyhow::Result<Option<String>> {
-        let prepared = self.generator.queries.protocol == "prepared";
+        let prepared = self.pgbench.queries.protocol == "prepared";
         Ok(match contender.contender {
             Contender::Bs9 if prepared && !support::knows_key(&contender.program, "prepared")? => {
                 Some("prepared statements in transaction mode: not supported by this build".into())
@@ -125,6 +160,6 @@ impl Service for PoolService {
     }
 
     fn probe(&self, bench: &Bench, address: SocketAddr) -> anyhow::Result<()> {
-        self.cluster.tools.probe(bench, address)
+        self.cluster.tools.probe(bench, address, self.pgbench.queries.tls)
     }
 }

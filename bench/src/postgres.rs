@@ -115,7 +115,7 @@ impl Cluster {
 
     fn fill(&self, bench: &Bench) -> anyhow::Result<()> {
         let run = |program: &str, arguments: &[&str]| {
-            let mut connection = Tools::connection(self.address);
+            let mut connection = Tools::connection(self.address, false);
             // The database to connect to comes last.
             if program == "psql" {
                 connection.pop();
@@ -146,23 +146,29 @@ impl Tools {
     }
 
     /// Where to connect to, as psql and pgbench read it; the database comes last.
-    pub(crate) fn connection(address: SocketAddr) -> Vec<OsString> {
+    pub(crate) fn connection(address: SocketAddr, tls: bool) -> Vec<OsString> {
+        let sslmode = if tls { "require" } else { "disable" };
         [
             format!("--host={}", address.ip()),
             format!("--port={}", address.port()),
             format!("--username={USER}"),
-            DATABASE.to_owned(),
+            format!("dbname={DATABASE} sslmode={sslmode}"),
         ]
         .map(OsString::from)
         .into()
     }
 
     /// Asks whoever leads to the cluster at `address` one question and compares the answer.
-    pub(crate) fn probe(&self, bench: &Bench, address: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) fn probe(
+        &self,
+        bench: &Bench,
+        address: SocketAddr,
+        tls: bool,
+    ) -> anyhow::Result<()> {
         let answer = Launch::load(bench, "psql", &self.program("psql"))
             .arguments(["--no-psqlrc", "--tuples-only", "--no-align", "--command"])
             .argument("SELECT count(*) FROM pgbench_accounts")
-            .arguments(Self::connection(address))
+            .arguments(Self::connection(address, tls))
             .start(bench)?
             .finish(SET_UP_LIMIT)?;
         ensure!(answer.trim() == "100000", "wrong answer to a query: {answer:?}");

@@ -50,10 +50,11 @@ pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
         }
     }
 
-    for round in 1..=bench.rounds {
+    let rounds = stage.most_rounds().map_or(bench.rounds, |most| most.min(bench.rounds));
+    for round in 1..=rounds {
         for result in results.iter_mut().filter(|r| r.failure.is_none()) {
             let who = result.installed.contender.name();
-            say_what_runs(row, &format!("round {round} of {}: {who}", bench.rounds))?;
+            say_what_runs(row, &format!("round {round} of {rounds}: {who}"))?;
             match stage.turn(bench, &result.installed) {
                 Ok(figures) => result.rounds.push(figures),
                 Err(e) if e.is::<Interrupted>() => return Err(e),

@@ -62,6 +62,11 @@ pub(crate) trait Stage {
     /// Starts a contender afresh, makes sure that it does the work right, and measures it.
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures>;
 
+    /// Rounds that are enough, where a turn takes long and says the same each time.
+    fn most_rounds(&self) -> Option<u32> {
+        None
+    }
+
     /// Counts its system calls in a turn of its own. `None` where they say nothing.
     fn syscalls(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<Syscalls>> {
         Ok(None)
@@ -130,6 +135,9 @@ pub(crate) fn all() -> Vec<&'static Row> {
         &tls::KEEPALIVE,
         &tls::IDLE,
         &pool::SIMPLE,
+        &pool::ONE,
+        &pool::THOUSAND,
+        &pool::TLS,
         &pool::SHARED,
         &pool::EXTENDED,
         &pool::PREPARED,

@@ -26,6 +26,12 @@ impl RunDir {
         Ok(Self { folder })
     }
 
+    /// Writes a file anyone may read in a folder of its own.
+    pub(crate) fn write_in(&self, folder: &str, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        fs::create_dir_all(self.path().join(folder))?;
+        self.write(&format!("{folder}/{name}"), text)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -16,6 +16,9 @@ use crate::syscalls::{Syscalls, Tracer};
 /// but not its calls more.
 const TRACED: Duration = Duration::from_secs(1);
 
+/// One of a hundred is to be many.
+const LEAST_FOR_P99: Duration = Duration::from_secs(3);
+
 /// What a contender is put in front of, and how to tell that it works.
 pub(crate) trait Service {
     /// What makes the row's load.
@@ -71,7 +74,13 @@ impl<S: Service> Stage for UnderLoad<S> {
         let (warmup, _) = load::run(bench, generator, running.address, bench.warmup)?;
 
         let before = running.process.cpu_time()?;
-        let (load, busy) = load::run(bench, generator, running.address, bench.measured)?;
+        let measured = match self.measure {
+            Measure::P99 => bench.measured.max(LEAST_FOR_P99),
+            Measure::Cpu | Measure::CpuAtSameRate | Measure::Memory | Measure::Time => {
+                bench.measured
+            }
+        };
+        let (load, busy) = load::run(bench, generator, running.address, measured)?;
         let cpu_seconds = running.process.cpu_time()?.saturating_sub(before).as_secs_f64();
         let units = load.units as f64 * self.unit.each;
         Ok(Figures {

@@ -30,7 +30,7 @@ pub(super) fn request(bench: &Bench) -> anyhow::Result<Cost> {
 
 /// A simple query of a client that holds no server connection between two.
 pub(super) fn query(bench: &Bench) -> anyhow::Result<Cost> {
-    let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
+    let service = PoolService::start(bench, Queries::new("simple", 1))?;
     let address = free_address()?;
     let config = service.configure(bench, Contender::Bs9, address)?;
     let connect = || PostgresClient::connect(address).map(drop);

@@ -1,4 +1,5 @@
-//! h2load: HTTP/2 over TLS, many requests at once on few connections.
+//! h2load: HTTP/2 over TLS with many requests at once on few connections, or plain HTTP/1.1 with one
+//! on each.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ use crate::process::Launch;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct H2load {
     pub(crate) connections: u32,
-    /// Requests that each connection has under way.
-    pub(crate) streams: u32,
+    /// Requests that each connection has under way; `None`: it speaks HTTP/1.1.
+    pub(crate) streams: Option<u32>,
 }
 
 impl Generator for H2load {
@@ -36,17 +37,22 @@ impl Generator for H2load {
         if log.exists() {
             fs::remove_file(&log)?;
         }
-        Ok(Launch::load(bench, "h2load", &find_program("h2load")?)
+        let launch = Launch::load(bench, "h2load", &find_program("h2load")?)
             .argument("--threads=1")
             .argument(format!("--clients={}", self.connections))
-            .argument(format!("--max-concurrent-streams={}", self.streams))
             .argument(format!("--duration={}", length.as_secs().max(1)))
-            .argument(format!("--log-file={}", log.display()))
-            .argument(format!("https://{address}/")))
+            .argument(format!("--log-file={}", log.display()));
+        Ok(match self.streams {
+            Some(streams) => launch
+                .argument(format!("--max-concurrent-streams={streams}"))
+                .argument(format!("https://{address}/")),
+            None => launch.argument("--h1").argument(format!("http://{address}/")),
+        })
     }
 
     fn read(&self, bench: &Bench, printed: &str) -> anyhow::Result<Load> {
-        ensure!(printed.contains("Application protocol: h2\n"), "HTTP/2 was not negotiated (ALPN)");
+        let negotiated = printed.contains("Application protocol: h2\n");
+        ensure!(self.streams.is_none() || negotiated, "HTTP/2 was not negotiated (ALPN)");
         let mut micros: Vec<u64> =
             fs::read_to_string(latencies(bench))?.lines().filter_map(parse_request).collect();
         micros.sort_unstable();

@@ -19,7 +19,7 @@ const SAMPLED: &str = "0.2";
 
 /// What a run lasts longer than asked: in this time its clients connect and rush
 /// at the pool all at once. Latencies of that are left out.
-const LEAD: Duration = Duration::from_secs(1);
+pub(super) const LEAD: Duration = Duration::from_secs(1);
 
 /// What the clients send.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,19 @@ pub(crate) struct Queries {
     /// pgbench's `--protocol`: simple, extended or prepared.
     pub(crate) protocol: &'static str,
     pub(crate) clients: u32,
+    /// Whether they speak TLS with the pool. Behind it nobody does.
+    pub(crate) tls: bool,
+}
+
+impl Queries {
+    /// In plain text.
+    pub(crate) const fn new(protocol: &'static str, clients: u32) -> Self {
+        Self { protocol, clients, tls: false }
+    }
+
+    pub(crate) const fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
 }
 
 /// pgbench with one thread, and where the server's programs are.
@@ -63,7 +76,7 @@ impl Generator for Pgbench {
             .argument("--log")
             .argument(format!("--log-prefix={}", latencies.join("log").display()))
             .argument(format!("--sampling-rate={SAMPLED}"))
-            .arguments(Tools::connection(address)))
+            .arguments(Tools::connection(address, self.queries.tls)))
     }
 
     fn read(&self, bench: &Bench, printed: &str) -> anyhow::Result<Load> {

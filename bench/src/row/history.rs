@@ -105,6 +105,10 @@ impl Stage for Month {
         Ok(vec![("database", format!("{size:.0} MiB of {} MiB allowed", SIZE_LIMIT_BYTES >> 20))])
     }
 
+    fn most_rounds(&self) -> Option<u32> {
+        Some(3)
+    }
+
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
         Ok(None)
     }

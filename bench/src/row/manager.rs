@@ -43,6 +43,10 @@ impl Stage for Managed {
         Ok(vec![("control groups", self.tree.kind.to_owned())])
     }
 
+    fn most_rounds(&self) -> Option<u32> {
+        Some(3)
+    }
+
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
         Ok(None)
     }

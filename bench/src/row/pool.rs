@@ -23,7 +23,39 @@ pub(super) static SIMPLE: Row = Row {
     measure: Measure::Cpu,
     peers: &[PGBOUNCER.with_milestone(0.95)],
     limit: None,
-    stage: |bench, row| under_load(bench, row, Queries { protocol: "simple", clients: 32 }),
+    stage: |bench, row| under_load(bench, row, Queries::new("simple", 32)),
+};
+
+/// One client waits for each answer before it asks again: the pool sleeps and wakes for each
+/// message, and nothing can be gathered.
+pub(super) static ONE: Row = Row {
+    name: "pool-one",
+    about: "pool-simple with one client",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries::new("simple", 1)),
+};
+
+pub(super) static THOUSAND: Row = Row {
+    name: "pool-thousand",
+    about: "the queries of pool-simple from 1,000 clients of bs9 loadtest",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries::new("simple", 1_000)),
+};
+
+pub(super) static TLS: Row = Row {
+    name: "pool-tls",
+    about: "pool-simple over TLS 1.3 to the clients",
+    unit: Unit::QUERY,
+    measure: Measure::Cpu,
+    peers: &[PGBOUNCER],
+    limit: None,
+    stage: |bench, row| under_load(bench, row, Queries::new("simple", 32).over_tls()),
 };
 
 /// As where the pool and PostgreSQL share a small machine: its processes take turns with the
@@ -36,7 +68,7 @@ pub(super) static SHARED: Row = Row {
     peers: &[PGBOUNCER.with_milestone(0.95)],
     limit: None,
     stage: |bench, row| {
-        let queries = Queries { protocol: "simple", clients: 32 };
+        let queries = Queries::new("simple", 32);
         let service = PoolService::start_at(Place::Anywhere, bench, queries)?;
         Ok(Box::new(UnderLoad::new(row, service)))
     },
@@ -51,7 +83,7 @@ pub(super) static EXTENDED: Row = Row {
     measure: Measure::Cpu,
     peers: &[PGBOUNCER],
     limit: None,
-    stage: |bench, row| under_load(bench, row, Queries { protocol: "extended", clients: 32 }),
+    stage: |bench, row| under_load(bench, row, Queries::new("extended", 32)),
 };
 
 pub(super) static PREPARED: Row = Row {
@@ -61,7 +93,7 @@ pub(super) static PREPARED: Row = Row {
     measure: Measure::Cpu,
     peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
     limit: None,
-    stage: |bench, row| under_load(bench, row, Queries { protocol: "prepared", clients: 32 }),
+    stage: |bench, row| under_load(bench, row, Queries::new("prepared", 32)),
 };
 
 /// CPU time, because it can be had where two shards have no two cores of their
@@ -74,7 +106,7 @@ pub(super) static SHARDS: Row = Row {
     peers: &[Peer::at_most(Contender::Bs9OneShard, 2.0 / 1.7)],
     limit: None,
     stage: |bench, row| {
-        let queries = Queries { protocol: "simple", clients: 64 };
+        let queries = Queries::new("simple", 64);
         let service = PoolService::start_at(Place::Anywhere, bench, queries)?.with_shards(2);
         Ok(Box::new(UnderLoad::new(row, service)))
     },
@@ -82,12 +114,12 @@ pub(super) static SHARDS: Row = Row {
 
 pub(super) static BUSY: Row = Row {
     name: "pool-busy",
-    about: "pgbench -S, simple protocol, 2,000 clients on 20 server connections; p99",
+    about: "the queries of pool-simple from 2,000 clients of bs9 loadtest, on 20 server connections; p99",
     unit: Unit::QUERY,
     measure: Measure::P99,
     peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
     limit: None,
-    stage: |bench, row| under_load(bench, row, Queries { protocol: "simple", clients: 2_000 }),
+    stage: |bench, row| under_load(bench, row, Queries::new("simple", 2_000)),
 };
 
 pub(super) static IDLE: Row = Row {
@@ -98,7 +130,7 @@ pub(super) static IDLE: Row = Row {
     peers: &[Peer::at_most(Contender::Pgbouncer, 1.00)],
     limit: None,
     stage: |bench, _| {
-        let service = PoolService::start(bench, Queries { protocol: "simple", clients: 1 })?;
+        let service = PoolService::start(bench, Queries::new("simple", 1))?;
         Ok(Box::new(Idle { service, idler: LoggedIn, count: 8_000 }))
     },
 };

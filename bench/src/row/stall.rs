@@ -10,6 +10,7 @@ use super::loadtest::Target;
 use super::{Peer, Row, Stage};
 use crate::bench::Bench;
 use crate::contender::{Contender, Installed};
+use crate::load::h2load::H2load;
 use crate::load::open_loop::OpenLoop;
 use crate::load::wrk::Wrk;
 use crate::load::{Generator, Load};
@@ -27,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) static STALL_ROW: Row = Row {
     name: "loadtest-stall",
-    about: "load generators, 64 keep-alive connections, at an nginx that stands still for 1 s of 10: bs9 in open loop at 2,000 requests/s, wrk in closed loop (it corrects what it measures by the mean interval of its requests); what p99 says of it",
+    about: "load generators, 64 keep-alive connections, at an nginx that stands still for 1 s of 10: bs9 in open loop at 2,000 requests/s, wrk in closed loop, which corrects what it measures by the mean interval of its requests, and h2load, which does not; what p99 says of it",
     unit: Unit::REQUEST,
     measure: Measure::P99,
-    peers: &[Peer::shown(Contender::Wrk)],
+    peers: &[Peer::shown(Contender::Wrk), Peer::shown(Contender::H2load)],
     limit: None,
     stage: |bench, _| Ok(Box::new(Stalling { target: Target::start(bench)? })),
 };
@@ -73,12 +74,17 @@ impl Stage for Stalling {
         Ok(vec![("nginx", self.target.version.clone())])
     }
 
+    fn most_rounds(&self) -> Option<u32> {
+        Some(3)
+    }
+
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
         Ok(None)
     }
 
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures> {
         let wrk = Wrk::keep_alive(CONNECTIONS);
+        let h2load = H2load { connections: CONNECTIONS, streams: None };
         let open = OpenLoop {
             program: contender.program.clone(),
             connections: CONNECTIONS,
@@ -86,6 +92,7 @@ impl Stage for Stalling {
         };
         let generator: &dyn Generator = match contender.contender {
             Contender::Wrk => &wrk,
+            Contender::H2load => &h2load,
             _ => &open,
         };
         let warmup = self.load(bench, generator, bench.warmup, false)?;

@@ -34,7 +34,7 @@ pub(super) static HTTP2: Row = Row {
     measure: Measure::Cpu,
     peers: &[Peer::at_most(Contender::Nginx, 0.75), Peer::at_most(Contender::Haproxy, 0.75)],
     limit: None,
-    stage: |bench, row| under_load(bench, row, H2load { connections: 4, streams: 100 }),
+    stage: |bench, row| under_load(bench, row, H2load { connections: 4, streams: Some(100) }),
 };
 
 pub(super) static HANDSHAKES: Row = Row {
