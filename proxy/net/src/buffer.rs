@@ -5,7 +5,7 @@
 //! connections. Only so many free ones are kept: a burst's worth goes back to the
 //! allocator.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, ops::Range, rc::Rc};
 
 /// A shard's free buffers.
 #[derive(Debug)]
@@ -17,7 +17,11 @@ pub struct BufferPool {
 
 impl BufferPool {
     /// Buffers of `buffer_bytes` each; at most `max_free` unused ones are kept.
+    ///
+    /// # Panics
+    /// With buffers of 4 GiB or more.
     pub fn new(buffer_bytes: usize, max_free: usize) -> Rc<Self> {
+        assert!(u32::try_from(buffer_bytes).is_ok(), "a buffer is smaller than 4 GiB");
         Rc::new(Self { free: RefCell::new(Vec::with_capacity(max_free)), buffer_bytes, max_free })
     }
 
@@ -45,25 +49,32 @@ impl BufferPool {
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
+    /// The length of `bytes` fits in as many bits: every client has room for two buffers.
+    start: u32,
+    end: u32,
     pool: Rc<BufferPool>,
 }
 
 impl Buffer {
+    #[inline]
+    fn span(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     /// What has been read and not consumed.
     pub fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.bytes[self.span()]
     }
 
     /// Likewise, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.end]
+        let span = self.span();
+        &mut self.bytes[span]
     }
 
     /// How many bytes that is.
     pub fn len(&self) -> usize {
-        self.end - self.start
+        (self.end - self.start) as usize
     }
 
     /// Whether everything has been consumed.
@@ -82,31 +93,32 @@ impl Buffer {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
-        } else if self.end == self.bytes.len() {
+        } else if self.end as usize == self.bytes.len() {
             self.compact();
         }
-        &mut self.bytes[self.end..]
+        &mut self.bytes[self.end as usize..]
     }
 
     /// How many bytes [`spare`](Self::spare) has.
     pub fn room(&self) -> usize {
-        match self.bytes.len() - self.end {
+        match self.bytes.len() - self.end as usize {
             _ if self.is_empty() => self.bytes.len(),
-            0 => self.start,
+            0 => self.start as usize,
             room => room,
         }
     }
 
     /// `count` bytes of [`spare`](Self::spare) now hold data.
     pub fn commit(&mut self, count: usize) {
-        assert!(count <= self.bytes.len() - self.end, "committed more than there was room for");
-        self.end += count;
+        let room = self.bytes.len() - self.end as usize;
+        assert!(count <= room, "committed more than there was room for");
+        self.end += count as u32;
     }
 
     /// Drops `count` bytes from the front.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed more than there was");
-        self.start += count;
+        self.start += count as u32;
     }
 
     /// Hands the buffer on and leaves one without room behind, which nothing can be
@@ -120,7 +132,7 @@ impl Buffer {
     /// Moves what is left to the front.
     pub fn compact(&mut self) {
         if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
+            self.bytes.copy_within(self.span(), 0);
             self.end -= self.start;
             self.start = 0;
         }

@@ -44,9 +44,11 @@ pub(crate) struct Wheel {
     current: Cell<u64>,
     /// The first slot with something in it, or an earlier one; [`UNARMED`] when all are empty.
     planned: Cell<u64>,
-    entries: RefCell<slab::Slab<Rc<Entry>>>,
+    entries: RefCell<Entries>,
     phase: Cell<Phase>,
 }
+
+type Entries = slab::Slab<Entry>;
 
 /// An entry's place in [`Wheel::entries`], plus one, so that none of them takes no room.
 type EntryKey = NonZeroU32;
@@ -58,8 +60,8 @@ pub(crate) enum Phase {
     Aborting,
 }
 
+/// What a timer keeps here.
 struct Entry {
-    key: EntryKey,
     deadline: Cell<CoarseInstant>,
     /// Slot number it is filed under, or [`UNARMED`].
     armed: Cell<u64>,
@@ -67,14 +69,6 @@ struct Entry {
     before: Cell<Option<EntryKey>>,
     after: Cell<Option<EntryKey>>,
     waker: Cell<Option<Waker>>,
-}
-
-impl Entry {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
 }
 
 fn slot_of(instant: CoarseInstant) -> u64 {
@@ -106,45 +100,49 @@ impl Wheel {
 
     /// Wakes every guarded wait.
     pub(crate) fn wake_all(&self) {
-        for (_, entry) in &*self.entries.borrow() {
-            entry.wake();
-        }
+        let waiting = |(_, entry): (usize, &Entry)| entry.waker.take();
+        let wakers: Vec<Waker> = self.entries.borrow().iter().filter_map(waiting).collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn slot(&self, number: u64) -> &Cell<Option<EntryKey>> {
         &self.slots[(number % SLOTS) as usize]
     }
 
-    fn entry(&self, key: EntryKey) -> Rc<Entry> {
-        Rc::clone(&self.entries.borrow()[index_of(key)])
+    /// What `look` sees of an entry. It must not drop or wake what it finds there.
+    #[inline]
+    fn with<T>(&self, key: EntryKey, look: impl FnOnce(&Entry) -> T) -> T {
+        look(&self.entries.borrow()[index_of(key)])
     }
 
-    fn file(&self, entry: &Entry) {
+    fn file(&self, entries: &Entries, key: EntryKey) {
+        let entry = &entries[index_of(key)];
         let due = slot_of(entry.deadline.get());
         let soonest = self.current.get() + 1;
         let number = due.clamp(soonest, self.current.get() + SLOTS - 1);
-        let first = self.slot(number).replace(Some(entry.key));
+        let first = self.slot(number).replace(Some(key));
         entry.armed.set(number);
         entry.before.set(None);
         entry.after.set(first);
         if let Some(first) = first {
-            self.entry(first).before.set(Some(entry.key));
+            entries[index_of(first)].before.set(Some(key));
         }
         self.planned.set(self.planned.get().min(number));
     }
 
-    fn unfile(&self, entry: &Entry) {
+    fn unfile(&self, entries: &Entries, key: EntryKey) {
+        let entry = &entries[index_of(key)];
         let number = entry.armed.replace(UNARMED);
         if number == UNARMED {
             return;
         }
         let (before, after) = (entry.before.take(), entry.after.take());
         match before {
-            Some(before) => self.entry(before).after.set(after),
+            Some(before) => entries[index_of(before)].after.set(after),
             None => self.slot(number).set(after),
         }
         if let Some(after) = after {
-            self.entry(after).before.set(before);
+            entries[index_of(after)].before.set(before);
         }
     }
 
@@ -170,22 +168,27 @@ impl Wheel {
             self.current.set(slot);
             // An entry is filed again under a later slot, and waking runs no task.
             while let Some(first) = self.slot(slot).get() {
-                let entry = self.entry(first);
-                self.unfile(&entry);
-                self.look_at(&entry, now);
+                if let Some(waker) = self.look_at(first, now) {
+                    waker.wake();
+                }
             }
         }
         self.planned.set(self.first_filed().unwrap_or(UNARMED));
     }
 
-    /// `entry` was just taken out of its slot.
-    fn look_at(&self, entry: &Entry, now: CoarseInstant) {
+    /// Takes an entry out of its slot; gives whom to wake, if it is due.
+    fn look_at(&self, key: EntryKey, now: CoarseInstant) -> Option<Waker> {
+        let entries = self.entries.borrow();
+        self.unfile(&entries, key);
+        let entry = &entries[index_of(key)];
         let deadline = entry.deadline.get();
         if deadline <= now {
-            entry.wake();
-        } else if deadline != CoarseInstant::NEVER {
-            self.file(entry);
+            return entry.waker.take();
         }
+        if deadline != CoarseInstant::NEVER {
+            self.file(&entries, key);
+        }
+        None
     }
 
     fn first_filed(&self) -> Option<u64> {
@@ -201,25 +204,21 @@ fn index_of(key: EntryKey) -> usize {
 /// A connection's timeout.
 pub struct Timer {
     wheel: Rc<Wheel>,
-    entry: Rc<Entry>,
+    key: EntryKey,
 }
 
 impl Timer {
     pub(crate) fn new(wheel: &Rc<Wheel>) -> Self {
-        let mut entries = wheel.entries.borrow_mut();
-        let place = entries.vacant_entry();
-        let key = u32::try_from(place.key() + 1).ok().and_then(EntryKey::new);
-        let entry = Rc::new(Entry {
-            key: key.expect("a shard holds fewer than 4 billion timers"),
+        let index = wheel.entries.borrow_mut().insert(Entry {
             deadline: Cell::new(CoarseInstant::NEVER),
             armed: Cell::new(UNARMED),
             before: Cell::new(None),
             after: Cell::new(None),
             waker: Cell::new(None),
         });
-        place.insert(Rc::clone(&entry));
-        drop(entries);
-        Self { wheel: Rc::clone(wheel), entry }
+        let key = u32::try_from(index + 1).ok().and_then(EntryKey::new);
+        let key = key.expect("a shard holds fewer than 4 billion timers");
+        Self { wheel: Rc::clone(wheel), key }
     }
 
     /// Falls due `after` from now, instead of when it would have before.
@@ -229,21 +228,23 @@ impl Timer {
 
     /// Falls due at `deadline`.
     pub fn set_at(&self, deadline: CoarseInstant) {
-        self.entry.deadline.set(deadline);
-        if deadline != CoarseInstant::NEVER && slot_of(deadline) < self.entry.armed.get() {
-            self.wheel.unfile(&self.entry);
-            self.wheel.file(&self.entry);
+        let entries = self.wheel.entries.borrow();
+        let entry = &entries[index_of(self.key)];
+        entry.deadline.set(deadline);
+        if deadline != CoarseInstant::NEVER && slot_of(deadline) < entry.armed.get() {
+            self.wheel.unfile(&entries, self.key);
+            self.wheel.file(&entries, self.key);
         }
     }
 
     /// Never falls due.
     pub fn clear(&self) {
-        self.entry.deadline.set(CoarseInstant::NEVER);
+        self.wheel.with(self.key, |entry| entry.deadline.set(CoarseInstant::NEVER));
     }
 
     /// When it falls due.
     pub fn deadline(&self) -> CoarseInstant {
-        self.entry.deadline.get()
+        self.wheel.with(self.key, |entry| entry.deadline.get())
     }
 
     /// Waits for `work`, but not beyond the deadline. A drain lets it finish.
@@ -274,10 +275,22 @@ impl Timer {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending if !wanted() => Poll::Ready(Err(Interrupted::Draining)),
-            Poll::Pending => self.poll_interrupted(cx, Phase::Draining).map(Err),
+            Poll::Pending => self.poll_guard_idle(cx, &wanted).map(Err),
         })
         .await
+    }
+
+    /// Likewise of a wait that is polled: ready when this interrupts it, or when `wanted` says
+    /// no; otherwise the task is woken when either may be.
+    pub fn poll_guard_idle(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: impl FnOnce() -> bool,
+    ) -> Poll<Interrupted> {
+        if !wanted() {
+            return Poll::Ready(Interrupted::Draining);
+        }
+        self.poll_interrupted(cx, Phase::Draining)
     }
 
     /// Waits until the deadline has passed; a drain and its end make no difference.
@@ -304,11 +317,14 @@ impl Timer {
 
     /// Ready when the deadline has passed; otherwise the task is woken when it does.
     pub(crate) fn poll_elapsed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.entry.deadline.get() <= clock::now() {
-            return Poll::Ready(());
-        }
-        self.entry.waker.set(Some(cx.waker().clone()));
-        Poll::Pending
+        let waker = cx.waker();
+        let (ready, _before) = self.wheel.with(self.key, |entry| {
+            if entry.deadline.get() <= clock::now() {
+                return (Poll::Ready(()), None);
+            }
+            (Poll::Pending, entry.waker.replace(Some(waker.clone())))
+        });
+        ready
     }
 }
 
@@ -320,9 +336,9 @@ impl fmt::Debug for Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.wheel.unfile(&self.entry);
-        self.entry.waker.take();
-        self.wheel.entries.borrow_mut().remove(index_of(self.entry.key));
+        self.wheel.unfile(&self.wheel.entries.borrow(), self.key);
+        // Its waker goes when nothing is borrowed any more.
+        let _entry = self.wheel.entries.borrow_mut().remove(index_of(self.key));
     }
 }
 
@@ -378,12 +394,12 @@ mod tests {
         let wheel = Wheel::new();
         let timer = Timer::new(&wheel);
         timer.set(SLOT * (SLOTS as u32 * 2));
-        assert!(timer.entry.armed.get() <= wheel.current.get() + SLOTS);
-        let slot = timer.entry.armed.get();
-        wheel.unfile(&timer.entry);
+        let armed = || wheel.with(timer.key, |entry| entry.armed.get());
+        let slot = armed();
+        assert!(slot <= wheel.current.get() + SLOTS);
         wheel.current.set(slot);
-        wheel.look_at(&timer.entry, clock::now());
-        assert!(timer.entry.armed.get() > slot);
+        assert!(wheel.look_at(timer.key, clock::now()).is_none());
+        assert!(armed() > slot);
     }
 
     #[test]

@@ -22,23 +22,36 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(2);
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Where requests come from: the same for all of a connection's.
+/// Where requests come from: the same for all of a connection's. What few connections have is
+/// in a box: there may be a hundred thousand idle ones.
 pub(crate) struct Origin {
     pub(crate) peer: PeerAddress,
-    /// Who connected: a proxy, when `peer` is whom it named by the PROXY protocol.
-    pub(crate) connected_by: PeerAddress,
-    /// Whether what the peer says of its clients is believed.
-    pub(crate) trusted: bool,
     /// For `X-Forwarded-For`: written once, not once per request. Empty for a Unix socket.
-    pub(crate) address_text: String,
-    /// Whether the client speaks TLS.
-    pub(crate) encrypted: bool,
-    /// Version of TLS and the name asked for; with an access log only.
-    tls: Option<Box<(&'static str, Box<str>)>>,
-    /// Where the client connected to; only when endpoints are told so.
-    pub(super) destination: Option<SocketAddr>,
+    pub(crate) address_text: Box<str>,
+    rare: Option<Box<Rare>>,
     pub(crate) slot: ConnectionSlot,
     _open: OpenGuard,
+    /// Whether what the peer says of its clients is believed.
+    pub(crate) trusted: bool,
+    /// Whether the client speaks TLS.
+    pub(crate) encrypted: bool,
+}
+
+/// What is known of some connections only.
+#[derive(Default)]
+struct Rare {
+    /// The proxy that connected, when the peer is whom it named by the PROXY protocol.
+    proxy: Option<PeerAddress>,
+    /// Version of TLS and the name asked for; with an access log only.
+    tls: Option<(&'static str, Box<str>)>,
+    /// Where the client connected to; only when endpoints are told so.
+    destination: Option<SocketAddr>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.proxy.is_none() && self.tls.is_none() && self.destination.is_none()
+    }
 }
 
 impl Origin {
@@ -49,30 +62,44 @@ impl Origin {
         let site = view.part.http.get(&slot.listener().id);
         let gate = site.and_then(|site| site.gate.as_ref());
         let logs = site.is_some_and(|site| site.access_log.is_some());
-        let destination = match &proxied {
-            _ if !view.part.introduces => None,
-            Some(proxied) => proxied.destination,
-            None => stream.local_address(),
+        let rare = Rare {
+            proxy: proxied.as_ref().map(|proxied| proxied.by),
+            tls: stream.agreed().filter(|_| logs).map(|agreed| {
+                (agreed.version, agreed.server_name.clone().unwrap_or_default())
+            }),
+            destination: match &proxied {
+                _ if !view.part.introduces => None,
+                Some(proxied) => proxied.destination,
+                None => stream.local_address(),
+            },
         };
+        let address = peer.ip().map(|ip| ip.to_canonical().to_string());
         let origin = Self {
             peer,
-            connected_by: proxied.map_or(peer, |proxied| proxied.by),
-            trusted: gate.is_some_and(|gate| gate.trusts(peer)),
-            address_text: peer.ip().map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
-            encrypted: stream.agreed().is_some(),
-            tls: stream.agreed().filter(|_| logs).map(|agreed| {
-                Box::new((agreed.version, agreed.server_name.clone().unwrap_or_default()))
-            }),
-            destination,
+            address_text: address.unwrap_or_default().into_boxed_str(),
+            rare: (!rare.is_empty()).then(|| Box::new(rare)),
             slot,
             _open: open,
+            trusted: gate.is_some_and(|gate| gate.trusts(peer)),
+            encrypted: stream.agreed().is_some(),
         };
         (origin, stream)
     }
 
+    /// Who connected: a proxy, when the peer is whom it named by the PROXY protocol.
+    pub(super) fn connected_by(&self) -> PeerAddress {
+        self.rare.as_ref().and_then(|rare| rare.proxy).unwrap_or(self.peer)
+    }
+
     /// Version of TLS, and the name asked for; empty: unknown.
     pub(super) fn tls(&self) -> (&'static str, &str) {
-        self.tls.as_deref().map_or(("", ""), |(version, name)| (version, name))
+        let known = self.rare.as_ref().and_then(|rare| rare.tls.as_ref());
+        known.map_or(("", ""), |(version, name)| (version, name))
+    }
+
+    /// Where the client connected to; only when endpoints are told so.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        self.rare.as_ref().and_then(|rare| rare.destination)
     }
 
     /// Whose a request is: the peer's, or of whom a trusted proxy speaks.

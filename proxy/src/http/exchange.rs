@@ -15,7 +15,7 @@ use tries::{Failed, Tries};
 use way::{Upstream, Way};
 
 use super::{
-    client::{Client, Origin},
+    client::Client,
     failure::Failure,
     handling::Fate,
     pump::{Pump, PumpError},
@@ -252,8 +252,9 @@ impl<D: Duplex> Exchange<'_, D> {
         let config = &lease.cluster().cluster.config;
         self.client.timer.set_at(now().plus(config.connect_timeout).min(limit));
         let asked_all = upload.pump.is_done() && buffer.is_empty();
-        let Origin { peer, destination, .. } = self.client.origin;
-        let introduction = introduction(config.proxy_protocol, *peer, || *destination);
+        let origin = self.client.origin;
+        let introduction =
+            introduction(config.proxy_protocol, origin.peer, || origin.destination());
         match self.while_wanted(asked_all, lease.connect(&introduction)).await {
             Ok(Ok(stream)) => {
                 lease.cell().connects.increment();

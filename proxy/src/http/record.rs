@@ -225,7 +225,7 @@ impl<'a> Record<'a> {
                 started: self.started,
                 duration,
                 client: forwarded.as_deref().unwrap_or(&origin.address_text),
-                peer: origin.connected_by,
+                peer: origin.connected_by(),
                 captured: Captured {
                     head: &head.bytes,
                     request_id: made.request_id,

@@ -1,6 +1,11 @@
 //! A client's connection: one request after the other.
 
-use std::{future::poll_fn, rc::Rc, time::Duration};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bs9_net::{Buffer, Connection, Interrupted, Timer};
 
@@ -26,16 +31,18 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_secs(1);
 
 /// Carries a client's connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, connection: Connection) {
+pub(crate) fn serve(worker: Rc<Worker>, connection: Connection) -> impl Future<Output = ()> {
     let (origin, stream) = Origin::new(&worker, connection);
     let agreed = stream.agreed().map(|agreed| match agreed.alpn.as_deref() {
         Some(b"h2") => Opening::Http2,
         _ => Opening::Other,
     });
     let timer = worker.shard.timer();
-    Session { worker, stream, timer, origin, opening: agreed }.run(None).await;
+    Session { worker, stream, timer, origin, opening: agreed }.run(None)
 }
 
+/// A connection. Its tasks are blocks, not functions: what a function is given, its future has
+/// twice.
 struct Session<D> {
     worker: Rc<Worker>,
     stream: D,
@@ -54,6 +61,16 @@ enum Wait {
     Sleep,
 }
 
+/// A wait for a request.
+struct Waiting {
+    /// [`Worker::removals`] when it began.
+    removals: u64,
+    /// Whether it is not over when its time is.
+    naps: bool,
+    /// Whether it is the last one: a request may be under way already.
+    last: bool,
+}
+
 /// What a wait for a request ended with.
 enum First {
     Bytes(Buffer),
@@ -65,42 +82,54 @@ enum First {
 
 impl<D: Duplex + 'static> Session<D> {
     /// Carries requests, of which the first may have begun, until there is a pause.
-    async fn run(mut self, mut ahead: Option<Buffer>) {
-        loop {
-            let mut buffer = match ahead.take() {
-                Some(buffer) => buffer,
-                None => match self.first_bytes(Wait::Nap).await {
-                    First::Bytes(buffer) => buffer,
-                    First::Quiet => return bs9_net::spawn(self.sleep()),
-                    First::End => return self.stream.finish(),
-                },
-            };
-            if self.opening != Some(Opening::Other) {
-                let opening = self.opening(&mut buffer).await;
-                if opening == Opening::Http2 {
-                    let Self { worker, stream, timer, origin, .. } = self;
-                    // A task of its own: those of HTTP/1.x need not be as large.
-                    return bs9_net::spawn(http2::serve(worker, stream, timer, origin, buffer));
+    fn run(mut self, mut ahead: Option<Buffer>) -> impl Future<Output = ()> + 'static {
+        async move {
+            loop {
+                let mut buffer = match ahead.take() {
+                    Some(buffer) => buffer,
+                    None => match self.first_bytes(Wait::Nap).await {
+                        First::Bytes(buffer) => buffer,
+                        First::Quiet => return self.fall_asleep(),
+                        First::End => return self.stream.finish(),
+                    },
+                };
+                if self.opening != Some(Opening::Other) {
+                    let opening = self.opening(&mut buffer).await;
+                    if opening == Opening::Http2 {
+                        let Self { worker, stream, timer, origin, .. } = self;
+                        // A task of its own: those of HTTP/1.x need not be as large.
+                        return bs9_net::spawn(http2::serve(worker, stream, timer, origin, buffer));
+                    }
+                    self.opening = Some(Opening::Other);
                 }
-                self.opening = Some(Opening::Other);
-            }
-            match self.request(&mut buffer).await {
-                // An empty buffer goes back to its pool: idle connections hold none.
-                Fate::KeepAlive => ahead = (!buffer.is_empty()).then_some(buffer),
-                Fate::Close => return linger(&self.stream, &self.timer, buffer).await,
-                Fate::Done => return self.stream.finish(),
-                Fate::Abort => return,
+                match self.request(&mut buffer).await {
+                    // An empty buffer goes back to its pool: idle connections hold none.
+                    Fate::KeepAlive => ahead = (!buffer.is_empty()).then_some(buffer),
+                    Fate::Close => return linger(&self.stream, &self.timer, buffer).await,
+                    Fate::Done => return self.stream.finish(),
+                    Fate::Abort => return,
+                }
             }
         }
     }
 
+    fn fall_asleep(self) {
+        bs9_net::spawn(self.sleep());
+    }
+
     /// Waits for the next request in a task that has room for nothing else: a request's way is
     /// some kilobytes long, and most connections are idle most of the time.
-    async fn sleep(self) {
-        match self.first_bytes(Wait::Sleep).await {
-            First::Bytes(buffer) => bs9_net::spawn(self.run(Some(buffer))),
-            First::Quiet | First::End => self.stream.finish(),
+    fn sleep(self) -> impl Future<Output = ()> + 'static {
+        async move {
+            match self.first_bytes(Wait::Sleep).await {
+                First::Bytes(buffer) => self.wake_up(buffer),
+                First::Quiet | First::End => self.stream.finish(),
+            }
         }
+    }
+
+    fn wake_up(self, buffer: Buffer) {
+        bs9_net::spawn(self.run(Some(buffer)));
     }
 
     /// Which protocol the connection begins with; reads on while that is open.
@@ -135,40 +164,58 @@ impl<D: Duplex + 'static> Session<D> {
         }
     }
 
-    /// Waits, without a buffer, for a request to begin.
-    async fn first_bytes(&self, wait: Wait) -> First {
-        let timer = &self.timer;
+    /// Waits for a request to begin, and holds next to nothing meanwhile.
+    fn first_bytes(&self, wait: Wait) -> impl Future<Output = First> {
+        let mut waiting = None;
+        poll_fn(move |cx| {
+            if waiting.is_none() {
+                waiting = self.begin_to_wait(wait);
+            }
+            match &mut waiting {
+                Some(waiting) => self.poll_first(cx, waiting),
+                None => Poll::Ready(First::End),
+            }
+        })
+    }
+
+    /// `None`: its listener is gone from the configuration.
+    fn begin_to_wait(&self, wait: Wait) -> Option<Waiting> {
         let view = self.worker.view();
-        let Some(site) = view.part.http.get(&self.origin.listener()) else { return First::End };
-        let allowed = site.idle_timeout;
-        timer.set(match wait {
+        let allowed = view.part.http.get(&self.origin.listener())?.idle_timeout;
+        self.timer.set(match wait {
             Wait::Nap => allowed.min(NAP),
             Wait::Sleep => allowed.saturating_sub(NAP),
         });
-        drop(view);
-        let removals = self.worker.removals();
-        let wanted = || removals == self.worker.removals() || self.origin.is_served(&self.worker);
-        let buffers = self.worker.shard.buffers();
+        let naps = wait == Wait::Nap && allowed > NAP;
+        Some(Waiting { removals: self.worker.removals(), naps, last: false })
+    }
+
+    fn poll_first(&self, cx: &mut Context<'_>, waiting: &mut Waiting) -> Poll<First> {
+        let Self { worker, stream, timer, .. } = self;
+        let wanted = || waiting.removals == worker.removals() || self.origin.is_served(worker);
         let mut first = None;
-        let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
-        let read = match timer.guard_idle_while(read, wanted).await {
-            Ok(read) => read,
-            Err(Interrupted::Elapsed) if wait == Wait::Nap && allowed > NAP => return First::Quiet,
-            // Its listener is gone from the configuration.
-            Err(Interrupted::Draining) if !self.worker.shard.is_draining() => return First::End,
-            Err(Interrupted::Draining) => {
-                // The next request may be under way already: answer it, and say that it
-                // was the last one, instead of resetting it.
-                timer.set(DRAIN_GRACE);
-                let read = poll_fn(|cx| self.stream.poll_read_pooled(cx, &mut first, buffers));
-                match timer.guard(read).await {
-                    Ok(read) => read,
-                    Err(_) => return First::End,
+        loop {
+            let read = stream.poll_read_pooled(cx, &mut first, worker.shard.buffers());
+            if let Poll::Ready(read) = read {
+                let first = first.filter(|_| matches!(read, Ok(count) if count > 0));
+                return Poll::Ready(first.map_or(First::End, First::Bytes));
+            }
+            let interrupted =
+                if waiting.last { timer.poll_guard(cx) } else { timer.poll_guard_idle(cx, wanted) };
+            match ready!(interrupted) {
+                Interrupted::Elapsed if waiting.naps => return Poll::Ready(First::Quiet),
+                Interrupted::Draining if worker.shard.is_draining() => {
+                    // The next request may be under way already: answer it, and say that it
+                    // was the last one, instead of resetting it.
+                    (waiting.last, waiting.naps) = (true, false);
+                    timer.set(DRAIN_GRACE);
+                }
+                // Its listener is gone from the configuration, or its time is over.
+                Interrupted::Draining | Interrupted::Elapsed | Interrupted::Aborted => {
+                    return Poll::Ready(First::End);
                 }
             }
-            Err(Interrupted::Elapsed | Interrupted::Aborted) => return First::End,
-        };
-        first.filter(|_| matches!(read, Ok(count) if count > 0)).map_or(First::End, First::Bytes)
+        }
     }
 
     /// Carries one request, of which `buffer` holds the first bytes at least.
@@ -229,5 +276,27 @@ impl<D: Duplex + 'static> Session<D> {
                 Err(_) => return Ok(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bs9_net::Transport;
+
+    use super::*;
+
+    /// The size of what `make` makes, which is not called.
+    fn size_of_made<A, T>(_make: impl Fn(A) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    /// What an idle connection keeps allocated, besides its timer and its place in the poll. There
+    /// are a hundred thousand of them: think of a box for what is rare before you raise a limit.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let session = size_of::<Session<Transport>>();
+        let asleep = size_of_made(Session::<Transport>::sleep);
+        assert!(session <= 152, "what is known of it: {session} bytes");
+        assert!(asleep <= 192, "its task: {asleep} bytes");
     }
 }

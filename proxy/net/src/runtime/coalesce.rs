@@ -27,8 +27,19 @@ const SLOT: u64 = 25_000_000;
 /// what went before still has its effect: where the scheduler put the others, and who waits
 /// for whom.
 const RUN: u32 = 8;
-/// In one of so many runs the shard does what it thinks is the dearer.
-const TRIAL: u32 = 16;
+/// Runs before a first verdict is tried again: it rests on one run of each.
+const FIRST: u32 = 2;
+/// Runs between two trials, in which the shard does what it thinks is the dearer: so many when
+/// they disagree, or when the load is not what it was.
+const SOONEST: u32 = 4;
+/// Likewise, when each confirms the one before: a trial is dear to whoever meets it.
+const RAREST: u32 = 128;
+/// Each trial that confirms the one before makes them rarer by this factor; one that does not,
+/// less rare.
+const BACK_OFF: u32 = 8;
+/// By this share of what it was the cost of an exchange has to change for the load to be
+/// another one.
+const CHANGE: f64 = 0.2;
 /// The moment is at most this share of the mean exchange: a third.
 const SHARE: u64 = 3;
 /// Nanoseconds in a row without a load that allows for it, after which what was learnt of it no
@@ -65,7 +76,12 @@ struct Coalesce {
 
 /// What came of sleeping and of not sleeping, while the load allowed for both.
 struct Trials {
-    run: u32,
+    /// Runs from one trial to the next.
+    interval: u32,
+    /// Runs until the next one.
+    left: u32,
+    /// Whether this run is one.
+    tries: bool,
     /// Slots of this run that are over.
     slots: u32,
     /// Whether this run sleeps.
@@ -118,7 +134,9 @@ impl Sums {
 impl Trials {
     const fn new(used: u64) -> Self {
         Self {
-            run: 0,
+            interval: FIRST,
+            left: 1,
+            tries: false,
             slots: 0,
             coalesces: false,
             used,
@@ -149,13 +167,30 @@ impl Trials {
         }
         self.slots += 1;
         if self.slots == RUN {
-            let of = if self.coalesces { &mut self.coalesced } else { &mut self.awake };
-            *of = Some(self.sums.given().after(*of));
-            self.run = (self.run + 1) % TRIAL;
-            self.coalesces = self.pays() != (self.run == 1);
+            self.end_run();
             self.slots = 0;
             self.sums = Sums::ZERO;
         }
+    }
+
+    /// A run is over. Decides whether to coalesce in the next, and whether that is a trial.
+    fn end_run(&mut self) {
+        let thought = self.pays();
+        let given = self.sums.given();
+        let of = if self.coalesces { &mut self.coalesced } else { &mut self.awake };
+        let known = of.replace(given.after(*of));
+        let changed = known.is_some_and(|known| (given.cost / known.cost - 1.0).abs() > CHANGE);
+        let confirmed = self.pays() == thought;
+        if changed {
+            self.interval = SOONEST;
+        } else if known.is_some() && !confirmed {
+            self.interval = (self.interval / BACK_OFF).max(SOONEST);
+        } else if known.is_some() && self.tries {
+            self.interval = (self.interval * BACK_OFF).min(RAREST);
+        }
+        self.left = if self.tries { self.interval } else { self.left.min(self.interval) - 1 };
+        self.tries = self.left == 0;
+        self.coalesces = self.pays() != self.tries;
     }
 
     fn pays(&self) -> bool {
@@ -374,6 +409,29 @@ mod tests {
     }
 
     #[test]
+    fn trials_become_rare_while_they_agree_and_frequent_when_the_load_changes() {
+        let (cheap, dear) = ((20_000, 15_000), (25_000, 15_000));
+        let mut shard = Shard::new(150);
+        shard.share(RUN * 200, dear, cheap);
+        assert!(shard.share(RUN * 500, dear, cheap) > 0.99);
+        // Both cost more, and which of them costs less stays as it was.
+        let (cheap, dear) = ((30_000, 15_000), (40_000, 15_000));
+        let after = shard.share(RUN * (SOONEST + 2), dear, cheap);
+        assert!((0.6..0.9).contains(&after), "it is tried anew, soon: {after}");
+        shard.share(RUN * 200, dear, cheap);
+        assert!(shard.share(RUN * 500, dear, cheap) > 0.99, "and rare again");
+    }
+
+    #[test]
+    fn a_wrong_first_impression_does_not_last() {
+        let (cheap, dear) = ((20_000, 15_000), (25_000, 15_000));
+        let mut shard = Shard::new(150);
+        // What was measured first was not the load's doing.
+        shard.share(RUN * 2, cheap, cheap);
+        assert!(shard.share(RUN * 20, dear, cheap) > 0.7);
+    }
+
+    #[test]
     fn the_time_a_thread_has_used_grows() {
         let usage = File::open("/proc/thread-self/schedstat").unwrap();
         let before = used(&usage).unwrap();
@@ -395,9 +453,7 @@ mod tests {
         let taught = || {
             let mut shard = Shard::new(150);
             assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
-            while shard.coalesce.trials.borrow().run != 4 {
-                shard.slot(15_000, 1_000, 20_000);
-            }
+            assert!(shard.coalesce.trials.borrow().left > 1, "no trial is near");
             shard
         };
         for (slots, expected) in [(1, 150), (20, 150), (40, 0)] {

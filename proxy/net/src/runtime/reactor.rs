@@ -44,7 +44,7 @@ pub(crate) fn spend(cx: &mut Context<'_>) -> Poll<()> {
 pub(crate) struct Reactor {
     poll: RefCell<mio::Poll>,
     events: RefCell<Events>,
-    sources: RefCell<Slab<Rc<Source>>>,
+    sources: RefCell<Slab<Source>>,
     registered: Cell<u32>,
 }
 
@@ -102,51 +102,41 @@ fn split(token: Token) -> (usize, u32) {
 /// A direction of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    Read,
-    Write,
+    Read = 0,
+    Write = 1,
 }
 
-#[derive(Default)]
-struct Half {
-    ready: Cell<bool>,
+/// What is known of a direction.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    ready: bool,
     /// Ready for good: the end of the stream, or an error, is there to be read.
-    over: Cell<bool>,
-    waiting: Cell<Option<Waker>>,
+    over: bool,
 }
 
-impl Half {
-    fn note(&self, over: bool) {
-        self.ready.set(true);
-        if over {
-            self.over.set(true);
-        }
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-}
-
+/// What is known of a socket. There is one for each connection, idle ones included.
 struct Source {
     generation: u32,
-    read: Half,
-    write: Half,
+    states: [Cell<State>; 2],
+    waiting: [Cell<Option<Waker>>; 2],
 }
 
 impl Source {
     fn note(&self, event: &Event) {
         let failed = event.is_error();
         if failed || event.is_readable() || event.is_read_closed() {
-            self.read.note(failed || event.is_read_closed());
+            self.note_of(Direction::Read, failed || event.is_read_closed());
         }
         if failed || event.is_writable() || event.is_write_closed() {
-            self.write.note(failed || event.is_write_closed());
+            self.note_of(Direction::Write, failed || event.is_write_closed());
         }
     }
 
-    fn half(&self, direction: Direction) -> &Half {
-        match direction {
-            Direction::Read => &self.read,
-            Direction::Write => &self.write,
+    fn note_of(&self, direction: Direction, over: bool) {
+        let state = &self.states[direction as usize];
+        state.set(State { ready: true, over: over || state.get().over });
+        if let Some(waker) = self.waiting[direction as usize].take() {
+            waker.wake();
         }
     }
 }
@@ -155,9 +145,8 @@ impl Source {
 /// edge-triggered: who finds the socket empty (or full) says so by
 /// [`clear`](Self::clear), and is told when that has changed.
 pub(crate) struct Registered {
-    source: Rc<Source>,
-    key: usize,
     reactor: Rc<Reactor>,
+    key: u32,
 }
 
 impl fmt::Debug for Registered {
@@ -180,12 +169,13 @@ impl Registered {
         let reactor = super::current_reactor();
         let generation = reactor.registered.get();
         reactor.registered.set(generation.wrapping_add(1));
-        let source = Rc::new(Source { generation, read: Half::default(), write: Half::default() });
-        let key = reactor.sources.borrow_mut().insert(Rc::clone(&source));
-        let registered = Self { source, key, reactor };
+        let source = Source { generation, states: Default::default(), waiting: Default::default() };
+        let index = reactor.sources.borrow_mut().insert(source);
+        let key = u32::try_from(index).expect("a process has fewer than 4 billion descriptors");
+        let registered = Self { reactor, key };
         let descriptor = socket.as_fd().as_raw_fd();
         let poll = registered.reactor.poll.borrow();
-        poll.registry().register(&mut SourceFd(&descriptor), token(key, generation), interest)?;
+        poll.registry().register(&mut SourceFd(&descriptor), token(index, generation), interest)?;
         drop(poll);
         Ok(registered)
     }
@@ -200,56 +190,82 @@ impl Registered {
         drop(poll);
     }
 
+    /// What is known of it. `look` must not wake or drop what it finds there.
+    #[inline]
+    fn with<T>(&self, look: impl FnOnce(&Source) -> T) -> T {
+        look(&self.reactor.sources.borrow()[self.key as usize])
+    }
+
+    #[inline]
+    fn state(&self, direction: Direction) -> State {
+        self.with(|source| source.states[direction as usize].get())
+    }
+
+    #[inline]
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        is_so: impl FnOnce(State) -> bool,
+    ) -> Poll<()> {
+        let waker = cx.waker();
+        let (poll, _before) = self.with(|source| {
+            if is_so(source.states[direction as usize].get()) {
+                return (Poll::Ready(()), None);
+            }
+            (Poll::Pending, source.waiting[direction as usize].replace(Some(waker.clone())))
+        });
+        poll
+    }
+
+    #[inline]
+    fn change(&self, direction: Direction, change: impl FnOnce(State) -> State) {
+        self.with(|source| {
+            let state = &source.states[direction as usize];
+            state.set(change(state.get()));
+        });
+    }
+
     /// Ready when the direction may be; else the task is woken when it is.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        let half = self.source.half(direction);
-        if half.ready.get() {
-            return Poll::Ready(());
-        }
-        half.waiting.set(Some(cx.waker().clone()));
-        Poll::Pending
+        self.poll(cx, direction, |state| state.ready)
     }
 
     /// Ready when the direction has ended, with or without an error; else the task is woken when
     /// something happens to it.
     pub(crate) fn poll_over(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        let half = self.source.half(direction);
-        if half.over.get() {
-            return Poll::Ready(());
-        }
-        half.waiting.set(Some(cx.waker().clone()));
-        Poll::Pending
+        self.poll(cx, direction, |state| state.over)
     }
 
     /// Whether the direction may be ready.
     pub(crate) fn is_ready(&self, direction: Direction) -> bool {
-        self.source.half(direction).ready.get()
+        self.state(direction).ready
     }
 
     /// Whether the direction stays ready: its end, or an error, was reported.
     pub(crate) fn is_over(&self, direction: Direction) -> bool {
-        self.source.half(direction).over.get()
+        self.state(direction).over
     }
 
     /// What was reported as the end was none: sockets of datagrams go on after an error.
     pub(crate) fn forget_end(&self, direction: Direction) {
-        self.source.half(direction).over.set(false);
+        self.change(direction, |state| State { over: false, ..state });
     }
 
     /// The direction may be ready, whatever was reported so far.
     pub(crate) fn suspect(&self, direction: Direction) {
-        self.source.half(direction).ready.set(true);
+        self.change(direction, |state| State { ready: true, ..state });
     }
 
     /// The direction was found exhausted.
     pub(crate) fn clear(&self, direction: Direction) {
-        let half = self.source.half(direction);
-        half.ready.set(half.over.get());
+        self.change(direction, |state| State { ready: state.over, ..state });
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.reactor.sources.borrow_mut().remove(self.key);
+        // Its wakers go when nothing is borrowed any more.
+        let _source = self.reactor.sources.borrow_mut().remove(self.key as usize);
     }
 }
