@@ -24,7 +24,8 @@ enum Group {
 /// A client, counted until this is dropped.
 pub(crate) struct Counted {
     census: Arc<Census>,
-    groups: Vec<Group>,
+    /// No longer than it is: every client has this.
+    groups: Box<[Group]>,
 }
 
 /// The limit that a client would exceed.
@@ -98,7 +99,7 @@ impl Census {
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut counts = self.census.lock();
-        for group in &self.groups {
+        for group in &*self.groups {
             let Some(count) = counts.get_mut(group) else { continue };
             *count -= 1;
             if *count == 0 {

@@ -64,9 +64,10 @@ impl Origin {
         let logs = site.is_some_and(|site| site.access_log.is_some());
         let rare = Rare {
             proxy: proxied.as_ref().map(|proxied| proxied.by),
-            tls: stream.agreed().filter(|_| logs).map(|agreed| {
-                (agreed.version, agreed.server_name.clone().unwrap_or_default())
-            }),
+            tls: stream
+                .agreed()
+                .filter(|_| logs)
+                .map(|agreed| (agreed.version, agreed.server_name.clone().unwrap_or_default())),
             destination: match &proxied {
                 _ if !view.part.introduces => None,
                 Some(proxied) => proxied.destination,

@@ -41,8 +41,7 @@ pub(crate) fn serve(worker: Rc<Worker>, connection: Connection) -> impl Future<O
     Session { worker, stream, timer, origin, opening: agreed }.run(None)
 }
 
-/// A connection. Its tasks are blocks, not functions: what a function is given, its future has
-/// twice.
+/// A connection.
 struct Session<D> {
     worker: Rc<Worker>,
     stream: D,
@@ -82,6 +81,7 @@ enum First {
 
 impl<D: Duplex + 'static> Session<D> {
     /// Carries requests, of which the first may have begun, until there is a pause.
+    #[expect(clippy::manual_async_fn, reason = "what an async fn is given, its future has twice")]
     fn run(mut self, mut ahead: Option<Buffer>) -> impl Future<Output = ()> + 'static {
         async move {
             loop {
@@ -119,6 +119,7 @@ impl<D: Duplex + 'static> Session<D> {
 
     /// Waits for the next request in a task that has room for nothing else: a request's way is
     /// some kilobytes long, and most connections are idle most of the time.
+    #[expect(clippy::manual_async_fn, reason = "what an async fn is given, its future has twice")]
     fn sleep(self) -> impl Future<Output = ()> + 'static {
         async move {
             match self.first_bytes(Wait::Sleep).await {
