@@ -22,6 +22,8 @@ const WATCHDOG: &str = "30s";
 const MAX_SOCKETS: usize = 64;
 /// Beyond the drain, for what is left.
 const STOP_MARGIN_SECONDS: u64 = 15;
+/// The folders of which `PrivateTmp` makes others (systemd.exec(5)).
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
 const DATA_PLANE: &str = "bs9.service";
 const LISTENERS: &str = "bs9.socket";
@@ -172,6 +174,7 @@ fn socket_unit(name: &'static str, about: &str, more: &str, lines: &Lines, place
 
 fn data_plane(place: &Place, settings: &Settings, program: &Path, fed: bool) -> Unit {
     let mut lines = Lines::default();
+    let seen = [program, settings.path.as_path()];
     let program = word(&literal(program));
     let socket = settings.admin_socket(place);
     lines.set("Type", "notify");
@@ -205,7 +208,7 @@ fn data_plane(place: &Place, settings: &Settings, program: &Path, fed: bool) -> 
     lines.set("ProtectProc", "invisible");
     lines.set("ProtectHome", if place.scope == Scope::System { "yes" } else { "read-only" });
     protect_kernel_files(&mut lines);
-    harden(&mut lines, place);
+    harden(&mut lines, place, seen);
     lines.comment("What `--persist` writes, and access logs.");
     let writable = std::iter::once(settings.folder()).chain(settings.log_folders());
     for folder in writable {
@@ -216,6 +219,7 @@ fn data_plane(place: &Place, settings: &Settings, program: &Path, fed: bool) -> 
 
 fn manager(place: &Place, settings: &Settings, program: &Path) -> Unit {
     let mut lines = Lines::default();
+    let seen = [program, settings.manager_path.as_path()];
     let (program, config) = (word(&literal(program)), word(&literal(&settings.manager_path)));
     lines.set("Type", "notify");
     lines.set("ExecStart", format_args!("{program} manager --config {config}"));
@@ -238,7 +242,7 @@ fn manager(place: &Place, settings: &Settings, program: &Path) -> Unit {
         Scope::User => lines.set("ProtectProc", "invisible"),
         Scope::System => protect_kernel_files(&mut lines),
     }
-    harden(&mut lines, place);
+    harden(&mut lines, place, seen);
     if place.scope == Scope::System {
         lines.set("StateDirectory", "bs9");
         lines.set("StateDirectoryMode", "0700");
@@ -278,15 +282,14 @@ fn protect_kernel_files(lines: &mut Lines) {
     lines.set("ProtectKernelTunables", "yes");
 }
 
-/// What both are kept from.
-fn harden(lines: &mut Lines, place: &Place) {
+/// What both are kept from; not from what they have to see.
+fn harden(lines: &mut Lines, place: &Place, seen: [&Path; 2]) {
     for name in [
         "NoNewPrivileges",
         "LockPersonality",
         "MemoryDenyWriteExecute",
         "PrivateDevices",
         "PrivateMounts",
-        "PrivateTmp",
         "ProtectClock",
         "ProtectControlGroups",
         "ProtectHostname",
@@ -297,6 +300,11 @@ fn harden(lines: &mut Lines, place: &Place) {
         "RestrictSUIDSGID",
     ] {
         lines.set(name, "yes");
+    }
+    if seen.iter().any(|path| TEMPORARY.iter().any(|folder| path.starts_with(folder))) {
+        lines.comment("PrivateTmp would hide its own files from it.");
+    } else {
+        lines.set("PrivateTmp", "yes");
     }
     if place.scope == Scope::User {
         // systemd before 254 needs it for what is said of the file system to take effect.
@@ -393,6 +401,22 @@ mod tests {
         assert_eq!(text.matches("ListenDatagram=[::]:53\n").count(), 3, "{text}");
         assert_eq!(text.matches("ListenStream=/run/a/x y\n").count(), 1, "{text}");
         assert!(!text.contains("127.0.0.1"), "{text}");
+    }
+
+    #[test]
+    fn what_a_service_needs_is_not_hidden_from_it() {
+        let place = Place::new(Scope::System, None).unwrap();
+        for (program, private) in
+            [("/usr/local/bin/bs9", true), ("/tmp/bs9", false), ("/tmpfiles/bs9", true)]
+        {
+            let units = all(&place, &settings(""), Path::new(program));
+            let services = units.iter().filter(|unit| [DATA_PLANE, MANAGER].contains(&unit.name));
+            assert!(
+                services.clone().all(|unit| unit.text.contains("PrivateTmp=yes\n") == private),
+                "{program}"
+            );
+            assert_eq!(services.count(), 2);
+        }
     }
 
     #[test]
