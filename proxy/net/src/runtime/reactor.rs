@@ -44,7 +44,7 @@ pub(crate) fn spend(cx: &mut Context<'_>) -> Poll<()> {
 pub(crate) struct Reactor {
     poll: RefCell<mio::Poll>,
     events: RefCell<Events>,
-    sources: RefCell<Slab<Source>>,
+    sources: RefCell<Slab<Rc<Source>>>,
     registered: Cell<u32>,
 }
 
@@ -117,6 +117,8 @@ struct State {
 /// What is known of a socket. There is one for each connection, idle ones included.
 struct Source {
     generation: u32,
+    /// Its place in [`Reactor::sources`].
+    key: u32,
     states: [Cell<State>; 2],
     waiting: [Cell<Option<Waker>>; 2],
 }
@@ -145,14 +147,14 @@ impl Source {
 /// edge-triggered: who finds the socket empty (or full) says so by
 /// [`clear`](Self::clear), and is told when that has changed.
 pub(crate) struct Registered {
+    source: Rc<Source>,
     reactor: Rc<Reactor>,
-    key: u32,
 }
 
 impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registered")
-            .field("key", &self.key)
+            .field("key", &self.source.key)
             .field("readable", &self.is_ready(Direction::Read))
             .field("writable", &self.is_ready(Direction::Write))
             .finish()
@@ -169,10 +171,15 @@ impl Registered {
         let reactor = super::current_reactor();
         let generation = reactor.registered.get();
         reactor.registered.set(generation.wrapping_add(1));
-        let source = Source { generation, states: Default::default(), waiting: Default::default() };
-        let index = reactor.sources.borrow_mut().insert(source);
+        let mut sources = reactor.sources.borrow_mut();
+        let place = sources.vacant_entry();
+        let index = place.key();
         let key = u32::try_from(index).expect("a process has fewer than 4 billion descriptors");
-        let registered = Self { reactor, key };
+        let (states, waiting) = Default::default();
+        let source = Rc::new(Source { generation, key, states, waiting });
+        place.insert(Rc::clone(&source));
+        drop(sources);
+        let registered = Self { source, reactor };
         let descriptor = socket.as_fd().as_raw_fd();
         let poll = registered.reactor.poll.borrow();
         poll.registry().register(&mut SourceFd(&descriptor), token(index, generation), interest)?;
@@ -190,82 +197,60 @@ impl Registered {
         drop(poll);
     }
 
-    /// What is known of it. `look` must not wake or drop what it finds there.
     #[inline]
-    fn with<T>(&self, look: impl FnOnce(&Source) -> T) -> T {
-        look(&self.reactor.sources.borrow()[self.key as usize])
+    fn state(&self, direction: Direction) -> &Cell<State> {
+        &self.source.states[direction as usize]
     }
 
     #[inline]
-    fn state(&self, direction: Direction) -> State {
-        self.with(|source| source.states[direction as usize].get())
-    }
-
-    #[inline]
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        is_so: impl FnOnce(State) -> bool,
-    ) -> Poll<()> {
-        let waker = cx.waker();
-        let (poll, _before) = self.with(|source| {
-            if is_so(source.states[direction as usize].get()) {
-                return (Poll::Ready(()), None);
-            }
-            (Poll::Pending, source.waiting[direction as usize].replace(Some(waker.clone())))
-        });
-        poll
-    }
-
-    #[inline]
-    fn change(&self, direction: Direction, change: impl FnOnce(State) -> State) {
-        self.with(|source| {
-            let state = &source.states[direction as usize];
-            state.set(change(state.get()));
-        });
+    fn wait(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
+        self.source.waiting[direction as usize].set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// Ready when the direction may be; else the task is woken when it is.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        self.poll(cx, direction, |state| state.ready)
+        if self.is_ready(direction) { Poll::Ready(()) } else { self.wait(cx, direction) }
     }
 
     /// Ready when the direction has ended, with or without an error; else the task is woken when
     /// something happens to it.
     pub(crate) fn poll_over(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        self.poll(cx, direction, |state| state.over)
+        if self.is_over(direction) { Poll::Ready(()) } else { self.wait(cx, direction) }
     }
 
     /// Whether the direction may be ready.
     pub(crate) fn is_ready(&self, direction: Direction) -> bool {
-        self.state(direction).ready
+        self.state(direction).get().ready
     }
 
     /// Whether the direction stays ready: its end, or an error, was reported.
     pub(crate) fn is_over(&self, direction: Direction) -> bool {
-        self.state(direction).over
+        self.state(direction).get().over
     }
 
     /// What was reported as the end was none: sockets of datagrams go on after an error.
     pub(crate) fn forget_end(&self, direction: Direction) {
-        self.change(direction, |state| State { over: false, ..state });
+        let state = self.state(direction);
+        state.set(State { over: false, ..state.get() });
     }
 
     /// The direction may be ready, whatever was reported so far.
     pub(crate) fn suspect(&self, direction: Direction) {
-        self.change(direction, |state| State { ready: true, ..state });
+        let state = self.state(direction);
+        state.set(State { ready: true, ..state.get() });
     }
 
     /// The direction was found exhausted.
     pub(crate) fn clear(&self, direction: Direction) {
-        self.change(direction, |state| State { ready: state.over, ..state });
+        let state = self.state(direction);
+        let over = state.get().over;
+        state.set(State { ready: over, over });
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // Its wakers go when nothing is borrowed any more.
-        let _source = self.reactor.sources.borrow_mut().remove(self.key as usize);
+        self.reactor.sources.borrow_mut().remove(self.source.key as usize);
     }
 }
