@@ -167,15 +167,10 @@ impl<D: Duplex + 'static> Session<D> {
 
     /// Waits for a request to begin, and holds next to nothing meanwhile.
     fn first_bytes(&self, wait: Wait) -> impl Future<Output = First> {
-        let mut waiting = None;
-        poll_fn(move |cx| {
-            if waiting.is_none() {
-                waiting = self.begin_to_wait(wait);
-            }
-            match &mut waiting {
-                Some(waiting) => self.poll_first(cx, waiting),
-                None => Poll::Ready(First::End),
-            }
+        let mut waiting = self.begin_to_wait(wait);
+        poll_fn(move |cx| match &mut waiting {
+            Some(waiting) => self.poll_first(cx, waiting),
+            None => Poll::Ready(First::End),
         })
     }
 

@@ -78,10 +78,8 @@ struct Coalesce {
 struct Trials {
     /// Runs from one trial to the next.
     interval: u32,
-    /// Runs until the next one.
+    /// Runs until the next one; 0: this is one.
     left: u32,
-    /// Whether this run is one.
-    tries: bool,
     /// Slots of this run that are over.
     slots: u32,
     /// Whether this run sleeps.
@@ -136,7 +134,6 @@ impl Trials {
         Self {
             interval: FIRST,
             left: 1,
-            tries: false,
             slots: 0,
             coalesces: false,
             used,
@@ -181,16 +178,16 @@ impl Trials {
         let known = of.replace(given.after(*of));
         let changed = known.is_some_and(|known| (given.cost / known.cost - 1.0).abs() > CHANGE);
         let confirmed = self.pays() == thought;
+        let tried = self.left == 0;
         if changed {
             self.interval = SOONEST;
         } else if known.is_some() && !confirmed {
             self.interval = (self.interval / BACK_OFF).max(SOONEST);
-        } else if known.is_some() && self.tries {
+        } else if known.is_some() && tried {
             self.interval = (self.interval * BACK_OFF).min(RAREST);
         }
-        self.left = if self.tries { self.interval } else { self.left.min(self.interval) - 1 };
-        self.tries = self.left == 0;
-        self.coalesces = self.pays() != self.tries;
+        self.left = if tried { self.interval } else { self.left.min(self.interval) - 1 };
+        self.coalesces = self.pays() != (self.left == 0);
     }
 
     fn pays(&self) -> bool {
