@@ -21,7 +21,7 @@ mod stats;
 
 pub(crate) use client::{Client, Origin, linger};
 pub(crate) use failure::Failure;
-pub(crate) use grpc::{Call, is_call};
+pub(crate) use grpc::{Call, is_call, parse_timeout};
 pub(crate) use handling::{Fate, Handling};
 pub(crate) use identity::{Identities, Ids, parse_traceparent};
 pub(crate) use record::{Notes, Record};

@@ -1,31 +1,44 @@
-//! HTTP/2 to clients (RFC 9113): a connection's frames, and its streams made to look like
-//! connections of HTTP/1.1.
+//! HTTP/2 (RFC 9113): to clients here, to endpoints in [`upstream`].
 //!
-//! Frames, header compression and windows are the `h2` crate's business. [`connection`] drives it
-//! and gives every request a task of its own. There, [`head`] writes the request as HTTP/1.1
-//! would have brought it, so that it passes through the same door as any other: the same parser
-//! with its checks, the same routes, retries and limits. What that door answers, in HTTP/1.1 as
-//! well, [`stream`] takes apart into frames again. [`wire`] is the connection as `h2` wants it,
-//! watched by [`meter`].
+//! A client's connection is a task ([`connection`]), which reads and writes; what the frames mean
+//! is in [`mux`], which does no I/O, and in [`hpack`]. Every request has a task of its own. There
+//! its head is what [`request`] wrote as HTTP/1.1 would have brought it, straight from the header
+//! block, so that it passes through the same door as any other: the same parser with its checks,
+//! the same routes, retries and limits. What that door answers, in HTTP/1.1 as well, [`stream`]
+//! and [`response`] take apart into frames again. [`meter`] watches for floods.
 //!
-//! [`upstream`] is HTTP/2 to endpoints: the same, the other way round.
+//! Towards endpoints the `h2` crate speaks, the other way round.
+
+pub mod hpack;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 
 mod connection;
-mod head;
-mod inflow;
+mod frame;
+
 mod meter;
-mod outflow;
+mod mux;
+mod outbox;
 mod preface;
+mod request;
+mod response;
 mod stats;
 mod stream;
 mod upstream;
-mod wire;
 
 pub(crate) use connection::serve;
 pub(crate) use preface::Opening;
 pub(crate) use stats::{Http2Cell, status};
 pub(crate) use upstream::{Lane, Seat, Sessions, StreamFault, Taken, Turn, fault_of};
 
-/// Bytes that wait for a connection's socket, beyond what its peer's windows allow at most: enough
-/// to keep it busy.
-const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// How a body is put after its head of HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// As it is: its length was stated, or there is none.
+    Plain,
+    /// In chunks, which can end in trailers.
+    Chunked,
+    /// Bytes of another protocol (RFC 8441).
+    Tunnel,
+}

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod http1;
+pub mod http2;
 pub mod route;
 
 mod access_log;
@@ -14,7 +15,7 @@ mod engine;
 mod explain;
 mod forwarded;
 mod http;
-mod http2;
+
 mod introduction;
 mod part;
 mod policy;

@@ -4,13 +4,10 @@
 use std::time::Duration;
 
 use bs9_net::{CoarseInstant, now};
-use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 
 use super::failure::Failure;
 use crate::http1::write_simple_response;
 
-/// How long the caller waits.
-const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Digits of a `grpc-timeout`, at most.
 const MAX_TIMEOUT_DIGITS: usize = 8;
 
@@ -22,18 +19,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// `None`: a request with these fields is none.
-    pub(crate) fn of(fields: &HeaderMap) -> Option<Self> {
-        fields.get(CONTENT_TYPE).filter(|is| is_call(is.as_bytes()))?;
-        let timeout = fields.get(TIMEOUT).and_then(|is| parse_timeout(is.as_bytes()));
-        Some(Self { until: timeout.map_or(CoarseInstant::NEVER, |timeout| now().plus(timeout)) })
+    /// Of a caller who waits for so long, which ends now.
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self { until: timeout.map_or(CoarseInstant::NEVER, |timeout| now().plus(timeout)) }
     }
 }
 
 /// A `grpc-timeout`: up to eight digits and a unit. `None`: it is something else, of which the
 /// endpoint may make what it likes. Zero, which there should not be, is what callers write whose
 /// time has run out.
-fn parse_timeout(text: &[u8]) -> Option<Duration> {
+pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if digits.is_empty() || digits.len() > MAX_TIMEOUT_DIGITS {
         return None;
@@ -179,19 +174,10 @@ mod tests {
 
     #[test]
     fn a_call_may_say_by_when_it_gives_up() {
-        let fields = |timeout: &str| {
-            let mut fields = HeaderMap::new();
-            fields.insert(CONTENT_TYPE, "application/grpc".parse().unwrap());
-            fields.insert(TIMEOUT, timeout.parse().unwrap());
-            fields
-        };
-        let until = |timeout| Call::of(&fields(timeout)).unwrap().until;
+        let until = |timeout: &str| Call::new(parse_timeout(timeout.as_bytes())).until;
         assert!(until("1S") > now() && until("1S") < now().plus(Duration::from_secs(9)));
         assert_eq!(until("99999999H"), CoarseInstant::NEVER);
         assert_eq!(until("soon"), CoarseInstant::NEVER);
-        let mut other = fields("1S");
-        other.insert(CONTENT_TYPE, "text/plain".parse().unwrap());
-        assert!(Call::of(&other).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A connection of HTTP/2: its requests run beside each other, each in a task of its own.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -10,25 +10,18 @@ use std::{
 };
 
 use bs9_config::Http2;
-use bs9_net::{Buffer, CoarseInstant, Interrupted, Timer, now};
-use bytes::Bytes;
-use h2::{
-    Reason, RecvStream,
-    server::{self, SendResponse},
-};
-use http::{Method, Request};
+use bs9_net::{Buffer, BufferPool, CoarseInstant, Interrupted, Timer, now};
 
 use super::{
-    MAX_SEND_BUFFER_BYTES,
-    head::{self, Shape},
-    meter::Meter,
+    frame::Code,
+    mux::{Begun, Broken, Mux},
+    request::Asked,
     stats::Ending,
     stream::Lane,
-    wire::Wire,
 };
 use crate::{
     duplex::Duplex,
-    http::{Call, Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, linger, plan},
+    http::{Client, DRAIN_GRACE, Failure, Handling, Notes, Origin, Record, linger, plan},
     http1::{RequestError, ResponseTo},
     part::HttpSite,
     worker::{View, Worker},
@@ -38,8 +31,7 @@ use crate::{
 struct Shared {
     worker: Rc<Worker>,
     origin: Origin,
-    /// Requests under way.
-    active: Cell<usize>,
+    mux: Rc<RefCell<Mux>>,
     requests: Cell<u32>,
     /// Requests that the client gave up.
     resets: Cell<u32>,
@@ -47,7 +39,7 @@ struct Shared {
     used: Cell<CoarseInstant>,
 }
 
-/// Carries a client's connection, whose preface is in `early`, to its end.
+/// Carries a client's connection, which begins with `early`, to its end.
 pub(crate) async fn serve<D: Duplex>(
     worker: Rc<Worker>,
     stream: D,
@@ -59,43 +51,34 @@ pub(crate) async fn serve<D: Duplex>(
     let Some((site, settings)) = site_of(&view, &origin) else { return };
     let cell = &site.stats.cell(worker.shard.index()).http2;
     cell.connections.increment();
-    let stream = Rc::new(stream);
     let buffers = Rc::clone(worker.shard.buffers());
-    let meter = Rc::new(Meter::new());
-    let wire = Wire::new(Rc::clone(&stream), Rc::clone(&buffers), Some(early), Rc::clone(&meter));
     timer.set(site.head_timeout);
-    let handshake = builder(site, settings).handshake::<_, Bytes>(wire);
-    let ending = match timer.guard(handshake).await {
-        Ok(Ok(connection)) => {
-            let shared = Rc::new(Shared {
-                origin,
-                active: Cell::new(0),
-                requests: Cell::new(0),
-                resets: Cell::new(0),
-                used: Cell::new(now()),
-                worker: Rc::clone(&worker),
-            });
-            timer.set(site.idle_timeout);
-            let connection = Connection {
-                connection,
-                timer: &timer,
-                meter: &meter,
-                max_resets: settings.max_resets,
-                idle_timeout: site.idle_timeout,
-                removals: worker.removals(),
-                leaving: None,
-                shared,
-            };
-            connection.run().await
-        }
-        Ok(Err(error)) => Ending::of(&error),
-        Err(Interrupted::Elapsed) => Ending::HandshakeTimeout,
-        Err(_) => Ending::Drained,
+    let mux = Mux::new(settings, site.limits.max_head_bytes, Rc::clone(&buffers));
+    let connection = Connection {
+        stream: &stream,
+        buffers: &buffers,
+        input: Some(early),
+        begun: Vec::new(),
+        timer: &timer,
+        max_resets: settings.max_resets,
+        idle_timeout: site.idle_timeout,
+        removals: worker.removals(),
+        settled: false,
+        leaving: None,
+        shared: Rc::new(Shared {
+            origin,
+            mux: Rc::new(RefCell::new(mux)),
+            requests: Cell::new(0),
+            resets: Cell::new(0),
+            used: Cell::new(now()),
+            worker: Rc::clone(&worker),
+        }),
     };
+    let ending = connection.run().await;
     cell.endings[ending as usize].increment();
     tracing::debug!(ending = ending.name(), "a connection of HTTP/2 ended");
     drop(view);
-    linger(&*stream, &timer, buffers.take()).await;
+    linger(&stream, &timer, buffers.take()).await;
 }
 
 fn site_of<'a>(view: &'a View, origin: &Origin) -> Option<(&'a HttpSite, &'a Http2)> {
@@ -103,61 +86,96 @@ fn site_of<'a>(view: &'a View, origin: &Origin) -> Option<(&'a HttpSite, &'a Htt
     Some((site, site.http2.as_ref()?))
 }
 
-fn builder(site: &HttpSite, settings: &Http2) -> server::Builder {
-    let mut builder = server::Builder::new();
-    builder
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .initial_window_size(settings.stream_window_bytes)
-        .initial_connection_window_size(settings.connection_window_bytes)
-        .max_header_list_size(u32::try_from(site.limits.max_head_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(settings.max_resets as usize)
-        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
-        // WebSockets on a stream (RFC 8441).
-        .enable_connect_protocol();
-    builder
-}
-
-impl Ending {
-    fn of(error: &h2::Error) -> Self {
-        match error.reason() {
-            // What the library calls a flood: of CONTINUATION, resets, empty frames.
-            Some(Reason::ENHANCE_YOUR_CALM) if !error.is_remote() => Self::FrameFlood,
-            Some(_) if !error.is_remote() => Self::ProtocolError,
-            _ => Self::ByClient,
-        }
-    }
-}
-
 /// A connection at work.
 struct Connection<'a, D> {
-    connection: server::Connection<Wire<D, Meter>, Bytes>,
+    stream: &'a D,
+    buffers: &'a Rc<BufferPool>,
+    /// What was read and is not understood yet: no buffer, where that is nothing.
+    input: Option<Buffer>,
+    /// Requests that have just come.
+    begun: Vec<Begun>,
     shared: Rc<Shared>,
     timer: &'a Timer,
-    meter: &'a Meter,
     max_resets: u32,
     idle_timeout: Duration,
     removals: u64,
+    /// The client has begun as it has to.
+    settled: bool,
     /// Why no further requests are taken.
     leaving: Option<Ending>,
 }
 
 impl<D: Duplex> Connection<'_, D> {
     async fn run(mut self) -> Ending {
-        poll_fn(|cx| self.poll(cx)).await
+        let ending = poll_fn(|cx| self.poll(cx)).await;
+        self.shared.mux.borrow_mut().end();
+        ending
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.look_whether_to_leave();
         loop {
-            self.look_whether_to_leave();
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(self.leaving.unwrap_or_else(|| Ending::of(&error)));
-                }
-                Poll::Ready(None) => return Poll::Ready(self.leaving.unwrap_or(Ending::ByClient)),
-                Poll::Pending if self.must_stop() => {}
-                Poll::Pending => return self.poll_timer(cx),
+            if let Some(ending) = self.read(cx) {
+                return Poll::Ready(ending);
             }
+            let mux = &mut *self.shared.mux.borrow_mut();
+            let could_read = mux.may_read();
+            let Ok(idle) = mux.flush(cx, self.stream) else {
+                return Poll::Ready(self.leaving.unwrap_or(Ending::ByClient));
+            };
+            if mux.is_over() || (idle && self.is_broken()) {
+                return Poll::Ready(self.leaving.unwrap_or(Ending::ByClient));
+            }
+            if could_read || !mux.may_read() {
+                mux.set_waker(cx);
+                break;
+            }
+        }
+        self.poll_timer(cx)
+    }
+
+    /// Reads and takes in what there is; gives how the connection ended, if it has.
+    fn read(&mut self, cx: &mut Context<'_>) -> Option<Ending> {
+        loop {
+            self.take_in();
+            if self.is_broken() || !self.shared.mux.borrow().may_read() {
+                return None;
+            }
+            match self.stream.poll_read_pooled(cx, &mut self.input, self.buffers) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) => return Some(self.leaving.unwrap_or(Ending::ByClient)),
+                Poll::Pending => return None,
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        if let Some(input) = &mut self.input {
+            let worker = &self.shared.worker;
+            let nonce = || std::array::from_fn(|_| worker.random_below(256) as u8);
+            let mut mux = self.shared.mux.borrow_mut();
+            let received = mux.receive(input, &nonce, &mut self.begun);
+            let settled = mux.is_settled();
+            drop(mux);
+            if input.is_empty() {
+                self.input = None;
+            }
+            if settled && !std::mem::replace(&mut self.settled, true) && self.leaving.is_none() {
+                self.timer.set(self.idle_timeout);
+            }
+            for begun in self.begun.drain(..) {
+                begin(&self.shared, begun);
+            }
+            match received {
+                Err(Broken(Code::EnhanceYourCalm)) => {
+                    self.stop(Ending::FrameFlood, Code::EnhanceYourCalm);
+                }
+                Err(Broken(code)) => self.stop(Ending::ProtocolError, code),
+                Ok(()) => {}
+            }
+        }
+        if !self.is_broken() && self.resets_rapidly() {
+            self.stop(Ending::RapidReset, Code::EnhanceYourCalm);
         }
     }
 
@@ -172,26 +190,21 @@ impl<D: Duplex> Connection<'_, D> {
 
     fn leave(&mut self, why: Ending) {
         self.leaving = Some(why);
-        self.connection.graceful_shutdown();
+        self.shared.mux.borrow_mut().announce_parting();
         self.timer.set(DRAIN_GRACE);
     }
 
-    /// Ends the connection of a client that attacks; it has to be polled once more then.
-    fn must_stop(&mut self) -> bool {
-        let why = if self.meter.is_flooded() {
-            Ending::FrameFlood
-        } else if self.resets_rapidly() {
-            Ending::RapidReset
-        } else {
-            return false;
-        };
-        let stopped = matches!(self.leaving, Some(Ending::FrameFlood | Ending::RapidReset));
-        if !stopped {
-            self.leaving = Some(why);
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            self.timer.set(DRAIN_GRACE);
-        }
-        !stopped
+    /// Ends the connection of a client that breaks the protocol, or attacks: once it has been told.
+    fn stop(&mut self, why: Ending, code: Code) {
+        self.leaving = Some(why);
+        self.input = None;
+        self.shared.mux.borrow_mut().break_off(Broken(code));
+        self.timer.set(DRAIN_GRACE);
+    }
+
+    fn is_broken(&self) -> bool {
+        let broken = [Ending::FrameFlood, Ending::RapidReset, Ending::ProtocolError];
+        self.leaving.is_some_and(|why| broken.contains(&why))
     }
 
     /// Clients give some requests up; attackers most of them (CVE-2023-44487).
@@ -200,25 +213,18 @@ impl<D: Duplex> Connection<'_, D> {
         resets >= self.max_resets && resets > requests / 2
     }
 
-    fn begin(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let shared = &self.shared;
-        shared.requests.set(shared.requests.get().saturating_add(1));
-        shared.active.set(shared.active.get() + 1);
-        shared.used.set(now());
-        bs9_net::spawn(carry(Active(Rc::clone(shared)), request, respond));
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
             let interrupted = std::task::ready!(self.timer.poll_guard(cx));
             if interrupted == Interrupted::Aborted {
                 return Poll::Ready(Ending::Drained);
             }
-            let idle = self.shared.active.get() == 0;
+            let idle = self.shared.mux.borrow().active() == 0;
             match self.leaving {
                 Some(Ending::Idle | Ending::Drained) if !idle => self.timer.set(DRAIN_GRACE),
                 // It has been told, and nothing is under way.
                 Some(why) => return Poll::Ready(why),
+                None if !self.settled => return Poll::Ready(Ending::HandshakeTimeout),
                 None => {
                     let since = if idle { self.shared.used.get() } else { now() };
                     let due = since.plus(self.idle_timeout);
@@ -234,52 +240,63 @@ impl<D: Duplex> Connection<'_, D> {
     }
 }
 
-/// One more request under way, until it is dropped.
-struct Active(Rc<Shared>);
+fn begin(shared: &Rc<Shared>, Begun { at, asked }: Begun) {
+    shared.requests.set(shared.requests.get().saturating_add(1));
+    shared.used.set(now());
+    let given_up = shared.mux.borrow().is_given_up(at);
+    let response_to =
+        ResponseTo { head: asked.is_head, connect: false, upgrade: asked.is_tunnel() };
+    let lane = Lane::new(Rc::clone(&shared.mux), at, response_to);
+    if given_up {
+        // In the same breath: nothing has been done for it.
+        shared.give_up();
+    } else {
+        bs9_net::spawn(carry(Rc::clone(shared), asked, lane));
+    }
+}
 
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get() - 1);
-        self.0.used.set(now());
+impl Shared {
+    /// Counts a request that the client gave up.
+    fn give_up(&self) {
+        self.resets.set(self.resets.get().saturating_add(1));
+        let view = self.worker.view();
+        if let Some(site) = view.part.http.get(&self.origin.listener()) {
+            let cell = &site.stats.cell(self.worker.shard.index()).http2;
+            cell.resets.increment();
+        }
     }
 }
 
 /// Carries one request.
-async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let Shared { worker, origin, resets, .. } = &*active.0;
+async fn carry(shared: Rc<Shared>, asked: Asked, lane: Lane) {
+    let Shared { worker, origin, .. } = &*shared;
     let view = worker.view();
     let Some(site) = view.part.http.get(&origin.listener()) else {
         // The listener is gone from the configuration: nothing has been done.
-        return respond.send_reset(Reason::REFUSED_STREAM);
+        return lane.refuse();
     };
     let cell = &site.stats.cell(worker.shard.index()).http2;
     cell.requests.increment();
-    let mut buffer = worker.shard.buffers().take();
     let mut out = worker.scratch();
-    let (parts, body) = request.into_parts();
-    let request = Request::from_parts(parts, ());
-    let nonce = || std::array::from_fn(|_| worker.random_below(256) as u8);
-    let written = head::write_request(&request, body.is_end_stream(), nonce, &mut buffer);
-    let shape = *written.as_ref().unwrap_or(&Shape::Plain);
-    let response_to = ResponseTo {
-        head: request.method() == Method::HEAD,
-        connect: false,
-        upgrade: shape == Shape::Tunnel,
-    };
-    let lane = Lane::new(body, shape, respond, response_to);
+    let Asked { head, call, .. } = asked;
     let timer = worker.shard.timer();
     let notes = Notes::wanted(worker, site, "HTTP/2.0");
     let record = Record::new(worker, site, notes.as_ref());
     let client = Client { stream: &lane, timer: &timer, origin, record: &record };
-    let handling = Handling::new(worker, site, client).of_call(Call::of(request.headers()));
-    let planned = written
-        .and_then(|_| plan(worker, &view, site, origin, buffer.filled(), &mut out.bytes))
-        .and_then(|planned| {
+    let handling = Handling::new(worker, site, client).of_call(call);
+    let (mut buffer, planned) = match head {
+        Ok((buffer, _)) => {
+            let planned = plan(worker, &view, site, origin, buffer.filled(), &mut out.bytes);
             // One head went in: had the parser seen less of it, the rest would be a request
             // nobody sent.
-            let whole = planned.filter(|(facts, _)| facts.head_len == buffer.len());
-            whole.ok_or(Failure::Request(RequestError::InvalidTarget))
-        });
+            let planned = planned.and_then(|planned| {
+                let whole = planned.filter(|(facts, _)| facts.head_len == buffer.len());
+                whole.ok_or(Failure::Request(RequestError::InvalidTarget))
+            });
+            (buffer, planned)
+        }
+        Err(failure) => (worker.shard.buffers().take(), Err(failure)),
+    };
     let mut handled = pin!(async {
         match planned {
             Ok(planned) => {
@@ -300,9 +317,7 @@ async fn carry(active: Active, request: Request<RecvStream>, mut respond: SendRe
     record.finish(worker, origin, fate);
     match fate {
         Some(fate) => lane.end(fate),
-        None => {
-            cell.resets.increment();
-            resets.set(resets.get().saturating_add(1));
-        }
+        None => shared.give_up(),
     }
+    shared.used.set(now());
 }

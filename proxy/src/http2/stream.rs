@@ -9,14 +9,8 @@ use std::{
 };
 
 use bs9_net::{Buffer, BufferPool};
-use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
 
-use super::{
-    head::{self, Shape},
-    inflow::{Inflow, gone},
-    outflow::{Outflow, poll_write_pieces},
-};
+use super::{mux::Mux, response};
 use crate::{
     duplex::Duplex,
     http::Fate,
@@ -33,43 +27,43 @@ const LIMITS: HeadLimits =
 /// A stream. Reading gives the body of the request, framed as its head (which came before the
 /// stream was there) says; written is the response, interim ones included.
 pub(super) struct Lane {
-    upload: RefCell<Inflow>,
-    answer: RefCell<Answer>,
-}
-
-/// The response.
-struct Answer {
-    respond: SendResponse<Bytes>,
+    mux: Rc<RefCell<Mux>>,
+    /// Its place there.
+    at: usize,
     response_to: ResponseTo,
-    phase: Phase,
+    phase: RefCell<Phase>,
 }
 
 /// What is to be written next.
 enum Phase {
     Head,
-    Body(Outflow),
+    Body(Body),
     /// Nothing: the client has been told that nothing comes.
     Ended,
 }
 
+/// The body of the response, as HTTP/1.1 frames it.
+struct Body {
+    reader: BodyReader,
+    /// The payload of the chunks that are written together.
+    payload: Vec<u8>,
+    /// The trailer section, as far as it has come.
+    trailer: Vec<u8>,
+}
+
 impl Lane {
-    pub(super) fn new(
-        body: RecvStream,
-        shape: Shape,
-        respond: SendResponse<Bytes>,
-        response_to: ResponseTo,
-    ) -> Self {
-        let answer = Answer { respond, response_to, phase: Phase::Head };
-        Self { upload: RefCell::new(Inflow::new(body, shape)), answer: RefCell::new(answer) }
+    pub(super) fn new(mux: Rc<RefCell<Mux>>, at: usize, response_to: ResponseTo) -> Self {
+        Self { mux, at, response_to, phase: RefCell::new(Phase::Head) }
     }
 
     /// Ready when the client gave the request up, or is gone.
-    pub(super) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Answer { respond, phase, .. } = &mut *self.answer.borrow_mut();
-        match phase {
-            Phase::Body(body) => body.poll_reset(cx),
-            Phase::Head | Phase::Ended => respond.poll_reset(cx).map(|_reason| ()),
-        }
+    pub(super) fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
+        self.mux.borrow_mut().poll_reset(self.at, cx)
+    }
+
+    /// Nothing was done for the request.
+    pub(super) fn refuse(&self) {
+        self.mux.borrow_mut().refuse(self.at);
     }
 
     /// Ends the stream as `fate` has it for a connection.
@@ -78,19 +72,70 @@ impl Lane {
             // Of a response whose length nobody knew, this was the end.
             let _told = self.shutdown_write();
         }
-        self.answer.borrow_mut().reset(Reason::INTERNAL_ERROR);
+        self.reset_on_close();
+    }
+
+    /// Takes one piece of the response, at the start of `bytes`.
+    fn poll_write_piece(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let phase = &mut *self.phase.borrow_mut();
+        let mux = &mut *self.mux.borrow_mut();
+        let (count, ended) = match phase {
+            Phase::Head => return Poll::Ready(self.write_head(bytes, mux, phase)),
+            Phase::Body(body) => ready!(body.poll_write(cx, bytes, mux, self.at))?,
+            Phase::Ended => return Poll::Ready(Ok(bytes.len())),
+        };
+        if ended {
+            *phase = Phase::Ended;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn write_head(&self, bytes: &[u8], mux: &mut Mux, phase: &mut Phase) -> io::Result<usize> {
+        let mut storage = HeaderStorage::new();
+        let Ok(Parsed::Complete(head)) =
+            parse_response(bytes, &LIMITS, self.response_to, &mut storage)
+        else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let next = next_after(&head);
+        let ended = matches!(next, Phase::Ended);
+        mux.send_headers(self.at, ended, |encoder, block| {
+            response::write_head(&head, encoder, block);
+        })?;
+        *phase = next;
+        Ok(head.head_len)
+    }
+}
+
+fn next_after(head: &ResponseHead<'_>) -> Phase {
+    if head.is_interim() {
+        return Phase::Head;
+    }
+    let reader = match head.framing {
+        ResponseFraming::Tunnel => BodyReader::UntilClose,
+        framing => framing.into(),
+    };
+    if reader.is_done() {
+        return Phase::Ended;
+    }
+    Phase::Body(Body { reader, payload: Vec::new(), trailer: Vec::new() })
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.mux.borrow_mut().finish(self.at);
     }
 }
 
 impl Duplex for Lane {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.upload.borrow_mut().poll_arrival(cx)
+        self.mux.borrow_mut().poll_arrival(self.at, cx)
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, into: &mut Buffer) -> Poll<io::Result<usize>> {
-        let upload = &mut *self.upload.borrow_mut();
-        ready!(upload.poll_arrival(cx));
-        Poll::Ready(upload.take(into))
+        let mux = &mut *self.mux.borrow_mut();
+        ready!(mux.poll_arrival(self.at, cx));
+        Poll::Ready(mux.take(self.at, into))
     }
 
     fn poll_read_pooled(
@@ -104,64 +149,95 @@ impl Duplex for Lane {
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let answer = &mut *self.answer.borrow_mut();
-        poll_write_pieces(bytes, |piece| answer.poll_write(cx, piece))
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.poll_write_piece(cx, &bytes[taken..]) {
+                Poll::Ready(Ok(count)) => taken += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if taken == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(taken))
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
-        match &mut self.answer.borrow_mut().phase {
-            Phase::Body(body) => body.end(),
-            Phase::Head | Phase::Ended => Ok(()),
+        let phase = &mut *self.phase.borrow_mut();
+        match phase {
+            Phase::Body(Body { reader: BodyReader::UntilClose, .. }) => {
+                *phase = Phase::Ended;
+                self.mux.borrow_mut().send_data(self.at, &[], true)
+            }
+            _ => Ok(()),
         }
     }
 
     fn reset_on_close(&self) {
-        self.answer.borrow_mut().reset(Reason::INTERNAL_ERROR);
+        let phase = self.phase.replace(Phase::Ended);
+        if !matches!(phase, Phase::Ended) {
+            self.mux.borrow_mut().abandon(self.at);
+        }
     }
 }
 
-impl Answer {
-    /// Takes one piece of the response, at the start of `bytes`.
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.phase {
-            Phase::Head => Poll::Ready(self.write_head(bytes)),
-            Phase::Body(body) => body.poll_write(cx, bytes),
-            Phase::Ended => Poll::Ready(Ok(bytes.len())),
+impl Body {
+    /// Takes as many bytes as the client's windows and our own limit allow, and says whether they
+    /// were the last; framing needs no room in windows, nor does the end.
+    fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        bytes: &[u8],
+        mux: &mut Mux,
+        at: usize,
+    ) -> Poll<io::Result<(usize, bool)>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok((0, false)));
         }
-    }
-
-    fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut storage = HeaderStorage::new();
-        match parse_response(bytes, &LIMITS, self.response_to, &mut storage) {
-            Ok(Parsed::Complete(head)) => self.send_head(&head).map(|()| head.head_len),
-            Ok(Parsed::Partial) | Err(_) => Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-
-    fn send_head(&mut self, head: &ResponseHead<'_>) -> io::Result<()> {
-        let response = head::response(head).ok_or(io::ErrorKind::InvalidData)?;
-        if head.is_interim() {
-            return self.respond.send_informational(response).map_err(gone);
-        }
-        let reader = match head.framing {
-            ResponseFraming::Tunnel => BodyReader::UntilClose,
-            framing => framing.into(),
+        let room = match mux.poll_room(at, cx) {
+            Poll::Ready(room) => room?,
+            Poll::Pending => 0,
         };
-        let stream = self.respond.send_response(response, reader.is_done()).map_err(gone)?;
-        self.phase = Phase::Body(Outflow::new(stream, reader));
-        Ok(())
-    }
-
-    /// Unless all has been said: says that nothing more comes.
-    fn reset(&mut self, reason: Reason) {
-        match &mut self.phase {
-            Phase::Body(body) if body.has_ended() => {}
-            Phase::Body(body) => body.reset(reason),
-            Phase::Head => {
-                self.phase = Phase::Ended;
-                self.respond.send_reset(reason);
+        let opaque = usize::try_from(self.reader.opaque()).unwrap_or(usize::MAX);
+        if opaque > 0 {
+            let count = opaque.min(bytes.len()).min(room);
+            if count == 0 {
+                return Poll::Pending;
             }
-            Phase::Ended => {}
+            self.reader.skip(count as u64);
+            let ended = self.reader.is_done();
+            mux.send_data(at, &bytes[..count], ended)?;
+            return Poll::Ready(Ok((count, ended)));
         }
+        let Self { reader, payload, trailer } = self;
+        payload.clear();
+        let mut advanced = *reader;
+        let taken = advanced.advance_dividing(
+            bytes,
+            room,
+            |span| payload.extend_from_slice(span),
+            |byte| trailer.push(byte),
+        );
+        let (count, ended) = taken.map_err(|_| io::ErrorKind::InvalidData)?;
+        if count == 0 && !ended {
+            // Payload comes next.
+            return Poll::Pending;
+        }
+        *reader = advanced;
+        // Beside the fields there is the empty line that ends them.
+        let trails = ended && trailer.len() > 2;
+        if !payload.is_empty() || (ended && !trails) {
+            mux.send_data(at, payload, ended && !trails)?;
+        }
+        if trails {
+            let mut storage = response::trailer_storage();
+            let fields = response::trailer_fields(trailer, &mut storage);
+            let fields = fields.ok_or(io::ErrorKind::InvalidData)?;
+            mux.send_headers(at, true, |encoder, block| {
+                for field in fields {
+                    encoder.field(field.name.as_bytes(), field.value, block);
+                }
+            })?;
+        }
+        Poll::Ready(Ok((count, ended)))
     }
 }

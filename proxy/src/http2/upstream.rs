@@ -10,10 +10,17 @@
 mod driver;
 mod fault;
 mod head;
+mod inflow;
 mod lane;
+mod outflow;
 mod session;
 mod sessions;
+mod wire;
 
 pub(crate) use fault::{StreamFault, fault_of};
 pub(crate) use lane::Lane;
 pub(crate) use sessions::{Seat, Sessions, Taken, Turn};
+
+/// Bytes that wait for a connection's socket, beyond what its peer's windows allow at most: enough
+/// to keep it busy.
+const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;

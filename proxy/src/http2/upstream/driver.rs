@@ -13,15 +13,14 @@ use bs9_net::{CoarseInstant, Interrupted, Shard, Timer, Transport, now};
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
 
-use super::{fault::StreamFault, session::Session, sessions::Sessions};
-use crate::http2::wire::Wire;
+use super::{fault::StreamFault, session::Session, sessions::Sessions, wire::Wire};
 
 /// How long an endpoint may take to see that it has been told goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A connection at work.
 pub(super) struct Driver {
-    connection: Connection<Wire<Transport, Session>, Bytes>,
+    connection: Connection<Wire, Bytes>,
     session: Rc<Session>,
     sessions: Weak<Sessions>,
     idle_timeout: Duration,
@@ -75,7 +74,7 @@ pub(super) async fn drive(mut driver: Driver, stream: Rc<Transport>) {
 
 impl Driver {
     pub(super) fn new(
-        mut connection: Connection<Wire<Transport, Session>, Bytes>,
+        mut connection: Connection<Wire, Bytes>,
         session: Rc<Session>,
         sessions: Weak<Sessions>,
         settings: UpstreamHttp2,

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bs9_net::Buffer;
+use bytes::Bytes;
 use h2::{Reason, ext::Protocol};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
@@ -15,7 +16,7 @@ use super::fault::StreamFault;
 use crate::{
     http::is_call,
     http1::{BodyReader, RequestHead, Target, is_for_one_hop},
-    http2::head::{Shape, write_field},
+    http2::{Shape, response},
 };
 
 /// What a key is hashed with for the handshake of WebSocket (RFC 6455 section 1.3).
@@ -199,6 +200,38 @@ fn shape(response: &Response<()>, ended: bool, answers: &Answering) -> Shape {
     } else {
         Shape::Chunked
     }
+}
+
+fn write_field(out: &mut impl io::Write, name: &str, value: &[u8]) -> io::Result<()> {
+    out.write_all(name.as_bytes())?;
+    out.write_all(b": ")?;
+    out.write_all(value)?;
+    out.write_all(b"\r\n")
+}
+
+/// The end of a chunked body, with its trailers.
+pub(super) fn last_chunk(trailers: &HeaderMap) -> Bytes {
+    let mut out = b"0\r\n".to_vec();
+    for (name, value) in trailers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.into()
+}
+
+/// The fields of a whole trailer section, as HTTP/2 has them; `None`: it is none.
+pub(super) fn trailer_fields(section: &[u8]) -> Option<HeaderMap> {
+    let mut storage = response::trailer_storage();
+    let lines = response::trailer_fields(section, &mut storage)?;
+    let mut fields = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        fields.try_append(name, HeaderValue::from_bytes(line.value).ok()?).ok()?;
+    }
+    Some(fields)
 }
 
 #[cfg(test)]

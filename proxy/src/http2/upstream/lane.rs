@@ -21,16 +21,14 @@ use super::{
     Seat,
     fault::StreamFault,
     head::{self, Answering, Asking},
+    inflow::Inflow,
+    outflow::{Outflow, poll_write_pieces},
     session::Session,
     sessions::Active,
 };
 use crate::{
     duplex::Duplex,
     http1::{HeadLimits, HeaderStorage, MAX_HEADERS, Parsed, parse_request},
-    http2::{
-        inflow::Inflow,
-        outflow::{Outflow, poll_write_pieces},
-    },
 };
 
 /// The request's head is our own: what its maker let pass is within limits.

@@ -6,7 +6,7 @@ use bs9_net::{CoarseInstant, now};
 use tokio::sync::Notify;
 
 use super::fault::StreamFault;
-use crate::{cluster::Endpoint, http2::wire::Ear};
+use crate::cluster::Endpoint;
 
 /// What the driver of a connection and the requests on it tell each other.
 #[derive(Debug)]
@@ -51,6 +51,12 @@ impl Session {
         };
         session.endpoint.cells[shard].idle.increment();
         Rc::new(session)
+    }
+
+    /// Bytes came from the endpoint.
+    pub(super) fn hears(&self) {
+        self.heard.set(now());
+        self.spoke.set(true);
     }
 
     pub(super) fn active(&self) -> usize {
@@ -135,12 +141,5 @@ impl Session {
             StreamFault::Closed => self.fault.get().unwrap_or(StreamFault::Closed),
             known => known,
         }
-    }
-}
-
-impl Ear for Session {
-    fn received(&self, _bytes: &[u8]) {
-        self.heard.set(now());
-        self.spoke.set(true);
     }
 }

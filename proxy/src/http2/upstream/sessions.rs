@@ -16,13 +16,12 @@ use h2::client::{Builder, SendRequest};
 use tokio::sync::Notify;
 
 use super::{
+    MAX_SEND_BUFFER_BYTES,
     driver::{Driver, drive},
     session::Session,
+    wire::Wire,
 };
-use crate::{
-    cluster::Endpoint,
-    http2::{MAX_SEND_BUFFER_BYTES, wire::Wire},
-};
+use crate::cluster::Endpoint;
 
 /// The largest window there is (RFC 9113 section 6.9.1).
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
@@ -189,7 +188,7 @@ impl Turn {
         let stream = Rc::new(stream);
         let buffers = Rc::clone(shard.buffers());
         let head_bytes = u32::try_from(buffers.buffer_bytes()).unwrap_or(u32::MAX);
-        let wire = Wire::new(Rc::clone(&stream), buffers, None, Rc::clone(&session));
+        let wire = Wire::new(Rc::clone(&stream), buffers, Rc::clone(&session));
         let handshake = builder(settings, head_bytes).handshake(wire).await;
         let (requests, connection) = handshake.inspect_err(|_| session.end(None))?;
         let seat = Seat::new(&session, requests.clone(), false);

@@ -10,7 +10,8 @@ use bytes::{Buf, Bytes};
 use h2::RecvStream;
 use http::HeaderMap;
 
-use super::head::{self, Shape};
+use super::head;
+use crate::http2::Shape;
 
 /// Bytes that framing adds to a chunk at most: the digits of a `u32`, and two line ends.
 const CHUNK_FRAMING_BYTES: usize = 12;

@@ -7,10 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::HeaderMap;
 
 use super::{head, inflow::gone};
-use crate::http1::{BodyReader, MAX_HEADERS};
+use crate::http1::BodyReader;
 
 /// The sending half of a stream whose head has been sent.
 pub(super) struct Outflow {
@@ -71,7 +70,7 @@ impl Outflow {
             self.stream.send_data(payload.into(), ended && !trails).map_err(gone)?;
         }
         if trails {
-            let fields = trailer_fields(&self.trailer).ok_or(io::ErrorKind::InvalidData)?;
+            let fields = head::trailer_fields(&self.trailer).ok_or(io::ErrorKind::InvalidData)?;
             self.stream.send_trailers(fields).map_err(gone)?;
         }
         self.reader = (!ended).then_some(reader);
@@ -104,11 +103,6 @@ impl Outflow {
         self.reader = None;
         self.stream.send_reset(reason);
     }
-
-    /// Ready when the peer takes no more, or is gone.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_reset(cx).map(|_reason| ())
-    }
 }
 
 /// Writes piece by piece, as much as is taken now.
@@ -126,38 +120,4 @@ pub(super) fn poll_write_pieces(
         }
     }
     Poll::Ready(Ok(taken))
-}
-
-/// The fields of a whole trailer section; `None`: it is none.
-fn trailer_fields(section: &[u8]) -> Option<HeaderMap> {
-    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    match httparse::parse_headers(section, &mut slots).ok()? {
-        httparse::Status::Complete((len, lines)) if len == section.len() => {
-            head::fields(lines.iter().map(|line| (line.name, line.value)))
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trailer_section_is_read_whole_or_not_at_all() {
-        let fields = trailer_fields(b"Grpc-Status: 0\r\nx: y\r\n\r\n").unwrap();
-        assert_eq!(
-            (&fields["grpc-status"], &fields["x"]),
-            (&"0".parse().unwrap(), &"y".parse().unwrap())
-        );
-        let section = b"x: y\r\n\r\n";
-        for len in 0..section.len() {
-            assert!(trailer_fields(&section[..len]).is_none(), "{len} bytes of it");
-        }
-        for wrong in [&b"x: y\r\n\r\nz"[..], b"x y\r\n\r\n", b": y\r\n\r\n", b"x: \x01\r\n\r\n"] {
-            assert!(trailer_fields(wrong).is_none(), "{wrong:?}");
-        }
-        let many = [b"x: y\r\n".repeat(MAX_HEADERS + 1), b"\r\n".to_vec()].concat();
-        assert!(trailer_fields(&many).is_none());
-    }
 }
