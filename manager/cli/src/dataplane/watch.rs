@@ -2,21 +2,22 @@
 //!
 //! Folders are watched, not files: editors, certbot and `kubectl` put a new file, or a new link
 //! to a file or a folder, in place of the old one. A burst of events is one change, and only when
-//! the files look different from before. Not every file system tells of changes, and a folder
+//! the files look different from before. Of a folder's other files nothing is heard while they are
+//! written, only when that ends: a log may lie beside. Not every file system tells of changes, and a folder
 //! that is made anew is another one: so the files are looked at every now and then all the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::MetadataExt as _,
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Component, Path, PathBuf},
     time::Duration,
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout, timeout_at},
+    io::unix::AsyncFd,
+    time::{Instant, sleep, timeout},
 };
 
 /// Without an event for so long, a change is complete.
@@ -43,12 +44,18 @@ pub(super) struct FileWatch {
     last: Fingerprint,
     /// Something has happened that was not looked at yet: whoever waits may have been called away.
     pending: bool,
-    /// Holds one event; more would say nothing new. `None`: the system tells of none.
-    events: Option<(mpsc::Receiver<()>, RecommendedWatcher)>,
+    /// `None`: the system tells of none.
+    events: Option<Events>,
 }
+
+/// What happens in some folders (`inotify(7)`).
+struct Events(AsyncFd<OwnedFd>);
 
 impl FileWatch {
     /// Starts to watch.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub(super) fn start(watched: Watched) -> Self {
         // In this order: what changes in between is an event.
         let events = watched.events();
@@ -85,24 +92,64 @@ impl FileWatch {
 
     /// Waits until it is worth while to look at the files.
     async fn look_out(&mut self) {
-        let ended = match &mut self.events {
-            Some((events, _)) => matches!(timeout(ROUND, events.recv()).await, Ok(None)),
-            None => return tokio::time::sleep(ROUND).await,
-        };
-        if ended {
-            // The watcher's thread is gone.
+        let Some(events) = &self.events else { return sleep(ROUND).await };
+        if let Ok(Err(error)) = timeout(ROUND, events.next()).await {
+            tracing::warn!(%error, "files are not watched any more, but looked at now and then");
             self.events = None;
         }
     }
 
     async fn settle(&mut self) {
-        let Some((events, _)) = &mut self.events else { return };
+        let Some(events) = &self.events else { return };
         let patience = Instant::now() + PATIENCE;
         loop {
-            let quiet = Instant::now() + QUIET;
-            match timeout_at(quiet.min(patience), events.recv()).await {
-                Ok(Some(())) if Instant::now() < patience => {}
-                _ => return,
+            sleep(QUIET).await;
+            if !matches!(events.take(), Ok(true)) || Instant::now() >= patience {
+                return;
+            }
+        }
+    }
+}
+
+impl Events {
+    #[expect(deprecated, reason = "an owned descriptor is as safe as the new function asks for")]
+    fn of(folders: &BTreeSet<PathBuf>) -> io::Result<Self> {
+        let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        // Not `MODIFY`, of which there is one for each line of a log.
+        let wanted = WatchFlags::CREATE
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ATTRIB
+            | WatchFlags::DELETE
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF;
+        for folder in folders {
+            inotify::add_watch(&events, folder, wanted)?;
+        }
+        Ok(Self(AsyncFd::new(events)?))
+    }
+
+    /// Waits until something has happened.
+    async fn next(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            if self.take()? {
+                return Ok(());
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// Whether something has happened since this was last asked. What it was is of no interest.
+    fn take(&self) -> io::Result<bool> {
+        let mut bytes = [0; 4096];
+        let mut some = false;
+        loop {
+            match rustix::io::read(&self.0, &mut bytes) {
+                Ok(_) => some = true,
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(some),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -118,36 +165,19 @@ pub(super) async fn changed(watch: Option<&mut FileWatch>) {
 
 impl Watched {
     /// `None`, and a warning, when the system tells of no changes.
-    fn events(&self) -> Option<(mpsc::Receiver<()>, RecommendedWatcher)> {
-        if matches!(self, Self::Files(files) if files.is_empty()) {
+    fn events(&self) -> Option<Events> {
+        let folders = self.folders();
+        if folders.is_empty() {
             return None;
         }
-        let (sender, events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files is an event too.
-            if event.is_ok_and(|event| event.kind.is_access()) {
-                return;
-            }
-            // Full: somebody is about to look anyway.
-            let _full_or_ended = sender.try_send(());
-        });
-        let watch_all = |mut watcher: RecommendedWatcher| {
-            for folder in self.folders() {
-                watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-            }
-            Ok(watcher)
+        let warn = |error: &io::Error| {
+            let every_seconds = ROUND.as_secs();
+            tracing::warn!(
+                %error, every_seconds,
+                "files cannot be watched; they are looked at every now and then"
+            );
         };
-        match watcher.and_then(watch_all) {
-            Ok(watcher) => Some((events, watcher)),
-            Err(error) => {
-                let every_seconds = ROUND.as_secs();
-                tracing::warn!(
-                    %error, every_seconds,
-                    "files cannot be watched; they are looked at every now and then"
-                );
-                None
-            }
-        }
+        Events::of(&folders).inspect_err(warn).ok()
     }
 
     /// The folders in which a change shows.
@@ -282,6 +312,25 @@ mod tests {
         let before = watched.fingerprint();
         fs::write(folder.path().join("bs9.log"), "noise").unwrap();
         assert_eq!(watched.fingerprint(), before);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_beside_is_not_heard_of_until_it_is_closed() {
+        use std::io::Write as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bs9.toml");
+        fs::write(&file, "a").unwrap();
+        let mut log = fs::File::create(folder.path().join("access.log")).unwrap();
+        let watch = FileWatch::start(Watched::Configuration(file));
+        let events = watch.events.as_ref().unwrap();
+        for _ in 0..100 {
+            log.write_all(b"a line\n").unwrap();
+        }
+        assert!(!events.take().unwrap());
+        drop(log);
+        timeout(DEADLINE, events.next()).await.expect("that it is closed is an event").unwrap();
+        assert!(!events.take().unwrap(), "and nothing else");
     }
 
     /// As Kubernetes mounts a secret: `tls.crt` leads to `..data/tls.crt`, and `..data` to a
