@@ -139,6 +139,7 @@ impl Worker {
         loop {
             timer.set(SWEEP_INTERVAL);
             timer.elapsed().await;
+            self.shard.buffers().tick();
             self.view().clusters.iter().for_each(|cluster| cluster.sweep());
         }
     }

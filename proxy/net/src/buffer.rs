@@ -2,31 +2,63 @@
 //!
 //! A shard hands out buffers of one size and takes them back as soon as a
 //! connection goes idle, so memory follows the work in flight, not the number of
-//! connections. Only so many free ones are kept: a burst's worth goes back to the
-//! allocator.
+//! connections. As many free ones are kept as were of use within the last seconds, and a
+//! few always: a burst's worth goes back to the allocator.
 
-use std::{cell::RefCell, ops::Range, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+    rc::Rc,
+};
 
 /// A shard's free buffers.
 #[derive(Debug)]
 pub struct BufferPool {
     free: RefCell<Vec<Box<[u8]>>>,
     buffer_bytes: usize,
-    max_free: usize,
+    /// Buffers in use.
+    lent: Cell<usize>,
+    /// The most that were at once, since the last [`tick`](Self::tick).
+    peak: Cell<usize>,
+    /// So many are kept, those in use included.
+    kept: Cell<usize>,
+    min_kept: usize,
 }
 
 impl BufferPool {
-    /// Buffers of `buffer_bytes` each; at most `max_free` unused ones are kept.
+    /// Buffers of `buffer_bytes` each; `min_kept` are kept at least once they have been used.
     ///
     /// # Panics
     /// With buffers of 4 GiB or more.
-    pub fn new(buffer_bytes: usize, max_free: usize) -> Rc<Self> {
+    pub fn new(buffer_bytes: usize, min_kept: usize) -> Rc<Self> {
         assert!(u32::try_from(buffer_bytes).is_ok(), "a buffer is smaller than 4 GiB");
-        Rc::new(Self { free: RefCell::new(Vec::with_capacity(max_free)), buffer_bytes, max_free })
+        Rc::new(Self {
+            free: RefCell::new(Vec::with_capacity(min_kept)),
+            buffer_bytes,
+            lent: Cell::new(0),
+            peak: Cell::new(0),
+            kept: Cell::new(min_kept),
+            min_kept,
+        })
+    }
+
+    /// To be called every second or so: what has not been of use since the last time but one
+    /// goes back to the allocator.
+    pub fn tick(&self) {
+        let wanted = self.peak.replace(self.lent.get()).max(self.min_kept);
+        self.kept.set(wanted);
+        let free = &mut *self.free.borrow_mut();
+        free.truncate(wanted.saturating_sub(self.lent.get()));
+        free.shrink_to(2 * free.len().max(self.min_kept));
     }
 
     /// A buffer, empty.
     pub fn take(self: &Rc<Self>) -> Buffer {
+        let lent = self.lent.get() + 1;
+        self.lent.set(lent);
+        if lent > self.peak.get() {
+            self.peak.set(lent);
+        }
         let recycled = self.free.borrow_mut().pop();
         let bytes = recycled.unwrap_or_else(|| vec![0; self.buffer_bytes].into_boxed_slice());
         Buffer { bytes, start: 0, end: 0, pool: Rc::clone(self) }
@@ -38,8 +70,10 @@ impl BufferPool {
     }
 
     fn put(&self, bytes: Box<[u8]>) {
+        let lent = self.lent.get() - 1;
+        self.lent.set(lent);
         let mut free = self.free.borrow_mut();
-        if free.len() < self.max_free {
+        if free.len() + lent < self.kept.get().max(self.peak.get()) {
             free.push(bytes);
         }
     }
@@ -170,12 +204,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_back_to_its_pool_and_no_more_than_allowed() {
+    fn a_buffer_comes_back_to_its_pool() {
         let pool = BufferPool::new(8, 1);
         let (first, second) = (pool.take(), pool.take());
         drop(first);
         drop(second);
-        assert_eq!(pool.free.borrow().len(), 1);
+        assert_eq!((pool.free.borrow().len(), pool.lent.get()), (2, 0));
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_kept_until_it_is_over() {
+        let pool = BufferPool::new(8, 2);
+        let burst = || drop((0..10).map(|_| pool.take()).collect::<Vec<_>>());
+        let free = || pool.free.borrow().len();
+        burst();
+        assert_eq!(free(), 10);
+        pool.tick();
+        burst();
+        assert_eq!(free(), 10, "it goes on");
+        pool.tick();
+        assert_eq!(free(), 10, "it has only just ended");
+        let one = pool.take();
+        pool.tick();
+        assert_eq!(free(), 1, "and the one in use");
+        drop(one);
+        pool.tick();
+        assert_eq!(free(), 2);
     }
 
     #[test]

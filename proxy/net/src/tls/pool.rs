@@ -9,7 +9,7 @@ use crate::BufferPool;
 pub(super) const RESERVE_BYTES: usize = 2 * (8 + MAX_OVERHEAD_BYTES);
 /// Two full records: a large body is sealed in one go, and opened as it comes.
 const RECORD_BUFFER_BYTES: usize = 2 * (MAX_PLAINTEXT_BYTES + MAX_OVERHEAD_BYTES) + RESERVE_BYTES;
-/// Unused buffers that a shard keeps: 2 MiB.
+/// Buffers that a shard keeps, used or not: 2 MiB.
 const MAX_FREE_BUFFERS: usize = 64;
 
 const _: () = assert!(RECORD_BUFFER_BYTES > MAX_SEALED_BYTES + 5, "a record fits");
