@@ -34,7 +34,7 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How long an upstream connection may stay idle in the pool. Default 60 s.
     pub idle_timeout: Duration,
-    /// Idle upstream connections kept per endpoint and shard. Default 256.
+    /// Idle upstream connections kept per endpoint and shard. Default 1,024.
     pub max_idle_connections: usize,
     /// Requests (HTTP) or connections (TCP) per endpoint at once, over all shards; `None`: no
     /// limit.

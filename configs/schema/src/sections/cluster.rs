@@ -70,10 +70,10 @@ pub(super) fn cluster(t: &mut Scope<'_>, name: Arc<str>) -> Option<Cluster> {
     let max_idle_connections = t.or(
         Key::new(
             "max_idle_connections",
-            "Idle upstream connections kept for each endpoint and shard.",
+            "Idle upstream connections kept for each endpoint and shard: as many as requests were under way at once need not be made again.",
         ),
         integer(0..=100_000),
-        256,
+        1024,
     );
     let max_connections = t.optional(
         Key::new(
