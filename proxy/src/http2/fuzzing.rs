@@ -43,7 +43,7 @@ pub fn follow(bytes: &[u8], step: usize) -> Followed {
     let mut input = pool.take();
     let mut begun = Vec::new();
     let mut broken = None;
-    for piece in bytes.chunks(step.min(BUFFER_BYTES / 2).max(1)) {
+    for piece in bytes.chunks(step.clamp(1, BUFFER_BYTES / 2)) {
         input.spare()[..piece.len()].copy_from_slice(piece);
         input.commit(piece.len());
         if let Err(error) = mux.receive(&mut input, &|| [7; 16], &mut begun) {
@@ -68,9 +68,9 @@ pub fn follow(bytes: &[u8], step: usize) -> Followed {
             }
             Err(failure) => format!("{failure}"),
         };
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         let mut body = pool.take();
-        while mux.poll_arrival(begun.at, &mut cx).is_ready() {
+        while mux.poll_arrival(begun.at, &cx).is_ready() {
             match mux.take(begun.at, &mut body) {
                 Ok(0) => {
                     text.push_str(" end");

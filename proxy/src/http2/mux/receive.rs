@@ -214,7 +214,7 @@ impl Mux {
                 if stream != 0 {
                     return Err(Broken(Code::ProtocolError));
                 }
-                if length % 6 != 0 || (header.has(flag::ACK) && length > 0) {
+                if !length.is_multiple_of(6) || (header.has(flag::ACK) && length > 0) {
                     return Err(Broken(Code::FrameSizeError));
                 }
                 self.meter.spend();
@@ -267,11 +267,8 @@ impl Mux {
         match of {
             kind::PING if stream != 0 => return Err(Broken(Code::ProtocolError)),
             kind::PING if !header.has(flag::ACK) => self.out.ping(flag::ACK, bytes),
-            kind::PING => {
-                if bytes == LAST_CALL {
-                    self.part();
-                }
-            }
+            kind::PING if bytes == LAST_CALL => self.part(),
+            kind::PING => {}
             kind::WINDOW_UPDATE => self.widen(stream, number & MAX_WINDOW_BYTES)?,
             kind::RST_STREAM => {
                 if self.is_idle(stream) {
@@ -292,7 +289,7 @@ impl Mux {
 
     /// Whether nobody has begun this stream, or ever will.
     fn is_idle(&self, stream: u32) -> bool {
-        stream == 0 || stream % 2 == 0 || stream > self.last_id
+        stream.is_multiple_of(2) || stream > self.last_id
     }
 
     fn widen(&mut self, stream: u32, by: u32) -> Result<(), Broken> {
@@ -418,7 +415,7 @@ impl Mux {
 
     fn begin_headers(&mut self, header: Header) -> Result<(), Broken> {
         let Header { stream, .. } = header;
-        if stream % 2 == 0 {
+        if stream.is_multiple_of(2) {
             return Err(Broken(Code::ProtocolError));
         }
         if stream > self.last_id {
