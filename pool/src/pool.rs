@@ -410,8 +410,9 @@ pub(crate) struct Load {
 
 /// Who should have the server connection that `from` just got back. A shard without waiters
 /// gives it to the one with most of them. One with waiters parts with it only for a shard that
-/// has none at all, or whose clients wait clearly longer even with one more: by half again, lest
-/// connections travel back and forth.
+/// has none at all, or whose clients wait clearly longer: by half again, on the mean (geometric)
+/// of how it is and how it would be with one more. So few servers are divided as evenly as they
+/// can be, and none travels back and forth.
 fn needier_than(from: usize, loads: &[Load]) -> Option<usize> {
     let own = loads[from];
     let others =
@@ -424,12 +425,13 @@ fn needier_than(from: usize, loads: &[Load]) -> Option<usize> {
     if own.waiting == 0 {
         return Some(shard);
     }
-    let starved = other.servers == 0 && own.servers > 1;
-    let theirs = other.waiting.saturating_mul(own.servers.saturating_sub(1)).saturating_mul(2);
-    let ours = own.waiting.saturating_mul(other.servers + 1).saturating_mul(3);
+    let square = |count: usize| (count as u128).pow(2);
+    let pairs = |fewer: usize| fewer as u128 * (fewer as u128 + 1);
+    let theirs = square(other.waiting) * pairs(own.servers.saturating_sub(1)) * square(2);
+    let ours = square(own.waiting) * pairs(other.servers) * square(3);
     // With a single server between them they take turns, or one side would never be served.
     let take_turns = other.servers == 0 && own.servers == 1;
-    (starved || take_turns || theirs > ours).then_some(shard)
+    (take_turns || theirs > ours).then_some(shard)
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ fn a_shard_with_waiters_parts_only_with_what_others_clearly_need_more() {
     assert_eq!(needier_than(0, &[load(100, 10), load(120, 10)]), None);
     assert_eq!(needier_than(0, &[load(100, 19), load(100, 1)]), Some(1));
     assert_eq!(needier_than(0, &[load(100, 10), load(1, 0)]), Some(1));
+    // 22 and 64 for a server are worse than 34 and 43, which is where it rests.
+    assert_eq!(needier_than(0, &[load(67, 3), load(128, 2)]), Some(1));
+    assert_eq!(needier_than(1, &[load(67, 2), load(128, 3)]), None);
     // One server for two shards: in turn.
     assert_eq!(needier_than(0, &[load(10, 1), load(10, 0)]), Some(1));
 }
