@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ROW")]
     pub(crate) only: Vec<String>,
 
-    /// Rounds; every contender has one turn in each.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Rounds; every contender has one turn in each, peers without a goal in the first three.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
     /// Measured seconds of load in a turn; rows that compare a p99 or load generators take at
