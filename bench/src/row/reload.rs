@@ -29,7 +29,7 @@ const CHANGED_ROUTES: usize = 100;
 const RELOADS: usize = 3;
 const BETWEEN: Duration = Duration::from_millis(300);
 /// How long requests come at least: all through the reloads.
-const LOAD_LENGTH: Duration = Duration::from_secs(4);
+const LOAD_LENGTH: Duration = Duration::from_secs(6);
 /// What runs beside the reloads: some 1,500 requests a second. More would measure who gets how
 /// much of the contender's one core, which a reload shares with the shard here.
 const LOAD: Wrk = Wrk { think: Duration::from_millis(2), ..Wrk::keep_alive(4) };
@@ -58,6 +58,10 @@ struct Reloads {
 impl Stage for Reloads {
     fn versions(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
         Ok(vec![LOAD.version()?])
+    }
+
+    fn most_rounds(&self) -> Option<u32> {
+        Some(3)
     }
 
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
