@@ -430,7 +430,8 @@ fn a_rolling_reload_under_load_fails_no_request() {
     let _data_plane = sandbox.data_plane(DATA_PLANE);
     let _manager = sandbox.manager();
     sandbox.write("app/server.py", APP);
-    start_fronted(&sandbox, &["-i", "2", "--ready-timeout", "3s"]).ok();
+    // Long enough for Python on a busy machine; the version below that hangs takes all of it.
+    start_fronted(&sandbox, &["-i", "2", "--ready-timeout", "12s"]).ok();
     let load = Load::start(&sandbox);
 
     sandbox.write("app/server.py", &APP.replace("\"one\"", "\"two\""));
