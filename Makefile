@@ -51,8 +51,8 @@ lint: ## formatting, clippy, licences and sources of dependencies
 
 bench: ## measure bs9 beside its peers (ONLY=http-keepalive for a row, PGBOUNCER=a binary, BENCH="--json out.json")
 	@.ci/deps build run bench
-	@# The peer is built beside bs9, so that both are done at about the same time.
-	nice -n 8 $(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml & \
+	@# The peer takes the cores that linking bs9 leaves idle.
+	nice -n 19 $(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml & \
 	pingora=$$!; $(CARGO) build --release --locked --bin bs9 --bin bs9-bench && wait $$pingora
 	target/release/bs9-bench $(ONLY:%=--only %) $(PGBOUNCER:%=--binary pgbouncer=%) $(BENCH)
 

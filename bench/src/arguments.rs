@@ -22,10 +22,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ROW")]
     pub(crate) only: Vec<String>,
 
-    /// Rounds; every contender has one turn in each, peers without a goal in the first three.
-    /// [default: 3; with --only, 7]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) rounds: Option<u32>,
+    /// Rounds; every contender has one turn in each.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
 
     /// Measured seconds of load in a turn; rows that compare a p99 or load generators take at
     /// least 3 or 4.
@@ -56,15 +55,6 @@ pub(crate) struct Arguments {
     /// Keep the folder with configurations and logs, and say where it is.
     #[arg(long, global = true)]
     pub(crate) keep: bool,
-}
-
-// === impl Arguments ===
-
-impl Arguments {
-    /// Few where all rows run, which is to be done within the hour; more where there is time.
-    pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.only.is_empty() { 3 } else { 7 })
-    }
 }
 
 /// What else the program can do.
@@ -193,16 +183,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_row_alone_has_more_rounds() {
-        let rounds = |line: &[&str]| {
-            Arguments::try_parse_from([&["bs9-bench"], line].concat()).unwrap().rounds()
-        };
-        assert_eq!(rounds(&[]), 3);
-        assert_eq!(rounds(&["--only", "pool-one"]), 7);
-        assert_eq!(rounds(&["--only", "pool-one", "--rounds", "5"]), 5);
     }
 
     #[test]

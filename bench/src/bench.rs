@@ -66,7 +66,7 @@ impl Bench {
             interrupt,
             installed,
             missing,
-            rounds: arguments.rounds(),
+            rounds: arguments.rounds,
             measured: Duration::from_secs(arguments.seconds.into()),
             warmup: Duration::from_secs(arguments.warmup_seconds.into()),
         };

@@ -35,11 +35,6 @@ pub(crate) trait Generator: fmt::Debug {
         length: Duration,
     ) -> anyhow::Result<Launch>;
 
-    /// How long a run has to be asked for to warm up for so long.
-    fn warm_up(&self, length: Duration) -> Duration {
-        length
-    }
-
     /// Whether the backend on the load's cores is what limits a run in the nature of things, as a
     /// database does behind a pool: then those cores are busy, and only the generator itself may
     /// not be.
@@ -98,16 +93,6 @@ pub(crate) fn run(
     length: Duration,
 ) -> anyhow::Result<(Load, Busy)> {
     start(bench, generator, address, length)?.finish()
-}
-
-/// Warms what listens at `address` up for `length`; what it did is of no interest but its errors.
-pub(crate) fn warm_up(
-    bench: &Bench,
-    generator: &dyn Generator,
-    address: SocketAddr,
-    length: Duration,
-) -> anyhow::Result<Load> {
-    Ok(run(bench, generator, address, generator.warm_up(length))?.0)
 }
 
 /// Starts what [`run`] runs.

@@ -12,9 +12,6 @@ use crate::machine::Busy;
 use crate::report::{ContenderResult, RowResult};
 use crate::row::Row;
 
-/// Rounds that are enough for a peer that no goal names: it is shown, to place the others.
-const SHOWN_ROUNDS: u32 = 3;
-
 /// What one turn of one contender came to.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub(crate) struct Figures {
@@ -56,9 +53,6 @@ pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
     let rounds = stage.most_rounds().map_or(bench.rounds, |most| most.min(bench.rounds));
     for round in 1..=rounds {
         for result in results.iter_mut().filter(|r| r.failure.is_none()) {
-            if round > SHOWN_ROUNDS && row.only_shows(&result.installed) {
-                continue;
-            }
             let who = result.installed.contender.name();
             say_what_runs(row, &format!("round {round} of {rounds}: {who}"))?;
             match stage.turn(bench, &result.installed) {

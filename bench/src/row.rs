@@ -96,13 +96,6 @@ impl Row {
             _ => peer.goal,
         }
     }
-
-    /// Whether this is a peer beside one that a goal names, or beside a limit of ours.
-    pub(crate) fn only_shows(&self, installed: &Installed) -> bool {
-        installed.contender != Contender::Bs9
-            && self.goal(installed).is_none()
-            && (self.limit.is_some() || self.peers.iter().any(|peer| peer.goal.is_some()))
-    }
 }
 
 // === impl Peer ===
@@ -204,15 +197,6 @@ mod tests {
                 row.peers.iter().filter_map(|p| row.goal(&installed(p.contender, "1.18.0")));
             assert!(goals.next().is_some() || row.limit.is_some(), "{}", row.name);
         }
-    }
-
-    #[test]
-    fn who_is_only_shown_has_no_goal() {
-        let shows = |row: &Row, contender| row.only_shows(&installed(contender, "1.0"));
-        assert!(shows(&http::KEEPALIVE, Contender::Caddy));
-        assert!(!shows(&http::KEEPALIVE, Contender::Nginx));
-        assert!(!shows(&http::KEEPALIVE, Contender::Bs9));
-        assert!(!shows(&stall::STALL_ROW, Contender::Wrk), "nobody has a goal there");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl<S: Service> Stage for UnderLoad<S> {
     fn turn(&self, bench: &Bench, contender: &Installed) -> anyhow::Result<Figures> {
         let running = ready(&self.service, bench, contender)?;
         let generator = self.service.generator();
-        let warmup = load::warm_up(bench, generator, running.address, bench.warmup)?;
+        let (warmup, _) = load::run(bench, generator, running.address, bench.warmup)?;
 
         let before = running.process.cpu_time()?;
         let measured = match self.measure {
@@ -107,7 +107,7 @@ impl<S: Service> Stage for UnderLoad<S> {
         }
         let running = ready(&self.service, bench, contender)?;
         let generator = self.service.generator();
-        load::warm_up(bench, generator, running.address, TRACED)?;
+        load::run(bench, generator, running.address, TRACED)?;
         let tracer = Tracer::attach(bench, &running.process)?;
         let (load, _) = load::run(bench, generator, running.address, TRACED)?;
         tracer.finish()?.over(load.units as f64 * self.unit.each).map(Some)

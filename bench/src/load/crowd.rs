@@ -30,11 +30,6 @@ impl Generator for Crowd {
         Ok(("bs9 loadtest", version_of(&self.program, "--version")?))
     }
 
-    /// The lead is a warm-up.
-    fn warm_up(&self, length: Duration) -> Duration {
-        length.saturating_sub(LEAD)
-    }
-
     fn backend_may_limit(&self) -> bool {
         true
     }
@@ -45,10 +40,9 @@ impl Generator for Crowd {
         address: SocketAddr,
         length: Duration,
     ) -> anyhow::Result<Launch> {
-        let lead = if length.is_zero() { Duration::ZERO } else { LEAD };
         let script = bench.dir.write("select-only.sql", SELECT_ONLY)?;
         Ok(open_loop::launch(bench, &self.program, self.clients, length)
-            .argument(format!("--warmup={}s", lead.as_secs()))
+            .argument(format!("--warmup={}s", LEAD.as_secs()))
             .arguments(["--mode=simple", "--script"])
             .argument(script)
             .argument(format!("postgres://{USER}@{address}/{DATABASE}?sslmode=disable")))

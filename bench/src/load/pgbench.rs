@@ -54,11 +54,6 @@ impl Generator for Pgbench {
         Ok(("pgbench", version_of(&self.tools.program("pgbench"), "--version")?))
     }
 
-    /// The lead is a warm-up.
-    fn warm_up(&self, length: Duration) -> Duration {
-        length.saturating_sub(LEAD)
-    }
-
     fn backend_may_limit(&self) -> bool {
         true
     }
@@ -108,14 +103,15 @@ fn read_latencies(folder: &Path) -> anyhow::Result<Vec<u64>> {
     Ok(micros)
 }
 
-/// Latencies of what ended after the lead, which begins with the first end; of a run that was no
-/// longer, all.
+/// Latencies of what ended after the lead, which begins with the first end.
 fn after_lead(log: &str) -> Vec<u64> {
     let ended: Vec<(Duration, u64)> = log.lines().filter_map(parse_transaction).collect();
     let Some(first) = ended.iter().map(|(end, _)| *end).min() else { return Vec::new() };
-    let lead = first.saturating_add(LEAD);
-    let from = if ended.iter().any(|(end, _)| *end >= lead) { lead } else { first };
-    ended.into_iter().filter(|(end, _)| *end >= from).map(|(_, micros)| micros).collect()
+    ended
+        .into_iter()
+        .filter(|(end, _)| *end >= first.saturating_add(LEAD))
+        .map(|(_, micros)| micros)
+        .collect()
 }
 
 /// When a transaction ended, and how many microseconds it took, from
@@ -200,8 +196,6 @@ tps = 25000.000000 (without initial connection time)
         let log = "0 1 900 0 1790000000 500000\n1 1 800 0 1790000001 499999\n\
                    0 2 30 0 1790000001 500000\n1 2 20 0 1790000002 0\nno line\n";
         assert_eq!(after_lead(log), [30, 20]);
-        let short = "0 1 900 0 1790000000 500000\n1 1 800 0 1790000001 499999\n";
-        assert_eq!(after_lead(short), [900, 800], "all of it was lead");
         assert!(after_lead("").is_empty());
     }
 

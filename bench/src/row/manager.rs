@@ -18,8 +18,8 @@ use crate::rounds::Figures;
 const UNITS: usize = 100;
 /// Of the manager, resident, at its peak.
 const MEMORY_LIMIT_BYTES: u64 = 50_000_000;
-/// How long it is watched at least, after its first look: what comes every ten seconds comes once.
-const LENGTH: Duration = Duration::from_secs(10);
+/// How long it is watched at least, after its first look.
+const LENGTH: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 

@@ -60,10 +60,6 @@ impl Stage for Reloads {
         Ok(vec![LOAD.version()?])
     }
 
-    fn most_rounds(&self) -> Option<u32> {
-        Some(3)
-    }
-
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {
         Ok(None)
     }

@@ -75,7 +75,7 @@ impl Stage for Stalling {
     }
 
     fn most_rounds(&self) -> Option<u32> {
-        Some(2)
+        Some(3)
     }
 
     fn lacks(&self, _: &Bench, _: &Installed) -> anyhow::Result<Option<String>> {

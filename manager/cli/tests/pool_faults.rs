@@ -133,6 +133,7 @@ fn faults_lose_no_commit_and_show_nobody_a_wrong_row() {
     house.pause(&writers);
     house.reload();
     house.network.stall(true);
+    // Nothing to wait for: that nothing happens for so long is the fault.
     thread::sleep(Duration::from_secs(1));
     house.network.stall(false);
     writers.wait_until_each_commits(RECOVERED);
@@ -147,6 +148,7 @@ fn faults_lose_no_commit_and_show_nobody_a_wrong_row() {
         ("cut", |house| house.network.cut()),
         ("stalled, then cut", |house| {
             house.network.stall(true);
+            // Likewise.
             thread::sleep(Duration::from_millis(300));
             house.network.cut();
             house.network.stall(false);

@@ -127,7 +127,8 @@ async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
     until(async || shown(&served).await == third).await;
 }
 
-/// The files are looked at each second; for longer than that nothing else is shown.
+/// The files are looked at each second; for longer than that nothing else is shown. That something
+/// does not come has no condition to wait for.
 async fn stays(served: &Served, certificate: &CertificateDer<'_>) {
     let until = tokio::time::Instant::now() + std::time::Duration::from_millis(1_500);
     while tokio::time::Instant::now() < until {
