@@ -112,12 +112,11 @@ impl<'s> Reader<'s> {
 
     /// A path as it is meant: relative to the file it is written in.
     pub(crate) fn resolve(&self, spot: Spot, path: &str) -> PathBuf {
-        absolute(&self.folder(spot), path)
+        absolute(self.folder(spot), path)
     }
 
-    pub(crate) fn folder(&self, spot: Spot) -> PathBuf {
-        let folder = self.sources.get(spot.file).map_or(Path::new(""), Source::folder);
-        std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+    pub(crate) fn folder(&self, spot: Spot) -> &'s Path {
+        self.sources.get(spot.file).map_or(Path::new(""), Source::folder)
     }
 
     pub(crate) fn has_cluster(&self, name: &str) -> bool {

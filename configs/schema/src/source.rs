@@ -18,18 +18,23 @@ pub(crate) struct Source {
     /// As it is named in messages.
     pub(crate) path: PathBuf,
     pub(crate) text: String,
+    /// Absolute, whatever folder this process is in later.
+    folder: PathBuf,
     /// Where each line starts; made when the first position is asked for.
     line_starts: OnceCell<Vec<usize>>,
 }
 
 impl Source {
     pub(crate) fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into(), line_starts: OnceCell::new() }
+        let path: PathBuf = path.into();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        Self { path, text: text.into(), folder, line_starts: OnceCell::new() }
     }
 
     /// What relative paths in this file are relative to.
     pub(crate) fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
+        &self.folder
     }
 
     /// Line (from 0) that holds this byte.

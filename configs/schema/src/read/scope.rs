@@ -262,6 +262,15 @@ pub(crate) fn quoted(words: &[&str], between: &str) -> String {
 pub(crate) fn child_path(parent: &str, name: &str) -> String {
     let bare =
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    let name = if bare { name.to_owned() } else { format!("{name:?}") };
-    if parent.is_empty() { name } else { format!("{parent}.{name}") }
+    // Made for every key of thousands of routes: without the machinery of `format!`.
+    let mut path = String::with_capacity(parent.len() + 1 + name.len());
+    path.push_str(parent);
+    if !parent.is_empty() {
+        path.push('.');
+    }
+    match bare {
+        true => path.push_str(name),
+        false => path.push_str(&format!("{name:?}")),
+    }
+    path
 }

@@ -43,7 +43,7 @@ impl<T, P: Fn(&str, &Path) -> Result<T, Fault>> Format for Text<P> {
             wrong_type(at, reader, &self.kind());
             return None;
         };
-        let parsed = (self.parse)(text, &reader.folder(at.node.spot));
+        let parsed = (self.parse)(text, reader.folder(at.node.spot));
         parsed.map_err(|fault| reader.fault(at, fault)).ok()
     }
 }

@@ -1,6 +1,8 @@
 //! Routes that no request can reach.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::{
     model::{PathMatch, PathNormalization, Route, RouteMatch},
@@ -18,7 +20,8 @@ pub(super) fn check(t: &Scope<'_>, routes: &[Located<Route>], normalization: Pat
     if t.reader().coverage() == Coverage::Partial {
         return;
     }
-    let mut seen: HashMap<RouteMatch, &Located<Route>> = HashMap::with_capacity(routes.len());
+    let mut seen: FxHashMap<RouteMatch, &Located<Route>> = FxHashMap::default();
+    seen.reserve(routes.len());
     for route in routes {
         let matches = canonical(&route.value.matches);
         if let Some(first) = seen.get(&matches) {

@@ -136,7 +136,7 @@ pub(crate) fn service(t: &mut Scope<'_>) -> Option<Service> {
         // The file's name; whoever reads the file knows it.
         name: Arc::from(""),
         description,
-        working_folder: folder.or(script_folder).unwrap_or(here),
+        working_folder: folder.or(script_folder).unwrap_or_else(|| here.to_owned()),
         run,
         environment: environment
             .into_iter()
