@@ -71,6 +71,21 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Tell whether the ratios of a run lie in the ranges of an earlier one.
+    ///
+    /// Exits with 1 when a median lies outside.
+    Repeats {
+        /// What --json wrote in the earlier run.
+        earlier: PathBuf,
+
+        /// What it wrote in the later one.
+        later: PathBuf,
+
+        /// Also write the comparison as Markdown to this file: between its lines
+        /// `<!-- repetition: begin -->` and `<!-- repetition: end -->` where it has them.
+        #[arg(long, value_name = "FILE")]
+        markdown: Option<PathBuf>,
+    },
     /// Compare instructions and allocations of the hot paths with a baseline.
     ///
     /// Exits with 1 when an operation takes over 3 % more instructions than the baseline

@@ -1,12 +1,9 @@
 //! The ratios of a run as a picture: for each row and peer the median with its
 //! range, and the goal.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
-use serde::Deserialize;
-
+use crate::figures::{Comparison, Figures, Ratio, Row, Verdict};
 use crate::svg::{Anchor, Svg};
 
 const WIDTH: f64 = 900.0;
@@ -16,79 +13,10 @@ const RIGHT: f64 = 640.0;
 const TOP: f64 = 108.0;
 const LINE: f64 = 22.0;
 const GAP: f64 = 14.0;
-/// The ratios at the edges; what lies outside is drawn at the edge.
+/// The ratios at the edges; what lies outside is drawn at the edge, with an arrow.
 const LEAST: f64 = 0.25;
 const MOST: f64 = 2.0;
 const TICKS: [f64; 7] = [0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0];
-
-/// What of a report is drawn.
-#[derive(Debug, Deserialize)]
-struct Figures {
-    began_at: String,
-    machine: Machine,
-    rounds: u32,
-    measured_seconds: f64,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Machine {
-    cpu: String,
-    kernel: String,
-    system: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Row {
-    name: String,
-    measure: String,
-    unit: String,
-    missing: Vec<String>,
-    contenders: Vec<Contender>,
-    comparisons: Vec<Comparison>,
-    limit: Option<Limit>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Contender {
-    name: String,
-    version: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Comparison {
-    peer: String,
-    ratio: Option<Ratio>,
-    goal: Option<Goal>,
-    verdict: Option<Verdict>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Ratio {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Goal {
-    most: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Limit {
-    most: f64,
-    value: Option<Ratio>,
-    verdict: Option<Verdict>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    GoalMet,
-    MilestoneMet,
-    Missed,
-}
 
 /// A line of the picture.
 #[derive(Debug)]
@@ -102,10 +30,7 @@ struct Lane {
 
 /// Draws the report in the file `json`.
 pub(crate) fn draw(json: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(json).with_context(|| format!("reading {}", json.display()))?;
-    let figures: Figures = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not what bs9-bench --json writes", json.display()))?;
-    Ok(figures.svg())
+    Ok(Figures::read(json)?.svg())
 }
 
 impl Figures {
@@ -171,6 +96,7 @@ impl Row {
         let unit = &self.unit;
         match self.measure.as_str() {
             "cpu" => format!("CPU time of a {unit}"),
+            "cpu_at_same_rate" => format!("CPU time of a {unit}, at the same rate"),
             "p99" => format!("p99 of a {unit}"),
             "memory" => format!("memory of a {unit}"),
             _ => format!("time of a {unit}"),
@@ -182,10 +108,8 @@ impl Row {
             let Comparison { peer, ratio, goal, verdict } = comparison;
             let version = self.contenders.iter().find(|c| c.name == *peer).map(|c| &c.version);
             let version = version.and_then(|v| v.split(['-', '+']).next()).unwrap_or_default();
-            let said = ratio.map_or_else(
-                || "no ratio: see the table".to_owned(),
-                |r| format!("{:.2} ({:.2}–{:.2})", r.median, r.low, r.high),
-            );
+            let said = ratio
+                .map_or_else(|| "no ratio: see the table".to_owned(), |ratio| ratio.to_string());
             let label = format!("{peer} {version}");
             Lane {
                 label,
@@ -248,6 +172,11 @@ impl Lane {
         svg.line("grid", LEFT, middle, RIGHT, middle);
         if let Some(Ratio { median, low, high }) = self.ratio {
             svg.line(&format!("range {class}"), place(low), middle, place(high), middle);
+            if median < LEAST {
+                svg.text("beyond", Anchor::End, LEFT - 6.0, y, "◂");
+            } else if median > MOST {
+                svg.text("beyond", Anchor::Start, RIGHT + 4.0, y, "▸");
+            }
             svg.circle(class, place(median), middle, 5.0);
         }
         if let Some(goal) = self.goal {

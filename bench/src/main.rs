@@ -20,8 +20,9 @@
 //! - [`origin`], [`postgres`]: the backends; [`certificate`]: what TLS rows need.
 //! - [`guard`], [`scale`], [`soak`]: what else is watched, each with its subcommand;
 //!   [`callgrind`] counts for the first two, [`fit`] finds the curve behind points.
-//! - [`document`], [`chart`], [`svg`]: where results go, and how they are drawn.
-//! - [`http_client`], [`tls_client`], [`postgres_client`]: for probes and idle connections.
+//! - [`document`], [`chart`], [`svg`]: where results go, and how they are drawn;
+//!   [`figures`] reads them again, [`repetition`] compares two runs.
+//! - [`http_client`], [`http2_client`], [`tls_client`], [`postgres_client`]: for probes and idle connections.
 
 mod arguments;
 mod bench;
@@ -30,8 +31,10 @@ mod certificate;
 mod chart;
 mod contender;
 mod document;
+mod figures;
 mod fit;
 mod guard;
+mod http2_client;
 mod http_client;
 mod http_service;
 mod idle;
@@ -44,6 +47,7 @@ mod pool_service;
 mod postgres;
 mod postgres_client;
 mod process;
+mod repetition;
 mod report;
 mod rounds;
 mod row;
@@ -101,6 +105,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Some(path) => document::write(path, &chart::draw(figures)?)?,
             None => write!(out, "{}", chart::draw(figures)?)?,
         },
+        Some(Command::Repeats { earlier, later, markdown }) => {
+            return repetition::run(&mut out, [earlier, later], markdown.as_deref());
+        }
         Some(Command::GuardCase { case, times }) => guard::case::Case::named(case)?.run(*times),
         Some(Command::Origin { listen, body_bytes }) => {
             origin::serve(*listen, *body_bytes as usize)?;

@@ -18,6 +18,11 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// What is asked here has short replies.
 const REPLY_LIMIT_BYTES: usize = 64 * 1024;
 
+/// The rest of a Bind: no formats, no parameters, all results as text.
+const WITHOUT_PARAMETERS: &[u8] = &[0; 6];
+/// An Execute of the unnamed portal, all rows.
+const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
+
 /// A client that has logged in.
 #[derive(Debug)]
 pub(crate) struct PostgresClient {
@@ -46,6 +51,27 @@ impl PostgresClient {
         frontend::query(&mut message, text);
         let rows = self.exchange(&message).with_context(|| format!("asking {text:?}"))?;
         ensure!(rows == 1, "{text:?} was answered with {rows} rows");
+        Ok(())
+    }
+
+    /// Prepares a statement without parameters under a name.
+    pub(crate) fn prepare(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
+        let mut message = Vec::new();
+        frontend::parse(&mut message, name.as_bytes(), text.as_bytes(), &[]);
+        frontend::sync(&mut message);
+        self.exchange(&message).with_context(|| format!("preparing {text:?}"))?;
+        Ok(())
+    }
+
+    /// Binds and executes it; it has a row for an answer.
+    pub(crate) fn execute(&mut self, name: &str) -> anyhow::Result<()> {
+        let mut message = Vec::new();
+        frontend::bind_head(&mut message, b"", name.as_bytes(), WITHOUT_PARAMETERS.len());
+        message.extend_from_slice(WITHOUT_PARAMETERS);
+        message.extend_from_slice(EXECUTE);
+        frontend::sync(&mut message);
+        let rows = self.exchange(&message).with_context(|| format!("executing {name:?}"))?;
+        ensure!(rows == 1, "{name:?} was answered with {rows} rows");
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::fit::Curve;
 use crate::machine::Machine;
 use crate::origin;
 pub(crate) use dimension::Dimension;
-use dimension::Point;
+use dimension::{Layout, Point};
 
 /// Where a document has its place for the study.
 const PLACE: &str = "scale";
@@ -42,6 +42,13 @@ pub(crate) struct Series {
     points: Vec<Point>,
     /// Through the instructions of a request.
     curve: Curve,
+}
+
+/// Instructions of a request among so many routes over so many clusters, of which ten are
+/// asked for in turn.
+pub(crate) fn request_among(bench: &Bench, routes: usize, clusters: usize) -> anyhow::Result<f64> {
+    let (origin, _process) = origin::start_for_all_addresses(bench)?;
+    Ok(Layout::of_routes(routes, clusters).count(bench, origin, 0)?.instructions)
 }
 
 /// Counts at every size of every dimension, and writes what comes of it.

@@ -1,11 +1,14 @@
 //! Whole cycles through bs9: from the client's bytes to the endpoint or server, and
 //! back. The kernel's part is not counted.
 
+use anyhow::ensure;
+
 use crate::bench::Bench;
 use crate::callgrind::{Cost, Instrumented};
 use crate::contender::Contender;
 use crate::http_client::HttpClient;
 use crate::http_service::{Carry, HttpService};
+use crate::http2_client::Http2Client;
 use crate::load::pgbench::Queries;
 use crate::load::wrk::Wrk;
 use crate::origin;
@@ -28,6 +31,21 @@ pub(super) fn request(bench: &Bench) -> anyhow::Result<Cost> {
     per_time(&mut bs9, || ask(&mut client))
 }
 
+/// The same by HTTP/2 from the client.
+pub(super) fn http2_request(bench: &Bench) -> anyhow::Result<Cost> {
+    let service = HttpService::start(bench, Carry::SmallHttp, Wrk::keep_alive(1))?;
+    let address = free_address()?;
+    let config = service.configure(bench, Contender::Bs9, address)?;
+    let ask = |client: &mut Http2Client| {
+        let body = client.get()?;
+        ensure!(body.len() == origin::SMALL_BODY_BYTES, "a body of {} bytes", body.len());
+        Ok(())
+    };
+    let mut bs9 = Instrumented::start(bench, &config, || ask(&mut Http2Client::connect(address)?))?;
+    let mut client = Http2Client::connect(address)?;
+    per_time(&mut bs9, || ask(&mut client))
+}
+
 /// A simple query of a client that holds no server connection between two.
 pub(super) fn query(bench: &Bench) -> anyhow::Result<Cost> {
     let service = PoolService::start(bench, Queries::new("simple", 1))?;
@@ -37,6 +55,18 @@ pub(super) fn query(bench: &Bench) -> anyhow::Result<Cost> {
     let mut bs9 = Instrumented::start(bench, &config, connect)?;
     let mut client = PostgresClient::connect(address)?;
     per_time(&mut bs9, || client.query("SELECT 1"))
+}
+
+/// A statement that was prepared once, bound and executed.
+pub(super) fn prepared_query(bench: &Bench) -> anyhow::Result<Cost> {
+    let service = PoolService::start(bench, Queries::new("prepared", 1))?;
+    let address = free_address()?;
+    let config = service.configure(bench, Contender::Bs9, address)?;
+    let connect = || PostgresClient::connect(address).map(drop);
+    let mut bs9 = Instrumented::start(bench, &config, connect)?;
+    let mut client = PostgresClient::connect(address)?;
+    client.prepare("one", "SELECT 1")?;
+    per_time(&mut bs9, || client.execute("one"))
 }
 
 fn per_time(

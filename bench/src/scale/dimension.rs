@@ -39,7 +39,7 @@ pub(super) struct Point {
 
 /// A configuration, and how it is used.
 #[derive(Debug, PartialEq, Eq)]
-struct Layout {
+pub(super) struct Layout {
     routes: usize,
     /// Whether they match by regular expressions.
     expressions: bool,
@@ -98,21 +98,13 @@ impl Dimension {
     }
 
     fn layout(self, size: usize) -> Layout {
-        let one = Layout {
-            routes: 1,
-            expressions: false,
-            clusters: 1,
-            endpoints: 1,
-            connections: 1,
-            shards: 1,
-        };
         match self {
-            Self::Routes => Layout { routes: size, ..one },
-            Self::Expressions => Layout { routes: size, expressions: true, ..one },
-            Self::Clusters => Layout { routes: 100, clusters: size, ..one },
-            Self::Endpoints => Layout { endpoints: size, ..one },
-            Self::Connections => Layout { connections: size, ..one },
-            Self::Shards => Layout { connections: 64, shards: size, ..one },
+            Self::Routes => Layout { routes: size, ..Layout::ONE },
+            Self::Expressions => Layout { routes: size, expressions: true, ..Layout::ONE },
+            Self::Clusters => Layout { routes: 100, clusters: size, ..Layout::ONE },
+            Self::Endpoints => Layout { endpoints: size, ..Layout::ONE },
+            Self::Connections => Layout { connections: size, ..Layout::ONE },
+            Self::Shards => Layout { connections: 64, shards: size, ..Layout::ONE },
         }
     }
 
@@ -124,15 +116,42 @@ impl Dimension {
         size: usize,
     ) -> anyhow::Result<Point> {
         let layout = self.layout(size);
+        let point = layout.count(bench, origin, size * PICKS_PER_ENDPOINT)?;
+        Ok(Point { size, ..point })
+    }
+}
+
+impl Layout {
+    const ONE: Self = Self {
+        routes: 1,
+        expressions: false,
+        clusters: 1,
+        endpoints: 1,
+        connections: 1,
+        shards: 1,
+    };
+
+    /// So many routes over so many clusters.
+    pub(super) fn of_routes(routes: usize, clusters: usize) -> Self {
+        Self { routes, clusters, ..Self::ONE }
+    }
+
+    /// What bs9 does with it, after at least so many requests.
+    pub(super) fn count(
+        &self,
+        bench: &Bench,
+        origin: SocketAddr,
+        warmup: usize,
+    ) -> anyhow::Result<Point> {
         let address = free_address()?;
-        let text = layout.configuration(bench.dir.path(), address, origin.port())?;
+        let text = self.configuration(bench.dir.path(), address, origin.port())?;
         let config = bench.dir.write("bs9.toml", &text)?;
         let ask = || HttpClient::connect(address)?.get("/service/0/x").map(drop);
         let mut bs9 = Instrumented::start(bench, &config, ask)?;
         let clients: anyhow::Result<Vec<_>> =
-            (0..layout.connections).map(|_| HttpClient::connect(address)).collect();
-        let mut rounds = Rounds { clients: clients?, paths: layout.paths(), at: 0 };
-        let warmup = (rounds.clients.len() + WARMUP_TIMES).max(size * PICKS_PER_ENDPOINT);
+            (0..self.connections).map(|_| HttpClient::connect(address)).collect();
+        let mut rounds = Rounds { clients: clients?, paths: self.paths(), at: 0 };
+        let warmup = (rounds.clients.len() + WARMUP_TIMES).max(warmup);
         rounds.ask(bench, warmup.min(20_000))?;
         // Under valgrind a second holds few requests, which would look as if they paid for
         // what is done each second anyway: most of many short stretches are without it.
@@ -144,14 +163,12 @@ impl Dimension {
         let spread = Spread::of(stretches).context("counts are finite")?;
         let idle = bs9.count(|| bench.interrupt.pause(IDLE))?;
         Ok(Point {
-            size,
+            size: self.routes,
             instructions: spread.median,
             instructions_per_second: idle.instructions / IDLE.as_secs_f64(),
         })
     }
-}
 
-impl Layout {
     /// Routes that requests go to: spread evenly, and as many whatever the number of routes.
     fn paths(&self) -> Vec<String> {
         (0..10).map(|part| format!("/service/{}/x", part * self.routes / 10)).collect()
