@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+#[path = "loadtest/shipped.rs"]
+mod shipped;
 
 use std::{
     fs,
@@ -83,30 +85,10 @@ fn hurried(text: &str) -> String {
     };
     let text = replace(text, r#"(duration|warm_up) = "\w+""#, "$1 = \"300ms\"");
     let text = replace(&text, r"(-d|--warmup) \w+", "$1 300ms");
-    // How long something takes is the machine's business.
-    replace(&text, r"(p\d+) < \w+", "$1 < 60s")
-}
-
-#[test]
-fn the_scenarios_of_the_project_run() {
-    let endpoint = SampleEndpoint::start();
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(root().join("loadtest/scenarios")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        let text = hurried(&text).replace("requests > 500", "requests > 50");
-        write(&folder.path().join(path.file_name().unwrap()), &text);
-    }
-    for (name, rows) in [("smoke.toml", 2), ("shop.toml", 3), ("steps.toml", 1)] {
-        let file = folder.path().join(name);
-        let file = file.to_str().unwrap();
-        let outcome = bs9(["loadtest", "--scenario", file, &endpoint.url, "--json"]);
-        assert_eq!(outcome.code, Some(0), "{name}: {outcome:#?}");
-        let report = outcome.json();
-        assert_eq!(report["mix"].as_array().unwrap().len(), rows, "{name}: {report:#}");
-        assert_eq!(report["requests"]["failed"], 0, "{name}: {report:#}");
-        assert_eq!(report["stages"].is_array(), name != "smoke.toml", "{name}");
-    }
+    // How long something takes is the machine's business, and how much it can take.
+    let text = replace(&text, r"(p\d+) < \w+", "$1 < 60s");
+    let text = replace(&text, r"\b(\d+)000\b", "${1}00");
+    replace(&text, r"requests > (\d+)0\b", "requests > $1")
 }
 
 #[test]
@@ -136,21 +118,6 @@ fn a_scenario_with_mistakes_says_where_they_are() {
     let said = bs9(["loadtest", "--scenario", file.to_str().unwrap()]).fails(5);
     for part in ["s.toml:2:1", "did you mean `threads`?", "s.toml:4:10", "2 errors found"] {
         assert!(said.contains(part), "{part}: {said}");
-    }
-}
-
-#[test]
-fn wrk_runs_its_scripts_against_the_sample() {
-    let endpoint = SampleEndpoint::start();
-    let folder = root().join("loadtest/wrk");
-    for script in ["get-mix.lua", "post.lua", "pipeline.lua"] {
-        let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", "-c4", "-d1s", "-s"]).arg(folder.join(script)).arg(&endpoint.url);
-        let said = Tool::start(&mut wrk).outcome().ok();
-        assert!(said.contains("Requests/sec"), "{script}: {said}");
-        for trouble in ["Socket errors", "Non-2xx"] {
-            assert!(!said.contains(trouble), "{script}: {said}");
-        }
     }
 }
 
