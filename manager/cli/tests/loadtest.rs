@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+#[path = "loadtest/progress.rs"]
+mod progress;
 #[path = "loadtest/protocols.rs"]
 mod protocols;
 #[path = "loadtest/shipped.rs"]
