@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use bs9_loadtest::{Options, Plan, Rate, run};
+use bs9_loadtest::{Options, Plan, Rate, Report, run};
+use serde_json::Value;
 
 use crate::{
     report, requests,
@@ -136,7 +137,69 @@ fn the_report_reads_well_everywhere() {
     assert!(json["latency_seconds"]["p99"].as_f64().unwrap() > 0.0);
     assert!(json["generator"]["cpu_seconds_per_request"].as_f64().unwrap() > 0.0);
     assert_eq!(json["thresholds"][0]["passed"], true);
-    let csv = report.to_csv();
-    assert!(csv.starts_with("at_seconds,seconds,asked_per_second,"), "{csv}");
-    assert_eq!(csv.lines().count(), 1 + report.series.len());
+}
+
+/// Where a column of the CSV is in an entry of the series in JSON, and to how many decimals.
+const COLUMNS: [(&str, &str, i32); 12] = [
+    ("at_seconds", "/at_seconds", 3),
+    ("seconds", "/seconds", 3),
+    ("asked_per_second", "/asked_per_second", 3),
+    ("connections", "/connections", 1),
+    ("succeeded", "/succeeded", 0),
+    ("failed", "/failed", 0),
+    ("received_bytes", "/received_bytes", 0),
+    ("p50_seconds", "/latency_seconds/p50", 9),
+    ("p90_seconds", "/latency_seconds/p90", 9),
+    ("p99_seconds", "/latency_seconds/p99", 9),
+    ("max_seconds", "/latency_seconds/max", 9),
+    ("generator_busy_ratio", "/generator_busy_ratio", 3),
+];
+
+/// Every value of the CSV is the one in JSON, and is empty where JSON has none.
+fn csv_is_json(report: &Report) {
+    let json = serde_json::to_value(report).unwrap();
+    let series = json["series"].as_array().unwrap();
+    let text = report.to_csv();
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    assert!(csv.headers().unwrap().iter().eq(COLUMNS.map(|(name, ..)| name)), "{text}");
+    let rows: Vec<_> = csv.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), series.len(), "{text}");
+    for (row, second) in rows.iter().zip(series) {
+        for ((name, pointer, decimals), shown) in COLUMNS.into_iter().zip(row) {
+            let expected = second.pointer(pointer).and_then(Value::as_f64);
+            let shown = (!shown.is_empty()).then(|| shown.parse::<f64>().unwrap());
+            let half = 0.501 * 10f64.powi(-decimals);
+            let same = match (shown, expected) {
+                (Some(shown), Some(expected)) => (shown - expected).abs() <= half,
+                (shown, expected) => shown == expected,
+            };
+            assert!(same, "{name}: {shown:?} for {expected:?} in\n{text}\n{second:#}");
+        }
+    }
+    let sum = |column: usize| rows.iter().map(|row| row[column].parse::<u64>().unwrap()).sum();
+    let sums: [u64; 3] = [sum(4), sum(5), sum(6)];
+    let Report { requests, bytes, .. } = report;
+    assert_eq!(sums, [requests.succeeded, requests.failed, bytes.received_bytes], "{text}");
+}
+
+#[test]
+fn the_series_is_the_same_for_spreadsheets_and_for_programs() {
+    let server = Server::http(|request| match request.index % 10 {
+        7 => Answer::Send(response(500, "busy")),
+        _ => Answer::Send(response(200, "hello")),
+    });
+    let duration = Some(Duration::from_millis(2_200));
+    let open =
+        Options { duration, rate: Rate::ramp(50.0, 150.0), connections: 4, ..Options::default() };
+    let open = report(&server.url(), open);
+    assert!(open.requests.failed > 0 && open.series.len() > 1, "{open}");
+    csv_is_json(&open);
+    let closed = report(&server.url(), requests(200, 3));
+    assert!(closed.series[0].connections == Some(3.0), "{closed}");
+    csv_is_json(&closed);
+    // Nothing succeeds, so there is no latency to show.
+    let broken = Server::http(|_| Answer::Send(response(500, "")));
+    let failed = report(&broken.url(), requests(20, 2));
+    assert!(failed.series[0].latency_seconds.is_none(), "{failed}");
+    csv_is_json(&failed);
 }
