@@ -354,3 +354,6 @@ impl Bytes {
         Self { sent_bytes, received_bytes, received_bytes_per_second }
     }
 }
+
+#[cfg(test)]
+mod tests;
