@@ -63,8 +63,14 @@ struct MixRequest {
 /// What a request says, by protocol.
 #[derive(Debug)]
 enum Content {
-    Http { path: String, options: HttpOptions, checks: Checks },
+    Http {
+        path: String,
+        options: HttpOptions,
+        checks: Checks,
+    },
     Query(String),
+    /// What the target and the options alone come to: a payload, or the usual query.
+    OfTarget,
 }
 
 // === impl Scenario ===
@@ -115,6 +121,7 @@ impl Scenario {
         for MixRequest { entry, content } in requests {
             entries.push(entry);
             match content {
+                Content::OfTarget => {}
                 Content::Query(query) => {
                     let query = Template::new(query.as_bytes(), Context::Query, &feeds);
                     queries.push(query.map_err(RequestError::Place)?);
@@ -139,7 +146,7 @@ impl Scenario {
             }
             _ => None,
         };
-        let mix = if entries.is_empty() { Mix::lone() } else { Mix::new(entries) };
+        let mix = Mix::new(entries);
         let mut plan = Plan::new(target, options)?.with_load(load, stages, mix);
         if let Some(workload) = workload {
             plan.workload = workload;

@@ -206,6 +206,6 @@ fn read_body(path: &Path) -> Result<Vec<u8>, String> {
 fn called(content: &Content, index: usize) -> String {
     match content {
         Content::Http { path, options, .. } => format!("{} {path}", options.method()),
-        Content::Query(_) => format!("query {}", index + 1),
+        Content::Query(_) | Content::OfTarget => format!("query {}", index + 1),
     }
 }

@@ -32,8 +32,21 @@ impl Root<'_> {
         let mut options = options(scope);
         let (feeds, feeds_known) = feeds::read(scope, self.folder);
         let loads = load::read(scope, &mut options);
-        let requests = self.requests(scope, target.as_ref(), &feeds, feeds_known, &loads);
+        let headers = scope.get("headers").map(|given| call::headers(&given)).unwrap_or_default();
+        let requests =
+            self.requests(scope, target.as_ref(), headers.clone(), &feeds, feeds_known, &loads);
         let target = target?;
+        match target.service {
+            // Its handshake has them; requests of HTTP have theirs already.
+            Service::WebSocket { .. } => {
+                no_places(scope, &headers);
+                options.http.headers = headers;
+            }
+            Service::Tcp | Service::Postgres { .. } => {
+                foreign(scope, "headers", "http:// or ws://");
+            }
+            Service::Http { .. } => {}
+        }
         let echoes = matches!(target.service, Service::Tcp | Service::WebSocket { .. });
         if !echoes && options.payload_bytes.is_some() {
             foreign(scope, "payload_size", "tcp://");
@@ -67,6 +80,7 @@ impl Root<'_> {
         &self,
         scope: &Scope<'_>,
         target: Option<&Target>,
+        headers: Vec<(String, String)>,
         feeds: &[Feed],
         feeds_known: bool,
         loads: &Option<Loads>,
@@ -77,7 +91,7 @@ impl Root<'_> {
             feeds,
             feeds_known,
             service: target.map(|target| &target.service),
-            headers: scope.get("headers").map(|given| call::headers(&given)).unwrap_or_default(),
+            headers,
             think_time: think_time(scope, open),
             open,
         };
@@ -117,6 +131,18 @@ impl Root<'_> {
 fn foreign(scope: &Scope<'_>, key: &'static str, scheme: &str) {
     if let Some(given) = scope.get(key) {
         given.fault(Fault::new(format!("`{key}` is for {scheme} targets")));
+    }
+}
+
+/// Fields of a handshake are made before the first connection is.
+fn no_places(scope: &Scope<'_>, headers: &[(String, String)]) {
+    if let Some(given) = scope.get("headers")
+        && headers.iter().any(|(_, value)| value.contains("{{"))
+    {
+        given.fault(
+            Fault::new("every handshake has the same headers, so there is nothing to fill")
+                .hint("write them without {{…}}"),
+        );
     }
 }
 
@@ -209,16 +235,21 @@ pub(super) fn think_time(scope: &Scope<'_>, open: bool) -> Option<Pause> {
 impl call::Common<'_> {
     /// What is sent when no requests are given: what the target alone asks for.
     fn lone(&self) -> Vec<MixRequest> {
-        let Some(Service::Http { path }) = self.service else { return Vec::new() };
-        let options =
-            crate::plan::HttpOptions { headers: self.headers.clone(), ..Default::default() };
-        let checks = options.checks();
+        let content = match self.service {
+            Some(Service::Http { path }) => {
+                let headers = self.headers.clone();
+                let options = crate::plan::HttpOptions { headers, ..Default::default() };
+                let checks = options.checks();
+                Content::Http { path: path.clone(), options, checks }
+            }
+            _ => Content::OfTarget,
+        };
         let entry = Entry {
             name: None,
             weight: 1,
             think_time: self.think_time.unwrap_or_default(),
             thresholds: Vec::new(),
         };
-        vec![MixRequest { entry, content: Content::Http { path: path.clone(), options, checks } }]
+        vec![MixRequest { entry, content }]
     }
 }

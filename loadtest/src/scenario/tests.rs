@@ -225,6 +225,18 @@ fn each_mistake_says_what_to_do() {
             "2:1 a tcp:// or ws:// target is sent payloads, not requests",
         ),
         (
+            "target = \"tcp://127.0.0.1:7\"\nheaders = { A = \"b\" }\n".to_owned(),
+            "2:11 `headers` is for http:// or ws:// targets",
+        ),
+        (
+            "target = \"postgres://a@b\"\nheaders = { A = \"b\" }\n".to_owned(),
+            "2:11 `headers` is for http:// or ws:// targets",
+        ),
+        (
+            "target = \"ws://a\"\nheaders = { A = \"{{users.id}}\" }\n".to_owned(),
+            "2:11 every handshake has the same headers, so there is nothing to fill",
+        ),
+        (
             "target = \"postgres://a@b\"\n[[requests]]\nname = \"x\"\n".to_owned(),
             "2:1 `query` is missing (write query = \"SELECT 1\")",
         ),

@@ -9,7 +9,7 @@ use bs9_loadtest::{FailureKind, Options};
 
 use crate::{report, requests, server::Server};
 
-fn echo(mut stream: TcpStream, change: impl Fn(&mut [u8])) {
+pub(crate) fn echo(mut stream: TcpStream, change: impl Fn(&mut [u8])) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         change(&mut buffer[..count]);

@@ -12,6 +12,7 @@ mod pace;
 mod postgres_real;
 mod postgres_scripted;
 mod scenario;
+mod scenario_protocols;
 mod scripts;
 mod server;
 mod thresholds;

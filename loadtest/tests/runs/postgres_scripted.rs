@@ -20,16 +20,20 @@ fn ready() -> Vec<u8> {
     message(b'Z', b"I")
 }
 
-fn logged_in() -> Vec<u8> {
+pub(crate) fn logged_in() -> Vec<u8> {
     [message(b'R', &[0; 4]), message(b'S', b"TimeZone\0UTC\0"), ready()].concat()
 }
 
-fn row() -> Vec<u8> {
+pub(crate) fn row() -> Vec<u8> {
     [message(b'C', b"SELECT 1\0"), ready()].concat()
 }
 
 /// Takes the startup packet, then a message and says something, over and over.
-fn serve(mut stream: TcpStream, greeting: &[u8], reply: impl Fn(u8) -> Vec<u8>) -> Option<()> {
+pub(crate) fn serve(
+    mut stream: TcpStream,
+    greeting: &[u8],
+    reply: impl Fn(u8) -> Vec<u8>,
+) -> Option<()> {
     read_body(&mut stream)?;
     stream.write_all(greeting).ok()?;
     loop {
@@ -106,7 +110,7 @@ fn nonsense_is_told_from_silence() {
 
 /// A server that knows transactions: `BEGIN` opens one, `END` and `ROLLBACK` close it, and
 /// `FAIL` fails.
-fn transactional() -> (Server, String) {
+pub(crate) fn transactional() -> (Server, String) {
     let server = Server::start(|mut stream| {
         let _either_side_closed = (|| {
             read_body(&mut stream)?;

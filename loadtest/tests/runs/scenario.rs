@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use bs9_loadtest::{FailureKind, Report, Scenario, run};
+use bs9_loadtest::{FailureKind, Report, Scenario, TlsOptions, run};
 use tempfile::TempDir;
 
 use crate::{
@@ -24,11 +24,17 @@ fn folder() -> TempDir {
 
 /// Carries out a scenario, its target aside.
 pub(crate) fn carry_out(url: &str, text: &str) -> Report {
+    carry_out_over(TlsOptions::default(), url, text)
+}
+
+/// The same with what only the command line says: whom to trust.
+pub(crate) fn carry_out_over(tls: TlsOptions, url: &str, text: &str) -> Report {
     let folder = folder();
     let file = folder.path().join("scenario.toml");
     fs::write(&file, format!("target = \"{url}\"\n{text}")).unwrap();
     let scenario = Scenario::read(&file, None);
-    let scenario = scenario.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let mut scenario = scenario.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    scenario.options.tls = tls;
     run(&scenario.plan().unwrap(), &AtomicBool::new(false), |_| {}).unwrap()
 }
 

@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// A message of a client, without its mask: kind and payload.
-type Message = (u8, Vec<u8>);
+pub(crate) type Message = (u8, Vec<u8>);
 
 /// Shakes hands, and says to each message what `answer` has for it, until that is nothing.
-fn serve(
+pub(crate) fn serve(
     stream: &mut (impl Read + Write),
     answer: impl Fn(Message) -> Option<Vec<u8>>,
 ) -> Option<()> {
@@ -88,7 +88,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Half of it, a question, and the other half.
-fn echo((kind, payload): Message) -> Option<Vec<u8>> {
+pub(crate) fn echo((kind, payload): Message) -> Option<Vec<u8>> {
     let (first, second) = payload.split_at(payload.len() / 2);
     // Binary messages come back; answers to questions do not; goodbye ends it.
     match kind {
