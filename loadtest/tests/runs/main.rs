@@ -8,6 +8,7 @@ mod errors;
 mod html;
 mod http2;
 mod http2_server;
+mod open_loop;
 mod pace;
 mod postgres_real;
 mod postgres_scripted;
