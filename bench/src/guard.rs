@@ -25,6 +25,9 @@ use case::Case;
 /// How often a case is done while it is counted.
 const TIMES: u32 = 1_000;
 
+/// What counts a whole cycle.
+type Cycle = fn(&Bench) -> anyhow::Result<Cost>;
+
 /// Counts, and compares with the baseline or writes it.
 pub(crate) fn run(bench: &Bench, arguments: &GuardArguments) -> anyhow::Result<ExitCode> {
     let mut counted = Baseline::of_this_machine()?;
@@ -33,7 +36,7 @@ pub(crate) fn run(bench: &Bench, arguments: &GuardArguments) -> anyhow::Result<E
     for case in Case::all() {
         counted.set(case.name, count(bench, case.name)?);
     }
-    let cycles: [(_, fn(&Bench) -> anyhow::Result<Cost>); 4] = [
+    let cycles: [(&str, Cycle); 4] = [
         ("request-cycle", cycle::request),
         ("request-cycle-http2", cycle::http2_request),
         ("query-cycle", cycle::query),
