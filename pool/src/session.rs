@@ -16,12 +16,15 @@ use crate::{
     sql::{Kind, Lexer, Token},
 };
 
+mod long;
 mod read;
 mod scan;
 
+pub(crate) use long::LongText;
+
 /// Bytes of a text that tell whether it is worth reading whole.
 pub(crate) const TELLING_BYTES: usize = 16;
-/// Longest text that is read.
+/// Longest text that is read all at once; longer ones are read as they pass.
 pub(crate) const MAX_TEXT: usize = 16 * 1024;
 /// Most parameters that one transaction may touch and be followed.
 const MAX_NAMES: usize = 64;
@@ -102,7 +105,11 @@ impl Reason {
 impl Effects {
     /// What `text` does; `None`: nothing of the kind.
     pub(crate) fn of(text: &[u8]) -> Option<Self> {
-        let effects = read::read(&text[..text.len().min(MAX_TEXT)]);
+        if text.len() > MAX_TEXT {
+            return LongText::read_whole(text);
+        }
+        let mut effects = Self::default();
+        read::read_more(text, &mut effects);
         (effects != Self::default()).then_some(effects)
     }
 
@@ -144,7 +151,7 @@ impl Effects {
         }
     }
 
-    fn note_pin(&mut self, reason: Reason) {
+    pub(crate) fn note_pin(&mut self, reason: Reason) {
         if !self.pins.contains(&reason) {
             self.pins.push(reason);
         }

@@ -100,7 +100,8 @@ fn first(text: &[u8]) -> Option<(Kind, usize)> {
     let found = match *text.first()? {
         byte if byte.is_ascii_whitespace() => (Kind::Space, length(|b| b.is_ascii_whitespace())),
         b'-' if text.starts_with(b"--") => {
-            (Kind::Space, text.iter().position(|b| *b == b'\n').map_or(text.len(), |at| at + 1))
+            let end = text.iter().position(|b| matches!(b, b'\n' | b'\r'));
+            (Kind::Space, end.map_or(text.len(), |at| at + 1))
         }
         b'/' if text.starts_with(b"/*") => (Kind::Space, comment(text)),
         b'\'' => (Kind::Literal, quoted(text, 1, b'\'', false)),

@@ -322,3 +322,97 @@ fn what_is_ignored_is_passed_on() {
     assert_eq!(other.value("EXECUTE left_behind"), "anyone");
     assert_eq!(pooler.status("alice").pins_total, []);
 }
+
+/// Longer than what is read at once.
+fn much() -> String {
+    format!("/* {} */ SELECT '{}';", "; SET ".repeat(10_000), "; LISTEN x;".repeat(5_000))
+}
+
+#[test]
+fn what_a_long_text_sets_at_its_end_follows_its_client_and_nobody_else() {
+    for buffer_bytes in [4 << 10, 16 << 10, 256 << 10] {
+        let pooler = single(|config| config.runtime.buffer_bytes = buffer_bytes);
+        let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+        let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+        run(&mut one, &format!("{}SET work_mem = '17MB'", much()));
+        assert_eq!(other.value("SHOW work_mem"), "4MB");
+        assert_eq!(one.value("SHOW work_mem"), "17MB");
+        run(&mut one, &format!("SELECT '{}'; SET work_mem = '19MB'", "x".repeat(6_000)));
+        assert_eq!(other.value("SHOW work_mem"), "4MB");
+        assert_eq!(one.value("SHOW work_mem"), "19MB");
+        // What only looks like it ties nobody to anything.
+        run(&mut one, &much());
+        assert_eq!(other.value("SHOW work_mem"), "4MB");
+        let status = pooler.status("alice");
+        assert_eq!((status.servers_closed_dirty_total, status.pins_total.len()), (0, 0));
+    }
+}
+
+#[test]
+fn what_a_long_text_leaves_behind_at_its_end_ties_its_client_to_its_server() {
+    for refuses in [false, true] {
+        for (text, check, wanted, reason) in [
+            (
+                "SELECT pg_advisory_lock(73)",
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 73 AND pid = pg_backend_pid()",
+                "1",
+                "advisory_lock",
+            ),
+            (
+                "CREATE TEMP TABLE mine AS SELECT 7 AS a",
+                "SELECT a FROM mine",
+                "7",
+                "temporary_table",
+            ),
+        ] {
+            let pooler = Pooler::start(|config| {
+                if refuses {
+                    state(config).advisory_locks = Stateful::Refuse;
+                    state(config).temporary_tables = Stateful::Refuse;
+                }
+            });
+            let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+            run(&mut one, &(much() + text));
+            let mut others: Vec<_> =
+                (0..4).map(|_| Dialogue::log_in(pooler.address, "alice", &[])).collect();
+            for other in &mut others {
+                assert_eq!(other.value("SELECT 1"), "1");
+            }
+            assert_eq!(one.value(check), wanted, "{text}");
+            let pins = pooler.status("alice").pins_total;
+            assert_eq!((pins.len(), pins[0].reason.as_str(), pins[0].count), (1, reason, 1));
+        }
+    }
+}
+
+#[test]
+fn what_is_prepared_at_length_is_seen_too() {
+    let pooler = single(|_| {});
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let padding = " ".repeat(20_000);
+    let set = "set_config('work_mem', '23MB', false)";
+    assert_eq!(batch(&mut one, &format!("SELECT {padding}{set}")), "12DCZ");
+    assert_eq!(other.value("SHOW work_mem"), "4MB");
+    assert_eq!(one.value("SHOW work_mem"), "23MB");
+    // Longer than what is kept to be prepared again: whenever it runs, nobody else gets the server.
+    let padding = " ".repeat(5 << 20);
+    assert_eq!(batch(&mut one, &format!("SELECT {padding}{set}")), "12DCZ");
+    drop(one);
+    assert_eq!(other.value("SHOW work_mem"), "4MB");
+    let pins = pooler.status("alice").pins_total;
+    assert_eq!((pins.len(), pins[0].reason.as_str(), pins[0].count), (1, "setting", 1));
+}
+
+#[test]
+fn a_long_text_that_listens_is_heard() {
+    let pooler = Pooler::start(|_| {});
+    let mut ear = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut ear, &(much() + "LISTEN at_length"));
+    let mut mouth = Dialogue::log_in(pooler.address, "alice", &[]);
+    run(&mut mouth, "NOTIFY at_length, 'hear hear'");
+    let heard = ear.receive();
+    assert_eq!(heard.tag, 'A');
+    assert!(String::from_utf8_lossy(&heard.body).contains("hear hear"));
+    assert_eq!(pooler.status("alice").pins_total, []);
+}

@@ -154,11 +154,13 @@ impl Upward {
             let unread = self.passage.unread();
             if self.remaining > 0 {
                 let count = unread.len().min(self.remaining as usize);
+                exchange.read_on(&unread[..count]);
                 self.remaining -= count as u32;
                 self.passage.approved += count;
                 if self.remaining > 0 {
                     return Ok(());
                 }
+                self.end_long(exchange);
                 continue;
             }
             if unread.is_empty() {
@@ -185,7 +187,7 @@ impl Upward {
             let here = unread.len().min(header.total_len());
             if exchange.limit > 0 {
                 let step = exchange.understand(header, &unread[..here]).map_err(refused)?;
-                // A query that does not fit a buffer is none of those that are looked for.
+                // A query that does not fit a buffer is read as it passes.
                 let stuck = self.passage.is_full() && self.passage.approved == 0;
                 let passes = stuck && step == Step::Wait && header.tag == FrontendTag::Query;
                 if step != Step::Pass && !passes {
@@ -193,6 +195,9 @@ impl Upward {
                         return Ok(());
                     }
                     continue;
+                }
+                if passes {
+                    exchange.begin_long_query(&unread[HEADER_LEN..here]);
                 }
             }
             if !self.enter(header, exchange)? {
@@ -241,6 +246,15 @@ impl Upward {
             self.note(request.ends_with_ready(), exchange);
         }
         Ok(true)
+    }
+
+    /// The message approved last is all there.
+    #[inline]
+    fn end_long(&mut self, exchange: &mut Exchange<'_>) {
+        exchange.end_long();
+        if exchange.forgets {
+            self.note(true, exchange);
+        }
     }
 
     /// After a message was entered: whether what follows has to wait, and whether the

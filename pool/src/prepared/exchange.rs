@@ -25,7 +25,12 @@ use super::{
     names::Statements,
     statement::{Exhausted, MAX_STATEMENT_BYTES, Statement, StatementStore},
 };
-use crate::{cell::Cell, session, settings::Settings, watch::Watch};
+use crate::{
+    cell::Cell,
+    session::{self, Effects},
+    settings::Settings,
+    watch::Watch,
+};
 
 /// Entries of the ledger that one message may take.
 const MOST_ENTRIES: usize = 16;
@@ -294,6 +299,7 @@ impl Exchange<'_> {
             return Ok(step);
         }
         if too_long && unnamed {
+            self.begin_long_parse(&message[HEADER_LEN + 1..]);
             return self.parse_unnamed(None);
         }
         if too_long {
@@ -331,19 +337,30 @@ impl Exchange<'_> {
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
         let context = self.settings.context();
         let known = statements.unnamed.as_ref();
+        let mut lost = None;
         let statement = match (known, body) {
             (Some(known), Some(body)) if known.body() == body && known.is_of(context) => {
                 Arc::clone(known)
             }
-            (_, Some(body)) => {
-                self.store.own(context, body).unwrap_or_else(|Exhausted| self.store.unkept())
-            }
+            (_, Some(body)) => match self.store.own(context, body) {
+                Ok(statement) => statement,
+                Err(Exhausted) => {
+                    lost = Some(body);
+                    self.store.unkept()
+                }
+            },
             (_, None) => self.store.unkept(),
         };
         let on_server = self.cache.set_unnamed(Arc::downgrade(&statement));
         let before = statements.unnamed.replace(statement);
         let id = statements.journal.push(Change::Unnamed { before, on_server });
         let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
+        if let Some(body) = lost {
+            let text = body.split(|byte| *byte == 0).next().unwrap_or_default();
+            if let Some(effects) = Effects::of(text) {
+                self.note_unkept(&effects);
+            }
+        }
         Ok(Step::Edited { taken: 0 })
     }
 

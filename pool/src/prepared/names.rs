@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use super::{
     cache::Cache,
     journal::{Change, Journal},
+    stateful::Passing,
     statement::{Exhausted, Statement, StatementStore},
 };
 use crate::session::Effects;
@@ -24,6 +25,8 @@ pub(crate) struct Statements {
     pub(crate) unnamed: Option<Arc<Statement>>,
     /// What its texts did to the session since it got its server.
     pub(crate) effects: Option<Box<Effects>>,
+    /// A long text that is on its way.
+    pub(super) long: Option<Box<Passing>>,
     /// The batch on its way will make the session forget all names.
     pub(crate) forgetting: bool,
     /// The client listens by way of the shared connection.
@@ -45,6 +48,7 @@ impl Statements {
             named: FxHashMap::default(),
             unnamed: None,
             effects: None,
+            long: None,
             forgetting: false,
             subscribed: false,
             journal: Journal::default(),
@@ -211,6 +215,7 @@ impl Statements {
 
     /// The server is gone, and nothing had been sent to it.
     pub(crate) fn rewind(&mut self) {
+        self.long = None;
         let mut nowhere = Cache::default();
         let changes: Vec<Change> = self.journal.take_all().collect();
         for change in changes {

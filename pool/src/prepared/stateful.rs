@@ -16,8 +16,26 @@ use super::{
 };
 use crate::{
     listen,
-    session::{Effects, Reason},
+    session::{Effects, LongText, Reason},
 };
+
+/// A text that is not read at once, as it passes.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    text: LongText,
+    asked: Asked,
+}
+
+/// What is asked with a text that passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To run it, in no transaction but its own.
+    Alone,
+    /// To run it, in a transaction or behind something else.
+    Amid,
+    /// To prepare it: it is run who knows when.
+    Prepared,
+}
 
 impl Exchange<'_> {
     fn policy(&self, reason: Reason) -> Stateful {
@@ -70,7 +88,11 @@ impl Exchange<'_> {
     #[cold]
     #[must_use]
     pub(super) fn note_effects(&mut self, text: &[u8], certain: bool) -> Option<String> {
-        let mut effects = Effects::of(text)?;
+        let effects = Effects::of(text)?;
+        self.note_known_effects(effects, certain)
+    }
+
+    fn note_known_effects(&mut self, mut effects: Effects, certain: bool) -> Option<String> {
         let shared = self.session.listen == Stateful::Shared;
         let subscribed = self.statements.as_ref().is_some_and(|known| known.subscribed);
         if !(shared && subscribed) {
@@ -90,6 +112,83 @@ impl Exchange<'_> {
             statements.effects.get_or_insert_default().add(effects);
         }
         note
+    }
+
+    /// A query is about to pass that is not read at once, of which `begin` is here.
+    pub(crate) fn begin_long_query(&mut self, begin: &[u8]) {
+        let asked = if self.is_alone() { Asked::Alone } else { Asked::Amid };
+        self.begin_long(begin, asked);
+    }
+
+    /// Likewise, a text to be prepared.
+    pub(super) fn begin_long_parse(&mut self, begin: &[u8]) {
+        self.begin_long(begin, Asked::Prepared);
+    }
+
+    fn begin_long(&mut self, begin: &[u8], asked: Asked) {
+        let store = self.store;
+        let statements = self.statements.get_or_insert_with(|| Statements::new(store));
+        let mut text = LongText::default();
+        text.read_on(begin);
+        statements.long = Some(Box::new(Passing { text, asked }));
+    }
+
+    /// More of it has come.
+    #[inline]
+    pub(crate) fn read_on(&mut self, piece: &[u8]) {
+        if let Some(statements) = self.statements
+            && let Some(long) = &mut statements.long
+        {
+            long.text.read_on(piece);
+        }
+    }
+
+    /// All of it has come.
+    #[inline]
+    pub(crate) fn end_long(&mut self) {
+        if let Some(statements) = self.statements
+            && let Some(long) = statements.long.take()
+            && let Some(effects) = long.text.finish()
+        {
+            match long.asked {
+                Asked::Alone | Asked::Amid => self.note_passed(effects, long.asked),
+                Asked::Prepared => self.note_unkept(&effects),
+            }
+        }
+    }
+
+    /// Takes note of what a text does that could not be refused any more.
+    #[cold]
+    fn note_passed(&mut self, mut effects: Effects, asked: Asked) {
+        let mut pins = effects.pins.clone();
+        pins.retain(|reason| self.policy(*reason) == Stateful::Refuse);
+        if asked == Asked::Amid {
+            // Nothing can be run before it any more that tells whether it was rolled back: better
+            // to hear too much.
+            effects.unlistened.clear();
+        }
+        let _nothing_to_note = self.note_known_effects(effects, true);
+        for reason in pins {
+            self.pin(reason);
+        }
+    }
+
+    /// A text is prepared that is not kept: whenever it is run, what it does is not seen then.
+    #[cold]
+    pub(super) fn note_unkept(&mut self, effects: &Effects) {
+        let sets = effects.reset_all || !(effects.set.is_empty() && effects.reset.is_empty());
+        let setting = sets.then_some(Reason::Setting);
+        for reason in effects.pins.iter().copied().chain(setting) {
+            if self.policy(reason) != Stateful::Ignore {
+                self.pin(reason);
+            }
+        }
+    }
+
+    fn pin(&mut self, reason: Reason) {
+        let store = self.store;
+        let statements = self.statements.get_or_insert_with(|| Statements::new(store));
+        statements.effects.get_or_insert_default().note_pin(reason);
     }
 
     /// Whether a query that is sent now is in no transaction but its own.

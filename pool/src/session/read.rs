@@ -5,14 +5,13 @@ use super::{Effects, Kind, Lexer, Reason, Token, Unlistened};
 /// The words of a statement, white space and comments left out.
 type Statement<'a> = [Token<'a>];
 
-pub(super) fn read(text: &[u8]) -> Effects {
-    let mut effects = Effects::default();
+/// Reads a text behind what was read before.
+pub(super) fn read_more(text: &[u8], effects: &mut Effects) {
     let tokens: Vec<Token<'_>> =
         Lexer::new(text).filter(|token| token.kind != Kind::Space).collect();
     for statement in tokens.split(|token| token.is(b';')) {
-        read_statement(statement, &mut effects);
+        read_statement(statement, effects);
     }
-    effects
 }
 
 fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
@@ -134,6 +133,11 @@ const LOCKS: [&str; 4] = [
     "pg_try_advisory_lock",
     "pg_try_advisory_lock_shared",
 ];
+
+/// Whether a word, in lower case, is the name of one.
+pub(super) fn locks(word: &[u8]) -> bool {
+    word.starts_with(b"pg_") && LOCKS.iter().any(|lock| lock.as_bytes() == word)
+}
 
 /// Those that are called anywhere in a statement.
 fn read_functions(statement: &Statement<'_>, effects: &mut Effects) {

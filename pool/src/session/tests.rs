@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn told(text: &str) -> String {
-    let Some(effects) = may_matter(text.as_bytes()).then(|| Effects::of(text.as_bytes())).flatten()
+    let long = text.len() > MAX_TEXT;
+    let Some(effects) =
+        (long || may_matter(text.as_bytes())).then(|| Effects::of(text.as_bytes())).flatten()
     else {
         return String::new();
     };
@@ -112,6 +114,8 @@ fn what_texts_do_to_a_session() {
         ("SET a.", ""),
     ] {
         assert_eq!(told(text), wanted, "{text}");
+        let behind_much = format!("SELECT '{}';{text}", "x".repeat(MAX_TEXT));
+        assert_eq!(told(&behind_much), wanted, "{text}");
     }
 }
 

@@ -45,41 +45,32 @@ impl Exchange<'_> {
     ) -> Result<Step, Refused> {
         let text = &message[HEADER_LEN..];
         let whole = message.len() == header.total_len();
-        if text.is_empty() && !whole {
+        if !whole && header.total_len() > session::MAX_TEXT {
+            self.begin_long_query(text);
+            return Ok(Step::Pass);
+        }
+        if !whole {
             return Ok(Step::Wait);
         }
         let start = &text[..text.len().min(session::TELLING_BYTES)];
-        if !session::may_begin_to_matter(start) && !deallocate::may_forget(start) {
-            // What is longer than any text that is read is told by its beginning alone.
-            let short = header.total_len() <= session::MAX_TEXT;
-            if short && !whole {
-                return Ok(Step::Wait);
-            }
-            if !(short && session::may_matter_further_on(text)) {
-                return Ok(Step::Pass);
-            }
+        if !session::may_begin_to_matter(start)
+            && !deallocate::may_forget(start)
+            && !session::may_matter_further_on(text)
+        {
+            return Ok(Step::Pass);
         }
-        self.telling_query(header, text, whole)
+        self.telling_query(header.total_len(), text)
     }
 
     /// A query that begins like one that changes the session.
-    fn telling_query(
-        &mut self,
-        header: Header<FrontendTag>,
-        text: &[u8],
-        whole: bool,
-    ) -> Result<Step, Refused> {
-        if !whole && header.total_len() <= session::MAX_TEXT {
-            return Ok(Step::Wait);
-        }
-        let length = header.total_len();
+    fn telling_query(&mut self, length: usize, text: &[u8]) -> Result<Step, Refused> {
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        match deallocate::forgets(text).filter(|_| whole) {
+        match deallocate::forgets(text) {
             Some(Forgets::All) => self.forgets = true,
             Some(Forgets::One(name)) => return self.deallocate(&name, length),
             None => {}
         }
-        if let Some(refusal) = self.refusal_of(text).filter(|_| whole) {
+        if let Some(refusal) = self.refusal_of(text) {
             return self.refuse_query(refusal, length);
         }
         match self.note_effects(text, self.is_alone()) {
