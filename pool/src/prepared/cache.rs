@@ -98,6 +98,15 @@ impl Cache {
         self.closing.clear();
     }
 
+    /// The server did not know a statement that was believed to be there: SQL that nobody saw has
+    /// dropped it, and others maybe. What is used from now on is prepared again; what is there after
+    /// all is closed when there is an occasion.
+    pub(crate) fn distrust(&mut self, number: u32) {
+        if self.remove(number).is_some() {
+            self.closing.extend(self.slots.drain().map(|(_, slot)| slot.number));
+        }
+    }
+
     // === The unnamed statement ===
 
     pub(crate) fn unnamed_is(&self, statement: &Arc<Statement>) -> bool {

@@ -48,6 +48,12 @@ const TOO_MANY: Refusal = Refusal {
     hint: None,
 };
 
+const NOT_ITS_OWN: Refusal = Refusal {
+    sqlstate: SqlState::INVALID_STATEMENT_NAME,
+    message: "a prepared statement of the pool's own cannot be deallocated",
+    hint: None,
+};
+
 /// A client and its server, as far as prepared statements are concerned.
 pub(crate) struct Exchange<'a> {
     pub(crate) statements: &'a mut Option<Box<Statements>>,
@@ -184,19 +190,21 @@ impl Exchange<'_> {
         if name.is_empty() {
             return self.use_unnamed(Request::DescribeStatement);
         }
-        match self.number_of(name)? {
+        let number = match self.number_of(name)? {
             Named::Here(number) => {
                 let name = ServerName::new(number);
                 self.say(|out| frontend::describe(out, Target::Statement(name.as_bytes())));
+                number
             }
             Named::Unknown if name.starts_with(PREFIX) => {
                 let name = never_known(name);
                 self.say(|out| frontend::describe(out, Target::Statement(&name)));
+                0
             }
             Named::Unknown => return Ok(Step::Pass),
             Named::Refused => return Ok(Step::Edited { taken: message.len() }),
-        }
-        let _owed = self.ledger.expect(Request::DescribeStatement, Origin::Client, 0)?;
+        };
+        let _owed = self.ledger.expect(Request::DescribeStatement, Origin::Client, number)?;
         Ok(Step::Edited { taken: message.len() })
     }
 
@@ -312,6 +320,10 @@ impl Exchange<'_> {
         if deallocate::may_forget(parse.query) {
             match deallocate::forgets(parse.query) {
                 Some(Forgets::All) => self.forgets = true,
+                Some(Forgets::One(name)) if !unnamed && name.starts_with(PREFIX) => {
+                    self.refuse(NOT_ITS_OWN)?;
+                    return Ok(Step::Edited { taken: message.len() });
+                }
                 Some(Forgets::One(name)) if unnamed => {
                     if let Some(step) = self.parse_deallocate(&name, message.len())? {
                         return Ok(step);

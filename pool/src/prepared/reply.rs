@@ -2,7 +2,7 @@
 
 use bs9_wire::{
     encode::backend::{self, ErrorReport},
-    ledger::{Observed, Request, Settled},
+    ledger::{Entry, Observed, Request, Settled},
     message::Report,
     sqlstate::SqlState,
     tag::BackendTag,
@@ -98,6 +98,11 @@ impl Exchange<'_> {
         {
             self.renew(entry.token);
         }
+        if let Some(entry) = closed.filter(uses_a_number)
+            && report.as_ref().is_some_and(is_unknown)
+        {
+            self.cache.distrust(entry.token);
+        }
         let (Some(change), Some(statements)) = (failed, self.statements.as_mut()) else {
             return false;
         };
@@ -148,6 +153,15 @@ fn changes_schema(tag: &[u8], altered: &mut bool) -> bool {
 fn result_changed(report: &Report<'_>) -> bool {
     report.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED.as_bytes())
         && report.get(b'R') == Some(RESULT_CHANGED)
+}
+
+/// Whether the entry may carry the number of a statement that is used.
+fn uses_a_number(entry: &Entry) -> bool {
+    matches!(entry.request, Request::Bind | Request::DescribeStatement) && entry.token != 0
+}
+
+fn is_unknown(report: &Report<'_>) -> bool {
+    report.sqlstate() == Some(SqlState::INVALID_STATEMENT_NAME.as_bytes())
 }
 
 /// Writes what the client is told in place of the server's error, which names what the client

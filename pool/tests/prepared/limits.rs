@@ -163,3 +163,62 @@ fn a_reload_changes_the_limit_and_keeps_what_is_prepared() {
         }
     }
 }
+
+#[test]
+fn nobody_deallocates_what_others_use() {
+    let pooler = pooler(1, 200);
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    one.send(&batch().parse("mine", "SELECT 'mine'").run("mine", &[]).sync().0);
+    assert_eq!(one.tags_until_ready(), "12DCZ");
+    let name = other.value("SELECT name FROM pg_prepared_statements");
+    assert!(name.starts_with("bs9_"), "{name}");
+    for text in [format!("DEALLOCATE {name}"), format!("deallocate prepare \"{name}\";")] {
+        other.query(&text);
+        assert_eq!(other.until_ready()[0].sqlstate(), "26000", "{text}");
+        for statement in ["", "named"] {
+            other.send(&batch().parse(statement, &text).run(statement, &[]).sync().0);
+            let replies = other.until_ready();
+            let error = replies.iter().find(|reply| reply.tag == 'E').expect("it fails");
+            assert_eq!(error.sqlstate(), "26000", "{text}");
+        }
+        // Its transaction fails like with a server of its own.
+        other.query("BEGIN");
+        other.until_ready();
+        other.query(&text);
+        assert_eq!(other.until_ready()[1].body, b"E");
+        other.query("ROLLBACK");
+        assert_eq!(other.tags_until_ready(), "CZ");
+        one.send(&batch().run("mine", &[]).sync().0);
+        assert_eq!(one.tags_until_ready(), "2DCZ", "{text}");
+    }
+    assert_eq!(other.value("SELECT name FROM pg_prepared_statements"), name);
+}
+
+#[test]
+fn what_was_dropped_behind_the_pools_back_is_prepared_again_at_the_next_use() {
+    let pooler = pooler(1, 200);
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let preparing = batch().parse("a", "SELECT 'a'").parse("b", "SELECT 'b'").sync();
+    for client in [&mut one, &mut other] {
+        client.send(&preparing.0);
+        assert_eq!(client.tags_until_ready(), "11Z");
+    }
+    let uses = |name: &str| [batch().run(name, &[]), batch().describe(name)];
+    for name in ["a", "b"] {
+        for using in uses(name) {
+            other.query("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$");
+            assert_eq!(other.tags_until_ready(), "CZ");
+            one.send(&using.clone().sync().0);
+            let replies = one.until_ready();
+            assert_eq!((replies[0].sqlstate(), replies.len()), ("26000".to_owned(), 2));
+            for client in [&mut one, &mut other] {
+                for name in ["a", "b"] {
+                    client.send(&batch().run(name, &[]).sync().0);
+                    assert_eq!(client.tags_until_ready(), "2DCZ");
+                }
+            }
+        }
+    }
+}

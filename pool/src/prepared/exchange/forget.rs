@@ -86,7 +86,15 @@ impl Exchange<'_> {
             return Ok(step);
         }
         if !self.forget_one(name) {
-            return Ok(Step::Pass);
+            if !name.starts_with(PREFIX) {
+                return Ok(Step::Pass);
+            }
+            // One of the pool's own: others use it.
+            let _owed = self.ledger.expect(Request::Query, Origin::Client, 0)?;
+            let text = deallocate_never_known(name);
+            self.say(|out| frontend::query(out, &text));
+            self.query_sent();
+            return Ok(Step::Edited { taken: length });
         }
         let scapegoat = ServerName::new(self.cache.number());
         let scapegoat = String::from_utf8_lossy(scapegoat.as_bytes());
@@ -107,7 +115,13 @@ impl Exchange<'_> {
         length: usize,
     ) -> Result<Option<Step>, Refused> {
         if !self.forget_one(name) {
-            return Ok(None);
+            if !name.starts_with(PREFIX) {
+                return Ok(None);
+            }
+            let text = deallocate_never_known(name);
+            self.say(|out| frontend::parse(out, b"", text.as_bytes(), &[]));
+            self.parse_unnamed(None)?;
+            return Ok(Some(Step::Edited { taken: length }));
         }
         let scapegoat = ServerName::new(self.cache.number());
         let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, 0)?;
@@ -139,4 +153,10 @@ impl Exchange<'_> {
         statements.forgetting = false;
         self.irrevocable |= statements.unnamed.take().is_some();
     }
+}
+
+/// What fails like `DEALLOCATE` of a name that is unknown, and is not one of the pool's own.
+fn deallocate_never_known(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(&never_known(name)).replace('"', "\"\"");
+    format!("DEALLOCATE \"{name}\"")
 }
