@@ -185,6 +185,11 @@ impl Registry {
             if plan.epoch != before.epoch {
                 pool.parameters.store(None);
                 pool.derived.store(None);
+            }
+            // Keys of a client are good wherever the same verifier is; a server says if it has another.
+            let same_login = (&plan.target.user, &plan.target.secret)
+                == (&before.target.user, &before.target.secret);
+            if plan.removed || !same_login {
                 pool.passthrough.store(None);
             }
             pool.plan.store(Arc::new(plan));

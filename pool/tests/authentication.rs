@@ -81,6 +81,43 @@ async fn a_scram_verifier_passes_the_clients_keys_on_to_the_server() {
 }
 
 #[tokio::test]
+async fn a_database_that_moves_is_logged_in_to_with_the_keys_of_clients_that_are_there() {
+    let query = "SELECT rolpassword FROM pg_authid WHERE rolname = 'by_scram'";
+    let stored = Cluster::shared().sql(query);
+    let config = |dbname: &str, verifier: &str| {
+        let mut config = Pooler::config(Cluster::shared());
+        let postgres = config.postgres.as_mut().unwrap();
+        postgres.auth = PostgresAuth::ScramSha256;
+        postgres.databases.get_mut("app").unwrap().dbname = Some(dbname.into());
+        store(&mut config, "by_scram", UserSecret::Scram(Secret::new(verifier)));
+        config
+    };
+    let pooler = Pooler::start(|first| *first = config("app", &stored));
+    let client = pooler.connect_with(&login("by_scram", Cluster::PASSWORD)).await.unwrap();
+    let database = async || {
+        let row = client.query_one("SELECT current_database()::text", &[]).await;
+        row.map(|row| row.get::<_, String>(0))
+    };
+    assert_eq!(database().await.unwrap(), "app");
+    let reload = async |pooler: Pooler, next| {
+        let reloaded = tokio::task::spawn_blocking(move || {
+            pooler.reload(next);
+            pooler
+        });
+        reloaded.await.unwrap()
+    };
+    let pooler = reload(pooler, config("postgres", &stored)).await;
+    assert_eq!(database().await.unwrap(), "postgres");
+    // Keys for another verifier are not kept, and whoever has none is told what is missing.
+    let other = ScramVerifier::generate(b"other").to_text();
+    let _pooler = reload(pooler, config("app", &other)).await;
+    let error = database().await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code(), &SqlState::INVALID_PASSWORD);
+    assert!(error.hint().unwrap().contains("the keys of a client"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_verifier_of_another_password_is_the_servers_to_refuse() {
     let pooler = Pooler::start(|config| {
         config.postgres.as_mut().unwrap().auth = PostgresAuth::ScramSha256;
