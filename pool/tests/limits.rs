@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bs9_config::{Config, Database, Postgres};
+use bs9_wire::startup::{ProtocolVersion, StartupParameters, startup_message};
 
 use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
 
@@ -183,6 +184,45 @@ fn pools_of_one_database_share_its_connections() {
     assert_eq!(other.tags_until_ready(), "TDCZ");
     assert_eq!(crowd[7].tags_until_ready(), "TDCZ");
     assert!(Cluster::shared().sql(watch).parse::<u32>().unwrap() <= 4);
+}
+
+#[test]
+fn pools_of_one_user_share_its_connections() {
+    let pooler = Pooler::start(|config| {
+        let mut second = database(config).clone();
+        second.name = "second".into();
+        second.dbname = Some("app".into());
+        let postgres = settings(config);
+        postgres.databases.insert("second".into(), second);
+        postgres.users.get_mut("crowd").unwrap().limits.max_connections = Some(2);
+    });
+    // Of another database: the limit is the user's.
+    let mut other = Dialogue::open(pooler.address);
+    let mut packet = Vec::new();
+    let session = StartupParameters { user: "crowd", database: "second" };
+    startup_message(&mut packet, ProtocolVersion::V3_0, session, []);
+    other.send(&packet);
+    other.until_ready();
+    let mut crowd: Vec<_> =
+        (0..2).map(|_| Dialogue::log_in(pooler.address, "crowd", &[])).collect();
+    for client in &mut crowd {
+        client.query("BEGIN");
+        client.until_ready();
+    }
+    other.query("SELECT 'mine'");
+    eventually("it waits", || {
+        let mut statuses = pooler.statuses().into_iter();
+        statuses.any(|pool| pool.database == "second" && pool.clients_waiting == 1)
+    });
+    let crowded = pooler.statuses().into_iter().filter(|pool| pool.user == "crowd");
+    let open = crowded.map(|pool| pool.servers_idle + pool.servers_active + pool.servers_login);
+    assert_eq!(open.sum::<u64>(), 2);
+    // Others are not concerned.
+    let mut mortal = Dialogue::log_in(pooler.address, "mortal", &[]);
+    assert_eq!(mortal.value("SELECT 1"), "1");
+    crowd[0].query("COMMIT");
+    crowd[0].until_ready();
+    assert_eq!(other.tags_until_ready(), "TDCZ");
 }
 
 #[test]
