@@ -130,6 +130,36 @@ async fn users_that_are_not_listed_are_looked_up_on_the_server() {
 }
 
 #[tokio::test]
+async fn who_was_looked_up_is_remembered() {
+    let sql = "DROP SEQUENCE IF EXISTS public.lookups; CREATE SEQUENCE public.lookups";
+    Cluster::shared().sql(sql);
+    // Whether it finds somebody or not, it counts.
+    let query = "SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = $1 \
+                 UNION ALL SELECT NULL, NULL WHERE nextval('public.lookups') < 0";
+    let lookups = || {
+        let query = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM public.lookups";
+        Cluster::shared().sql(query)
+    };
+    let more = format!(
+        "auth_user = \"postgres\"\nauth_dbname = \"postgres\"\nauth_query = \"{query}\"\n\
+         auth_cache_ttl = \"1h\"\nauth_cache_negative_ttl = \"1h\"\n"
+    );
+    let users = format!(
+        "[postgres.databases.postgres]\nport = {}\n[postgres.users.postgres]\n",
+        Cluster::shared().port()
+    );
+    let pooler = Pooler::by(&(without_users(&text("scram-sha-256", &more)) + &users));
+    for _ in 0..3 {
+        works(&pooler, "by_scram").await;
+        assert_eq!(lookups(), "1");
+    }
+    for _ in 0..3 {
+        is_refused(&pooler, "nobody", "x", &SqlState::INVALID_PASSWORD).await;
+        assert_eq!(lookups(), "2");
+    }
+}
+
+#[tokio::test]
 async fn what_changes_on_the_server_is_seen_when_the_answer_is_old() {
     let pooler = looking_up("scram-sha-256", "");
     let sql = |statement: &str| Cluster::shared().sql(statement);
