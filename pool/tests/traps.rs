@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 1 first packets | `wire/startup::tests::{requests_are_told_apart, lengths_that_cannot_be_are_refused_early, encryption_is_asked_for_once_and_alone}`, `wire::encryption_is_declined_and_the_login_goes_on`, [`what_is_no_first_packet_is_not_answered`] |
 //! | 2 bytes ahead of TLS | `tls::{bytes_ahead_of_the_handshake_are_refused, what_a_server_says_ahead_of_tls_is_not_believed}` |
-//! | 3 direct TLS | `tls::tls_can_come_first_if_both_mean_postgresql` |
+//! | 3 direct TLS | `tls::{tls_can_come_first_if_both_mean_postgresql, tls_can_come_first_towards_a_server_that_means_postgresql_too, tls_that_comes_first_and_means_nothing_is_refused}` |
 //! | 4 protocol versions, keys | `wire::a_client_of_the_newest_protocol_gets_a_long_secret`, `cancel::a_wrong_key_or_an_idle_client_cancels_nothing`, `wire/startup::tests::{versions, cancel_keys_have_4_to_256_bytes}`, `tls::servers_are_asked_for_the_newer_protocol_if_that_is_configured`, [`a_server_may_have_no_cancel_key`] |
 //! | 5 startup packets | [`a_startup_packet_may_come_byte_by_byte`], `wire/startup::tests::{options_hold_settings, layouts_that_are_none, databases, parameters_by_name}` |
 //! | 6 parameters before there is a server | `wire::what_servers_report_is_told_before_and_after_there_is_one`, [`a_server_of_another_version_is_told_of_from_then_on`] |
@@ -30,7 +30,7 @@
 //! | 23 failed transactions | `modes::{an_open_transaction_dies_with_its_client, what_a_client_that_vanished_was_running_is_cancelled}`, "a failed transaction refuses everything but its end" |
 //! | 24 COPY | `wire::{copy_data_that_comes_after_the_error_is_dropped, copy_in_a_pipelined_batch_ends_with_its_sync}`, all of `dialogues/copy.txt` |
 //! | 25 function calls | `wire::a_function_call_is_answered`, "large objects, as drivers use them" |
-//! | 26 news of idle servers | `wire::what_an_idle_server_says_unasked_does_no_harm`, [`what_an_idle_server_must_not_say_ends_it`] |
+//! | 26 news of idle servers | `wire::what_an_idle_server_says_unasked_does_no_harm`, [`what_an_idle_server_must_not_say_ends_it`], [`a_parameter_that_changes_under_a_server_is_never_other_than_clients_were_told`] |
 //! | 27 the server's spelling | `wire::{parameters_follow_the_client_and_nobody_else, an_encoding_is_told_by_the_servers_name_from_the_start}`, [`another_spelling_of_a_parameter_costs_no_round_trips`] |
 //! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides`, `simulation` |
 //! | 29 both directions full | `wire::both_directions_flow_when_both_are_full` |
@@ -44,7 +44,7 @@ use std::net::SocketAddr;
 
 use bs9_wire::startup::{ProtocolVersion, StartupParameters, cancel_request, startup_message};
 
-use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler};
+use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler, eventually};
 
 /// An ErrorResponse of these fields.
 fn error(fields: &[u8]) -> Vec<u8> {
@@ -174,4 +174,33 @@ fn an_error_may_lack_any_field() {
     let mut client = Dialogue::greet(pooler.address, "alice", &[]);
     let told = std::iter::from_fn(|| client.next()).find(|reply| reply.tag == 'E');
     assert!(!told.expect("an error").sqlstate().is_empty());
+}
+
+#[test]
+fn a_parameter_that_changes_under_a_server_is_never_other_than_clients_were_told() {
+    let cluster = Cluster::start();
+    let pooler = Pooler::in_front_of(&cluster, |config| {
+        let database = config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap();
+        database.pool_size = 1;
+    });
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let told = |client: &Dialogue| client.parameter("TimeZone").expect("reported").to_owned();
+    let before = told(&one);
+    assert_eq!((one.value("SHOW TimeZone"), told(&other)), (before.clone(), before.clone()));
+    cluster.sql("ALTER SYSTEM SET TimeZone = 'Asia/Tokyo'; SELECT pg_reload_conf()");
+    // It is the next query that brings it in.
+    eventually("the server has read its configuration", || {
+        let has = one.value("SHOW TimeZone");
+        assert_eq!(has, told(&one), "it is told of what it has");
+        has == "Asia/Tokyo"
+    });
+    // Who was told of something else goes on having it.
+    for _ in 0..2 {
+        assert_eq!((other.value("SHOW TimeZone"), told(&other)), (before.clone(), before.clone()));
+        assert_eq!(one.value("SHOW TimeZone"), told(&one));
+        let mut newcomer = Dialogue::log_in(pooler.address, "alice", &[]);
+        assert_eq!(newcomer.value("SHOW TimeZone"), told(&newcomer));
+    }
+    assert_eq!(pooler.status("alice").servers_closed_dirty_total, 0);
 }
