@@ -14,7 +14,7 @@ use bs9_wire::{
 };
 use tokio_postgres::{SimpleQueryMessage, config::SslNegotiation, error::SqlState};
 
-use crate::postgres::{Certificates, Cluster, Dialogue, Pooler, Secured, Wire};
+use crate::postgres::{Certificates, Cluster, Dialogue, Fake, Pooler, Secured, Wire};
 
 /// Whether the connection to the server is encrypted: `t` or `f`.
 const SERVER_SIDE: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -436,4 +436,35 @@ fn a_handshake_that_dawdles_is_ended() {
         ended.is_ok() || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
     );
     assert_eq!(answer.first(), Some(&b'S'));
+}
+
+const DIRECT: &str =
+    "tls = { sslmode = \"verify-full\", ca = \"ca.pem\", negotiation = \"direct\" }\n";
+
+#[test]
+fn tls_can_come_first_towards_a_server_that_means_postgresql_too() {
+    let server = Fake::secured(&["postgresql"]);
+    let pooler = server.pooler_with(DIRECT);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(client.value("SELECT 1"), "0");
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn tls_that_comes_first_and_means_nothing_is_refused() {
+    // Without a word about protocols, and with another one.
+    for (alpn, wanted) in [
+        (&[][..], "the server did not agree on the protocol"),
+        (&["http/1.1"], "TLS handshake with the server failed"),
+    ] {
+        let server = Fake::secured(alpn);
+        let pooler = server.pooler_with(DIRECT);
+        let mut client = Dialogue::greet(pooler.address, "alice", &[]);
+        let told = std::iter::from_fn(|| client.next()).find(|reply| reply.tag == 'E');
+        let told = told.expect("it is told why");
+        assert_eq!(told.sqlstate(), "08001", "{alpn:?}");
+        let text = String::from_utf8_lossy(&told.body).into_owned();
+        assert!(text.contains(wanted), "{alpn:?}: {text}");
+        assert_eq!(client.next(), None);
+    }
 }

@@ -1,13 +1,17 @@
 //! A server that says what no real one can be made to say.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
 };
 
 use bs9_wire::{
     encode::backend, frame::Frame, message::backend::TransactionStatus, tag::FrontendTag,
+};
+use tokio_rustls::rustls::{
+    ServerConfig, ServerConnection, StreamOwned, crypto,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 use super::{Cluster, Pooler};
@@ -39,6 +43,24 @@ impl Default for Manner {
 impl Fake {
     /// `manner`: of each connection, by its number.
     pub(crate) fn start(manner: impl Fn(usize) -> Manner + Send + 'static) -> Self {
+        Self::greeting(move |stream, number| {
+            let manner = manner(number);
+            std::thread::spawn(move || serve(stream, number, &manner));
+        })
+    }
+
+    /// One that shakes hands before anything is said, as `localhost` and 127.0.0.1, and knows
+    /// these protocols (ALPN).
+    pub(crate) fn secured(alpn: &[&str]) -> Self {
+        let config = server_config(alpn);
+        Self::greeting(move |stream, number| {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let stream = StreamOwned::new(connection, stream);
+            std::thread::spawn(move || serve(stream, number, &Manner::default()));
+        })
+    }
+
+    fn greeting(greet: impl Fn(TcpStream, usize) + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("its number").port();
         let connections: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
@@ -47,9 +69,9 @@ impl Fake {
             for stream in listener.incoming() {
                 let stream = stream.expect("a connection");
                 let mut known = known.lock().expect("nobody panicked");
-                let (number, manner) = (known.len(), manner(known.len()));
+                let number = known.len();
                 known.push(stream.try_clone().expect("a descriptor"));
-                std::thread::spawn(move || serve(stream, number, &manner));
+                greet(stream, number);
             }
         });
         Self { port, connections }
@@ -57,9 +79,19 @@ impl Fake {
 
     /// A pool in front of it.
     pub(crate) fn pooler(&self) -> Pooler {
+        self.pooler_with("")
+    }
+
+    /// Likewise, with `more` about the database.
+    pub(crate) fn pooler_with(&self, more: &str) -> Pooler {
         let text = Pooler::text(Cluster::shared());
         let real = format!("port = {}\n", Cluster::shared().port());
-        Pooler::by(&text.replace(&real, &format!("port = {}\n", self.port)))
+        Pooler::by(&(text.replace(&real, &format!("port = {}\n", self.port)) + more))
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.lock().expect("nobody panicked").len()
     }
 
     /// Says something on a connection, asked or not.
@@ -69,8 +101,21 @@ impl Fake {
     }
 }
 
+fn server_config(alpn: &[&str]) -> Arc<ServerConfig> {
+    let folder = Cluster::shared().path();
+    let certificate = CertificateDer::from_pem_file(folder.join("pool.pem")).expect("a file");
+    let key = PrivateKeyDer::from_pem_file(folder.join("pool.key")).expect("a file");
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().expect("versions");
+    let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key);
+    let mut config = config.expect("a key that fits");
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
 /// Until the pool has gone.
-fn serve(mut stream: TcpStream, number: usize, manner: &Manner) -> Option<()> {
+fn serve(mut stream: impl Read + Write, number: usize, manner: &Manner) -> Option<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
     let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
