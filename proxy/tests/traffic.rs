@@ -80,3 +80,5 @@ mod tls;
 mod udp;
 #[path = "traffic/upgrade.rs"]
 mod upgrade;
+#[path = "traffic/upstream_tls.rs"]
+mod upstream_tls;

@@ -23,14 +23,14 @@ use crate::{
 };
 
 /// Files of a test: an authority, and certificates it issued.
-struct House {
-    folder: tempfile::TempDir,
-    authority: Authority,
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) authority: Authority,
 }
 
 impl House {
     /// `site` for `example.com`, `*.example.com` and `localhost`.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         authority.write(folder.path());
@@ -38,18 +38,18 @@ impl House {
         Self { folder, authority }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// An entry of `certificates`.
-    fn entry(&self, name: &str) -> String {
+    pub(crate) fn entry(&self, name: &str) -> String {
         let folder = self.folder.path().display();
         format!("{{ certificate = \"{folder}/{name}.pem\", key = \"{folder}/{name}.key\" }}")
     }
 
     /// `[listeners.NAME]` with TLS that leads to `cluster`.
-    fn listener(&self, name: &str, cluster: &str, more: &str) -> String {
+    pub(crate) fn listener(&self, name: &str, cluster: &str, more: &str) -> String {
         format!(
             "[listeners.{name}]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n\
              routes = [{{ cluster = \"{cluster}\" }}]\n\
@@ -80,7 +80,7 @@ impl House {
     }
 
     /// What `openssl s_client` says about a connection.
-    fn s_client(&self, address: SocketAddr, arguments: &[&str]) -> String {
+    pub(crate) fn s_client(&self, address: SocketAddr, arguments: &[&str]) -> String {
         let output = Command::new("openssl")
             .args(["s_client", "-connect", &address.to_string(), "-CAfile"])
             .arg(self.path("ca.pem"))
@@ -93,13 +93,13 @@ impl House {
     }
 }
 
-const RUNTIME: &str = "[runtime]\nshards = 2\npin = false\n";
+pub(crate) const RUNTIME: &str = "[runtime]\nshards = 2\npin = false\n";
 
-fn cluster(name: &str, endpoint: impl std::fmt::Display, more: &str) -> String {
+pub(crate) fn cluster(name: &str, endpoint: impl std::fmt::Display, more: &str) -> String {
     format!("[clusters.{name}]\nendpoints = [\"{endpoint}\"]\n{more}\n")
 }
 
-fn tcp(address: &BindAddress) -> SocketAddr {
+pub(crate) fn tcp(address: &BindAddress) -> SocketAddr {
     match address {
         BindAddress::Tcp(address) => *address,
         BindAddress::Unix(_) => panic!("a TCP address"),
@@ -438,18 +438,20 @@ fn health_checks_speak_tls_and_believe_nobody_they_should_not() {
 }
 
 /// `openssl s_server`, ended when dropped.
-struct OpensslServer {
+pub(crate) struct OpensslServer {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl OpensslServer {
-    fn start(house: &House, version: &str) -> Self {
+    /// `arguments` are more of them, as the versions it speaks.
+    pub(crate) fn start(house: &House, arguments: &[&str]) -> Self {
         let mut process = Command::new("openssl")
-            .args(["s_server", "-accept", "127.0.0.1:0", "-www", version, "-cert"])
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www", "-cert"])
             .arg(house.path("site.pem"))
             .arg("-key")
             .arg(house.path("site.key"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -478,7 +480,7 @@ fn an_endpoint_of_openssl_is_spoken_to_in_both_versions() {
     let house = House::new();
     let ca = house.path("ca.pem");
     for version in ["-tls1_2", "-tls1_3"] {
-        let server = OpensslServer::start(&house, version);
+        let server = OpensslServer::start(&house, &[version]);
         let tls = format!("tls = {{ ca = {ca:?}, server_name = \"example.com\" }}");
         let proxy = Proxy::start(&format!(
             "{RUNTIME}[listeners.web]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n\
