@@ -240,6 +240,8 @@ fn openssl_sees_names_versions_and_resumption() {
     let saved = ask(&["-sess_out", session]);
     assert!(saved.contains("hello"), "{saved}");
     assert!(saved.contains("closed"), "{saved}");
+    // For two turns of six hours: that of the key it is made with, and the next one's.
+    assert!(saved.contains("ticket lifetime hint: 43200 (seconds)"), "{saved}");
     let again = ask(&["-sess_in", session]);
     assert!(again.contains("Reused, TLSv1.3"), "{again}");
     eventually("a resumption is counted", || proxy.report("web").listener.resumptions() == 1);
@@ -251,6 +253,12 @@ fn openssl_sees_names_versions_and_resumption() {
         assert!(again.contains("Reused, TLSv1.3"), "{again}");
         [0, 1].iter().all(|shard| listener.accepted_connections_on(*shard) > before[*shard])
     });
+    // Nor does a reload that compiles the listener anew forget it.
+    let other =
+        toml.replace("min_version = \"1.3\"", "min_version = \"1.3\"\nhandshake_timeout = \"9s\"");
+    proxy.reload(&other).unwrap();
+    let again = ask(&["-sess_in", session]);
+    assert!(again.contains("Reused, TLSv1.3"), "{again}");
 }
 
 #[test]
