@@ -100,6 +100,7 @@ fn a_header_block_without_end_ends_the_connection() {
         _ => frame(CONTINUATION, 0, 1, &[]),
     };
     assert_eq!(attack(&proxy, empty), ENHANCE_YOUR_CALM);
+    eventually("both are counted", || ended(&proxy, "frame_flood") == 2);
     assert!(origin.requests().is_empty());
 }
 
@@ -114,6 +115,7 @@ fn empty_frames_of_a_body_end_the_connection() {
         _ => frame(DATA, 0, 1, &[]),
     });
     assert_eq!(code, ENHANCE_YOUR_CALM);
+    eventually("it is counted", || ended(&proxy, "frame_flood") == 1);
 }
 
 #[test]
