@@ -12,6 +12,7 @@ use std::{
 };
 
 use fixture::{DEADLINE, DataPlane, Outcome, eventually, get, origin::Origin, program};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn config(endpoints: &[&Origin]) -> String {
@@ -79,6 +80,64 @@ fn a_persisted_change_is_in_the_file_and_survives() {
         data_plane.running.status()["clusters"][0]["endpoints"].as_array().unwrap().len(),
         1
     );
+}
+
+/// Ends the process by `signal` and starts it anew on the same files.
+fn restarted(data_plane: DataPlane, signal: Signal) -> DataPlane {
+    let DataPlane { mut running, folder } = data_plane;
+    running.signal(signal);
+    running.ended();
+    drop(running);
+    DataPlane::serve_in(folder, "bs9.toml")
+}
+
+#[test]
+fn a_persisted_change_survives_the_process_and_every_change_is_in_its_log() {
+    let (one, two, three) = (Origin::start("one"), Origin::start("two"), Origin::start("three"));
+    let mut data_plane = DataPlane::serve(&config(&[&one]));
+    let [first, second, third] = [&one, &two, &three].map(|origin| origin.address.to_string());
+    let logged = |data_plane: &DataPlane, change: &str, saved: bool| {
+        let (change, saved) = (format!("cluster api: endpoint {change}"), format!("saved={saved}"));
+        eventually(&format!("{change} {saved} is in the log"), || {
+            let log = data_plane.running.log();
+            let mut lines = log.lines().filter(|line| line.contains("configuration changed"));
+            lines.any(|line| line.contains(&change) && line.contains(&saved)).then_some(())
+        });
+    };
+    let change = |data_plane: &DataPlane, words: &[&str]| {
+        data_plane.running.ask(&[&["loadbalancer"], words].concat()).ok();
+    };
+    change(&data_plane, &["add", &second, "--weight", "3", "--persist"]);
+    logged(&data_plane, &format!("{second} added, weight 3"), true);
+    change(&data_plane, &["add", &third]);
+    logged(&data_plane, &format!("{third} added, weight 1"), false);
+    change(&data_plane, &["weight", &third, "9"]);
+    logged(&data_plane, &format!("{third} has weight 9"), false);
+    let weights = |data_plane: &DataPlane| {
+        let status = data_plane.running.status();
+        let endpoints = status["clusters"][0]["endpoints"].as_array().unwrap();
+        let weight = |one: &Value| {
+            (one["address"].as_str().unwrap().to_owned(), one["weight"].as_u64().unwrap())
+        };
+        endpoints.iter().map(weight).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(weights(&data_plane).len(), 3);
+
+    data_plane = restarted(data_plane, Signal::TERM);
+    assert_eq!(weights(&data_plane), [(first.clone(), 1), (second.clone(), 3)].into());
+    let shares = shares(data_plane.running.address("web"), 16);
+    assert!(shares["two"] > 0 && !shares.contains_key("three"), "{shares:?}");
+
+    change(&data_plane, &["weight", &second, "5", "--persist"]);
+    logged(&data_plane, &format!("{second} has weight 5"), true);
+    // It was written before it was answered: no end can take it away.
+    data_plane = restarted(data_plane, Signal::KILL);
+    assert_eq!(weights(&data_plane), [(first.clone(), 1), (second.clone(), 5)].into());
+
+    change(&data_plane, &["remove", &second, "--persist"]);
+    logged(&data_plane, &format!("{second} removed"), true);
+    data_plane = restarted(data_plane, Signal::KILL);
+    assert_eq!(weights(&data_plane), [(first, 1)].into());
 }
 
 #[test]
