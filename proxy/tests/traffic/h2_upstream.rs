@@ -11,6 +11,8 @@ mod connections;
 mod departing;
 #[path = "h2_upstream/faults.rs"]
 mod faults;
+#[path = "h2_upstream/hostile.rs"]
+mod hostile;
 #[path = "h2_upstream/origin.rs"]
 pub(crate) mod origin;
 #[path = "h2_upstream/probes.rs"]

@@ -69,7 +69,7 @@ fn large_bodies_come_back_byte_for_byte() {
 }
 
 /// The payload of chunks.
-fn decoded(mut chunks: &[u8]) -> Vec<u8> {
+pub(super) fn decoded(mut chunks: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     loop {
         let line = chunks.windows(2).position(|pair| pair == b"\r\n").unwrap();
