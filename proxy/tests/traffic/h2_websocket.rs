@@ -1,5 +1,5 @@
 //! WebSockets by the libraries people use: by HTTP/1.1 and on a stream of HTTP/2, plain and in
-//! TLS, to an echo by HTTP/1.1.
+//! TLS, to an echo by HTTP/1.1 and to one on streams of HTTP/2.
 
 use std::path::PathBuf;
 
@@ -15,14 +15,18 @@ fn script(name: &str) -> PathBuf {
     PathBuf::from("h2_websocket").join(name)
 }
 
-fn talk(by: &str) {
-    let server = Served::start(&script("server.py"));
+/// The echo, and how its cluster speaks to it.
+const BY_HTTP1: (&str, &str) = ("server.py", "");
+const BY_HTTP2: (&str, &str) = ("server_h2.py", "protocol = \"h2\"");
+
+fn talk(by: &str, (server, cluster): (&str, &'static str)) {
+    let server = Served::start(&script(server));
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     authority.write(folder.path());
     authority.issue(folder.path(), "site", &["localhost"]);
     let place = folder.path().display();
-    let plain = Site::of([server.address()]);
+    let plain = Site { cluster, ..Site::of([server.address()]) };
     let tls = format!(
         "[listeners.web.tls]\ncertificates = [{{ certificate = \"{place}/site.pem\", key = \"{place}/site.key\" }}]"
     );
@@ -38,10 +42,20 @@ fn talk(by: &str) {
 
 #[test]
 fn a_library_talks_by_http_1_1() {
-    talk("by_http1.py");
+    talk("by_http1.py", BY_HTTP1);
 }
 
 #[test]
 fn a_library_talks_on_a_stream_of_http2() {
-    talk("by_http2.py");
+    talk("by_http2.py", BY_HTTP1);
+}
+
+#[test]
+fn a_library_talks_by_http_1_1_to_a_stream_of_http2() {
+    talk("by_http1.py", BY_HTTP2);
+}
+
+#[test]
+fn a_library_talks_on_a_stream_of_http2_to_another() {
+    talk("by_http2.py", BY_HTTP2);
 }
