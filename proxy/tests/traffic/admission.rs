@@ -1,14 +1,14 @@
 //! Who may come, and who is believed about whom.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::mpsc};
 
 use bs9_config::BindAddress;
 use bs9_net::proxy_header::{ProxyHeader, write_v1, write_v2};
 
 use crate::{
-    fixture::{Site, eventually},
-    origin::Origin,
-    wire::{Message, Wire, get},
+    fixture::{Proxy, Site, eventually},
+    origin::{Log, Origin},
+    wire::{Message, PATIENCE, Wire, get},
 };
 
 fn from(client: &str) -> String {
@@ -295,6 +295,96 @@ fn only_trusted_peers_speak_the_header_and_lists_hold_for_whom_they_name() {
     assert_eq!(local.response().status(), 200);
 }
 
+/// A `tcp` listener at `bind` with these lines, in front of an endpoint that is told of clients.
+fn raw(bind: &str, lines: &str, endpoint: &str) -> Proxy {
+    Proxy::start(&format!(
+        "[runtime]\nshards = 2\npin = false\n[listeners.raw]\nbind = [\"{bind}\"]\n\
+         protocol = \"tcp\"\ncluster = \"app\"\n{lines}\n\
+         [clusters.app]\nendpoints = [\"{endpoint}\"]\nproxy_protocol = \"v2\"\n"
+    ))
+}
+
+/// Tells what came on each connection, which it takes to its end.
+fn reporting() -> (impl Fn(usize, Wire, &Log) + Send + Sync, mpsc::Receiver<Vec<u8>>) {
+    let (report, told) = mpsc::channel();
+    (move |_: usize, mut wire: Wire, _: &Log| report.send(wire.rest()).unwrap(), told)
+}
+
+/// Sends this, and its end.
+fn say(proxy: &Proxy, pieces: &[&[u8]]) {
+    let mut wire = proxy.client("raw");
+    pieces.iter().for_each(|piece| wire.send(piece));
+    wire.finish();
+    wire.expect_closed();
+}
+
+#[test]
+fn a_tcp_listener_reads_the_header_and_tells_the_endpoint_whom_it_names() {
+    let (script, told) = reporting();
+    let origin = Origin::scripted(script);
+    let lines = format!("{BEHIND}\ndeny = [\"192.0.2.6\"]");
+    let proxy = raw("127.0.0.1:0", &lines, &origin.address().to_string());
+    for source in ["192.0.2.7:4000", "[2001:db8::7]:4000"] {
+        let expected = [&header(write_v2, source)[..], b"hello"].concat();
+        for write in [write_v1 as fn(&mut Vec<u8>, ProxyHeader), write_v2] {
+            let sent = header(write, source);
+            let (first, last) = sent.split_at(sent.len() / 2);
+            say(&proxy, &[first, &[last, b"hel"].concat(), b"lo"]);
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected, "{source}");
+        }
+    }
+    // Who is denied, and who says nothing of a client, gets no connection.
+    say(&proxy, &[&header(write_v1, "192.0.2.6:1")]);
+    say(&proxy, &[b"hello, who is there?\r\n"]);
+    assert_eq!(proxy.report("raw").listener.denied_connections(), 1);
+    assert_eq!(proxy.report("raw").listener.bad_headers(), 1);
+    assert_eq!((told.try_recv().ok(), origin.connections()), (None, 4));
+}
+
+#[test]
+fn a_proxy_behind_a_unix_socket_is_trusted_by_that_word_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let [inside, outside] = ["app", "raw"].map(|name| folder.path().join(name));
+    let (script, told) = reporting();
+    let _origin = Origin::at_path(&inside, script);
+    let [endpoint, bind] = [&inside, &outside].map(|path| format!("unix:{}", path.display()));
+    let sent = header(write_v1, "192.0.2.7:4000");
+    let mut local = Vec::new();
+    write_v2(&mut local, ProxyHeader::Local);
+    for (trusted, expected) in [
+        ("\"unix\"", [&header(write_v2, "192.0.2.7:4000")[..], b"hello"].concat()),
+        // A client like others, without an address; what it says is passed on and nothing else.
+        ("\"127.0.0.1\"", [&local[..], &sent, b"hello"].concat()),
+    ] {
+        let lines = format!("trusted_proxies = [{trusted}]\nproxy_protocol = true");
+        let proxy = raw(&bind, &lines, &endpoint);
+        say(&proxy, &[&sent, b"hello"]);
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected, "{trusted}");
+        assert_eq!(proxy.report("raw").listener.bad_headers(), 0);
+        drop(proxy);
+        assert!(!outside.exists(), "the socket file goes with its listener");
+    }
+}
+
+#[test]
+fn a_proxy_behind_a_unix_socket_is_believed_about_clients_of_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let bind = format!("unix:{}", folder.path().join("web").display());
+    let origin = Origin::named("ok");
+    for (trusted, seen) in [("unix", Some("192.0.2.7")), ("10.0.0.0/8", None)] {
+        let listener = format!("trusted_proxies = [\"{trusted}\"]\ndeny = [\"192.0.2.6\"]");
+        let site = Site { listener: listener.leak(), ..Site::of([origin.address()]) };
+        let proxy = Proxy::start(&site.toml().replace("127.0.0.1:0", &bind));
+        let mut wire = proxy.web();
+        wire.send(from("192.0.2.7"));
+        assert_eq!(wire.response().status(), 200);
+        let (_, request) = origin.requests().pop().unwrap();
+        assert_eq!(request.header("x-forwarded-for"), seen, "{trusted}");
+        wire.send(from("192.0.2.6"));
+        assert_eq!(wire.response().status(), if seen.is_some() { 403 } else { 200 });
+    }
+}
+
 // === PROXY protocol out ===
 
 fn address(wire: &Wire) -> SocketAddr {
@@ -304,11 +394,11 @@ fn address(wire: &Wire) -> SocketAddr {
 #[test]
 fn endpoints_are_told_of_tcp_clients_before_their_first_byte() {
     for version in ["v1", "v2"] {
-        let (report, told) = std::sync::mpsc::channel();
+        let (report, told) = mpsc::channel();
         let origin = Origin::scripted(move |_, mut wire, _| {
             report.send(wire.rest()).unwrap();
         });
-        let proxy = crate::fixture::Proxy::start(&format!(
+        let proxy = Proxy::start(&format!(
             "[runtime]\nshards = 1\npin = false\n[listeners.raw]\nbind = [\"127.0.0.1:0\"]\n\
              protocol = \"tcp\"\ncluster = \"app\"\n[clusters.app]\n\
              endpoints = [\"{}\"]\nproxy_protocol = \"{version}\"\n",
@@ -323,7 +413,7 @@ fn endpoints_are_told_of_tcp_clients_before_their_first_byte() {
         let write = if version == "v1" { write_v1 } else { write_v2 };
         write(&mut expected, ProxyHeader::Proxied { source, destination });
         expected.extend_from_slice(b"hello");
-        assert_eq!(told.recv_timeout(crate::wire::PATIENCE).unwrap(), expected);
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
     }
 }
 
