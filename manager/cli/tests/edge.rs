@@ -3,9 +3,9 @@
 
 mod fixture;
 
-use std::{fs, net::UdpSocket, path::Path, thread};
+use std::{fs, net::UdpSocket, path::Path, process::Command, thread};
 
-use fixture::{DataPlane, eventually, get, origin::Origin};
+use fixture::{DataPlane, Running, eventually, get, origin::Origin, program};
 use rustix::process::Signal;
 
 fn lines(path: &Path) -> Vec<String> {
@@ -41,6 +41,39 @@ fn logs_are_opened_anew_on_sigusr1_and_are_whole_at_the_end() {
     // Nothing that was answered is missing, whatever was not written yet when the signal came.
     assert_eq!(lines(&path).len(), 50);
     assert_eq!(lines(&moved), ["/before 200"]);
+}
+
+#[test]
+fn lines_go_to_standard_output_and_messages_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("bs9.toml"), folder.path().join("stdout"));
+    let config = "[listeners.json]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\naccess_log = {}\n\
+        routes = [{ respond = { body = \"one\" } }]\n\
+        [listeners.combined]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n\
+        access_log = { format = \"combined\" }\nroutes = [{ respond = { body = \"two\" } }]\n";
+    fixture::write(&path, &format!("{}{config}", fixture::ADMIN));
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" serve --config \"$1\" >\"$2\""]);
+    command.arg(program().get_program()).args([&path, &out]);
+    let socket = folder.path().join("dataplane.sock");
+    let mut running = Running::start(command, &folder.path().join("log"), socket);
+    eventually("the data plane answers", || {
+        (running.ask(&["status"]).code == Some(0)).then_some(())
+    });
+    for listener in ["json", "combined"] {
+        assert_eq!(get(running.address(listener), "/there").status, 200);
+    }
+    running.signal(Signal::TERM);
+    assert!(running.ended().success());
+    let lines = lines(&out);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let [json, combined]: [Vec<&String>; 2] = [true, false]
+        .map(|json| lines.iter().filter(|line| line.starts_with('{') == json).collect());
+    let json: serde_json::Value = serde_json::from_str(json[0]).unwrap();
+    assert_eq!((&json["listener"], &json["path"]), (&"json".into(), &"/there".into()), "{json}");
+    let known = "] \"GET /there HTTP/1.1\" 200 ";
+    assert!(combined[0].contains(known) && combined[0].ends_with(" \"-\" \"-\""), "{combined:?}");
+    assert!(running.log().contains("INFO") && !running.log().contains("/there"));
 }
 
 #[test]

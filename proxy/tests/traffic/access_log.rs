@@ -157,6 +157,67 @@ fn a_share_is_logged_and_every_failure() {
 }
 
 #[test]
+fn about_the_share_that_is_wanted_is_logged_besides_every_failure() {
+    const REQUESTS: usize = 2_000;
+    let logged = Logged::new();
+    let more = "[[listeners.web.routes]]\npath = \"/fine\"\nrespond = { body = \"fine\" }\n";
+    let site = Site {
+        listener: logged.to_file(", sample = 0.25, template = \"{path}\""),
+        rest: more.to_owned(),
+        ..Site::of::<String>([])
+    };
+    let proxy = site.start();
+    let mut client = proxy.web();
+    for number in 0..REQUESTS {
+        assert_eq!(client.get("/fine").status(), 200);
+        if number % 20 == 0 {
+            assert_eq!(client.get("/none").status(), 503);
+        }
+    }
+    let engine = std::sync::Arc::clone(&proxy.engine);
+    drop(proxy);
+    drop(engine);
+    let lines = lines(&logged.path());
+    let count = |path: &str| lines.iter().filter(|line| *line == path).count();
+    assert_eq!(count("/none"), REQUESTS / 20);
+    // A quarter, give or take more than six standard deviations (of 19.4).
+    let share = count("/fine");
+    assert!((370..=630).contains(&share), "{share} of {REQUESTS}");
+    assert_eq!(lines.len(), share + REQUESTS / 20);
+}
+
+#[test]
+fn the_combined_format_has_the_referrer_and_the_user_agent() {
+    let logged = Logged::new();
+    let origin = Origin::named("hello");
+    let listener = logged.to_file(", format = \"combined\"");
+    let proxy = Site { listener, ..Site::of([origin.address()]) }.start();
+    let mut client = proxy.web();
+    client.send(
+        "GET /a?b HTTP/1.1\r\nHost: a\r\nUser-Agent: test/1 \"x\"\r\nReferer: http://r/\r\n\r\n",
+    );
+    let sent = client.response();
+    client.send(get("/plain"));
+    client.response();
+    let lines = wait_for(&logged.path(), 2);
+    let parts = |line: &str| {
+        let (client, rest) = line.split_once(" [").unwrap();
+        let (time, rest) = rest.split_once("] ").unwrap();
+        (client.to_owned(), time.to_owned(), rest.to_owned())
+    };
+    let (client, time, rest) = parts(&lines[0]);
+    let bytes = sent.head.len() + sent.body.len();
+    let expected =
+        format!("\"GET /a?b HTTP/1.1\" 200 {bytes} \"http://r/\" \"test/1 \\x22x\\x22\"");
+    assert_eq!((&*client, rest), ("127.0.0.1 - -", expected));
+    // As in 22/Nov/2026:15:28:58 +0000.
+    let shape: String =
+        time.chars().map(|one| if one.is_ascii_digit() { '0' } else { one }).collect();
+    assert_eq!((&shape[..3], &shape[6..]), ("00/", "/0000:00:00:00 +0000"), "{time}");
+    assert!(parts(&lines[1]).2.ends_with(" \"-\" \"-\""), "{lines:?}");
+}
+
+#[test]
 fn every_line_is_there_after_a_drain_whoever_shares_the_file() {
     let logged = Logged::new();
     let origin = Origin::named("ok");

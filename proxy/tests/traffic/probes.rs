@@ -8,6 +8,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use bs9_api::types::EndpointHealth;
@@ -190,4 +191,20 @@ fn a_grpc_check_asks_the_health_service() {
     let http = Origin::answering(|_| ok(""));
     let proxy = start(http.address(), "probe = \"grpc\"");
     becomes(&proxy, http.address(), EndpointHealth::Unhealthy);
+}
+
+#[test]
+fn one_prober_watches_for_all_shards() {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let origin = Origin::named("up");
+    let check = "path = \"/up\", interval = \"100ms\", timeout = \"100ms\", jitter = 0.0";
+    let cluster: &str = format!("health_check = {{ {check} }}").leak();
+    let begun = Instant::now();
+    let proxy = Site { shards: 3, cluster, ..Site::of([origin.address()]) }.start();
+    eventually("there were some probes", || origin.requests().len() >= 10);
+    // Counted first: on a slow machine only the time gets longer.
+    let (probes, passed) = (origin.requests().len(), begun.elapsed());
+    let due = passed.as_millis() / INTERVAL.as_millis() + 1;
+    assert!(probes as u128 <= due, "{probes} probes in {passed:?}, by one for each interval");
+    assert_eq!(proxy.endpoint(origin.address()).health, EndpointHealth::Healthy);
 }
