@@ -15,7 +15,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 host, port = sys.argv[1].rsplit(":", 1)
-wire = socket.create_connection((host, int(port)), timeout=20)
+wire = socket.create_connection((host, int(port)), timeout=60)
 if len(sys.argv) > 2:
     context = ssl.create_default_context(cafile=sys.argv[2])
     context.set_alpn_protocols(["h2"])
