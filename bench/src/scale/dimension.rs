@@ -50,9 +50,9 @@ pub(super) struct Layout {
     shards: usize,
 }
 
-/// Requests that are counted: the median of stretches of so many.
-const STRETCHES: usize = 15;
-const STRETCH_TIMES: usize = 100;
+/// Requests that are counted: the cheapest of stretches of so many.
+const STRETCHES: usize = 30;
+const STRETCH_TIMES: usize = 20;
 /// And then what is done without any.
 const IDLE: Duration = Duration::from_secs(2);
 /// Requests before them go once through everything, and this often.
@@ -154,7 +154,7 @@ impl Layout {
         let warmup = (rounds.clients.len() + WARMUP_TIMES).max(warmup);
         rounds.ask(bench, warmup.min(20_000))?;
         // Under valgrind a second holds few requests, which would look as if they paid for
-        // what is done each second anyway: most of many short stretches are without it.
+        // what is done each second anyway: one of many short stretches is without it.
         let mut stretches = Vec::with_capacity(STRETCHES);
         for _ in 0..STRETCHES {
             let cost = bs9.count(|| rounds.ask(bench, STRETCH_TIMES))?;
@@ -164,7 +164,7 @@ impl Layout {
         let idle = bs9.count(|| bench.interrupt.pause(IDLE))?;
         Ok(Point {
             size: self.routes,
-            instructions: spread.median,
+            instructions: spread.low,
             instructions_per_second: idle.instructions / IDLE.as_secs_f64(),
         })
     }
