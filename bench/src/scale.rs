@@ -45,10 +45,11 @@ pub(crate) struct Series {
 }
 
 /// Instructions of a request among so many routes over so many clusters, of which ten are
-/// asked for in turn.
+/// asked for in turn: those of the cheapest stretch, whatever the machine's pace.
 pub(crate) fn request_among(bench: &Bench, routes: usize, clusters: usize) -> anyhow::Result<f64> {
     let (origin, _process) = origin::start_for_all_addresses(bench)?;
-    Ok(Layout::of_routes(routes, clusters).count(bench, origin, 0)?.instructions)
+    let mut loaded = Layout::of_routes(routes, clusters).start(bench, origin, 0)?;
+    Ok(loaded.request(bench)?.low)
 }
 
 /// Counts at every size of every dimension, and writes what comes of it.

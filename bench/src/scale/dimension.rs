@@ -50,7 +50,7 @@ pub(super) struct Layout {
     shards: usize,
 }
 
-/// Requests that are counted: the cheapest of stretches of so many.
+/// Requests that are counted, in stretches of so many.
 const STRETCHES: usize = 30;
 const STRETCH_TIMES: usize = 20;
 /// And then what is done without any.
@@ -115,9 +115,12 @@ impl Dimension {
         origin: SocketAddr,
         size: usize,
     ) -> anyhow::Result<Point> {
-        let layout = self.layout(size);
-        let point = layout.count(bench, origin, size * PICKS_PER_ENDPOINT)?;
-        Ok(Point { size, ..point })
+        let mut loaded = self.layout(size).start(bench, origin, size * PICKS_PER_ENDPOINT)?;
+        Ok(Point {
+            size,
+            instructions: loaded.request(bench)?.median,
+            instructions_per_second: loaded.idle(bench)?,
+        })
     }
 }
 
@@ -136,37 +139,29 @@ impl Layout {
         Self { routes, clusters, ..Self::ONE }
     }
 
-    /// What bs9 does with it, after at least so many requests.
-    pub(super) fn count(
+    /// bs9 with it, after at least so many requests.
+    pub(super) fn start(
         &self,
         bench: &Bench,
         origin: SocketAddr,
         warmup: usize,
-    ) -> anyhow::Result<Point> {
+    ) -> anyhow::Result<Loaded> {
         let address = free_address()?;
         let text = self.configuration(bench.dir.path(), address, origin.port())?;
         let config = bench.dir.write("bs9.toml", &text)?;
         let ask = || HttpClient::connect(address)?.get("/service/0/x").map(drop);
-        let mut bs9 = Instrumented::start(bench, &config, ask)?;
+        let bs9 = Instrumented::start(bench, &config, ask)?;
         let clients: anyhow::Result<Vec<_>> =
             (0..self.connections).map(|_| HttpClient::connect(address)).collect();
         let mut rounds = Rounds { clients: clients?, paths: self.paths(), at: 0 };
         let warmup = (rounds.clients.len() + WARMUP_TIMES).max(warmup);
         rounds.ask(bench, warmup.min(20_000))?;
-        // Under valgrind a second holds few requests, which would look as if they paid for
-        // what is done each second anyway: one of many short stretches is without it.
-        let mut stretches = Vec::with_capacity(STRETCHES);
-        for _ in 0..STRETCHES {
-            let cost = bs9.count(|| rounds.ask(bench, STRETCH_TIMES))?;
-            stretches.push(cost.instructions / STRETCH_TIMES as f64);
-        }
-        let spread = Spread::of(stretches).context("counts are finite")?;
-        let idle = bs9.count(|| bench.interrupt.pause(IDLE))?;
-        Ok(Point {
-            size: self.routes,
-            instructions: spread.low,
-            instructions_per_second: idle.instructions / IDLE.as_secs_f64(),
-        })
+        Ok(Loaded { bs9, rounds })
+    }
+
+    /// Which cluster a route leads to: neighbours to the same, so that those asked for differ.
+    fn cluster_of(&self, route: usize) -> usize {
+        route * self.clusters / self.routes
     }
 
     /// Routes that requests go to: spread evenly, and as many whatever the number of routes.
@@ -192,8 +187,7 @@ impl Layout {
             write!(text, "\n[clusters.cluster-{cluster}]\nendpoints = [{list}]\n")?;
         }
         for route in 0..self.routes {
-            // Clusters are given to routes so that those asked for differ.
-            let cluster = route * self.clusters.div_ceil(self.routes) % self.clusters;
+            let cluster = self.cluster_of(route);
             let path = match self.expressions {
                 true => format!("~^/service/{route}/[a-z]+$"),
                 false => format!("/service/{route}/"),
@@ -211,6 +205,33 @@ impl Layout {
 fn endpoint(number: usize, port: u16) -> SocketAddr {
     let [_, second, third, fourth] = (number as u32 + 1).to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(127, second, third, fourth), port))
+}
+
+/// bs9 with a layout, and who asks it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    bs9: Instrumented,
+    rounds: Rounds,
+}
+
+impl Loaded {
+    /// Instructions of a request, stretch by stretch. Under valgrind a second holds few requests,
+    /// which would look as if they paid for what is done each second anyway: most of many short
+    /// stretches are without it, and the cheapest is, however slow the machine.
+    pub(super) fn request(&mut self, bench: &Bench) -> anyhow::Result<Spread> {
+        let mut stretches = Vec::with_capacity(STRETCHES);
+        for _ in 0..STRETCHES {
+            let cost = self.bs9.count(|| self.rounds.ask(bench, STRETCH_TIMES))?;
+            stretches.push(cost.instructions / STRETCH_TIMES as f64);
+        }
+        Spread::of(stretches).context("counts are finite")
+    }
+
+    /// Instructions of a second without requests.
+    fn idle(&mut self, bench: &Bench) -> anyhow::Result<f64> {
+        let idle = self.bs9.count(|| bench.interrupt.pause(IDLE))?;
+        Ok(idle.instructions / IDLE.as_secs_f64())
+    }
 }
 
 /// Clients that ask in turn, for one path after the other.
@@ -237,6 +258,8 @@ impl Rounds {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -256,6 +279,17 @@ mod tests {
                 let config = bs9_config::parse_str("bs9.toml", &text).unwrap();
                 assert_eq!(config.clusters.len(), layout.clusters, "{dimension:?} {size}");
             }
+        }
+    }
+
+    #[test]
+    fn routes_that_are_asked_for_lead_to_different_clusters() {
+        for (routes, clusters) in [(10, 10), (100, 10), (100, 10_000), (10_000, 1_000)] {
+            let layout = Layout::of_routes(routes, clusters);
+            let asked: BTreeSet<_> =
+                (0..10).map(|part| layout.cluster_of(part * routes / 10)).collect();
+            assert_eq!(asked.len(), 10, "{routes} routes, {clusters} clusters: {asked:?}");
+            assert!(asked.last().is_some_and(|last| *last < clusters));
         }
     }
 
