@@ -17,6 +17,7 @@ use crate::{
     access_log::Desk,
     cluster::{Asked, ShardCluster},
     http::{self, Ids},
+    http2::Carriers,
     part::ProxyPart,
     tcp, udp,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Worker {
     /// Where lines of access logs are written.
     pub(crate) desk: Rc<Desk>,
     pub(crate) ids: Ids,
+    /// What carries requests of HTTP/2.
+    pub(crate) carriers: Rc<Carriers>,
     pub(crate) engine: usize,
     reader: SnapshotReader<View>,
     scratch: RefCell<Vec<Vec<u8>>>,
@@ -76,6 +79,7 @@ impl Worker {
             shard: Rc::clone(shard),
             desk: Desk::new(shard),
             ids: Ids::new(),
+            carriers: Rc::default(),
             engine,
             reader: SnapshotReader::new(shard.snapshots(), first),
             scratch: RefCell::default(),
@@ -140,6 +144,7 @@ impl Worker {
             timer.set(SWEEP_INTERVAL);
             timer.elapsed().await;
             self.shard.buffers().tick();
+            self.carriers.tick();
             self.view().clusters.iter().for_each(|cluster| cluster.sweep());
         }
     }

@@ -7,6 +7,8 @@
 mod authority;
 #[path = "traffic/fixture.rs"]
 mod fixture;
+#[path = "traffic/http2/frames.rs"]
+mod frames;
 #[path = "traffic/origin.rs"]
 mod origin;
 #[path = "traffic/wire.rs"]
@@ -156,8 +158,29 @@ fn a_request_in_steady_state_allocates_nothing_on_its_shard() {
             assert_eq!(client.response().status(), 200);
         });
     }
+    by_http2(&origin);
     over_tls(&origin);
     with_access_log(&origin);
+}
+
+/// Two requests at a time on one connection.
+fn by_http2(origin: &Origin) {
+    let toml = Site::of([origin.address()]).toml();
+    let proxy = Proxy::start_as(&toml, |engine| Arc::new(Marked(engine)));
+    let mut client = frames::Raw::open(&proxy);
+    client.send(frames::frame(frames::WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
+    let mut stream = 1;
+    measure("HTTP/2", |_| {
+        client.send([frames::get(stream), frames::get(stream + 2)].concat());
+        stream += 4;
+        for _ in 0..4 {
+            let frame = client.next_of(&[frames::HEADERS, frames::DATA]);
+            match frame.kind {
+                frames::HEADERS => assert_eq!(frame.status(), 200),
+                _ => assert_eq!(frame.payload, b"small"),
+            }
+        }
+    });
 }
 
 /// Lines are written into buffers that come back from their writer: what is allocated follows the

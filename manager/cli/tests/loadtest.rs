@@ -91,7 +91,8 @@ fn hurried(text: &str) -> String {
     let text = replace(&text, r"(-d|--warmup) \w+", "$1 300ms");
     // How long something takes is the machine's business, and how much it can take.
     let text = replace(&text, r"(p\d+) < \w+", "$1 < 60s");
-    let text = replace(&text, r"\b(\d+)000\b", "${1}00");
+    let text = replace(&text, r#"timeout = "\w+""#, "timeout = \"60s\"");
+    let text = replace(&text, r"\b(\d+)000\b", "${1}0");
     replace(&text, r"requests > (\d+)0\b", "requests > $1")
 }
 

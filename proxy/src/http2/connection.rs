@@ -251,7 +251,8 @@ fn begin(shared: &Rc<Shared>, Begun { at, asked }: Begun) {
         // In the same breath: nothing has been done for it.
         shared.give_up();
     } else {
-        bs9_net::spawn(carry(Rc::clone(shared), asked, lane));
+        let job = Job { shared: Rc::clone(shared), asked, lane };
+        shared.worker.carriers.take_on(job);
     }
 }
 
@@ -267,8 +268,15 @@ impl Shared {
     }
 }
 
+/// A request that is to be carried.
+pub(super) struct Job {
+    shared: Rc<Shared>,
+    asked: Asked,
+    lane: Lane,
+}
+
 /// Carries one request.
-async fn carry(shared: Rc<Shared>, asked: Asked, lane: Lane) {
+pub(super) async fn carry(Job { shared, asked, lane }: Job) {
     let Shared { worker, origin, .. } = &*shared;
     let view = worker.view();
     let Some(site) = view.part.http.get(&origin.listener()) else {

@@ -423,7 +423,7 @@ fn what_one_proxy_says_another_one_understands_and_no_connection_serves_two_clie
     let inner = Site { listener: BEHIND, ..Site::of([origin.address()]) }.start();
     let site = Site {
         listener: BEHIND,
-        cluster: "proxy_protocol = \"v2\"\nhealth_check = { path = \"/healthz\", interval = \"100ms\", timeout = \"100ms\" }",
+        cluster: "proxy_protocol = \"v2\"\nhealth_check = { path = \"/healthz\", interval = \"1s\" }",
         ..Site::of([inner.address("web")])
     };
     let outer = site.start();

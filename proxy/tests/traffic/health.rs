@@ -13,9 +13,9 @@ use crate::{
     wire::ok,
 };
 
-const HTTP: &str = "balance = \"round-robin\"\nhealth_check = { path = \"/up\", interval = \"100ms\", \
-    timeout = \"100ms\", healthy_after = 2, unhealthy_after = 2 }";
-const TCP: &str = "health_check = { interval = \"100ms\", timeout = \"100ms\", healthy_after = 2, \
+const HTTP: &str = "balance = \"round-robin\"\nhealth_check = { path = \"/up\", interval = \"1s\", \
+    timeout = \"1s\", healthy_after = 2, unhealthy_after = 2 }";
+const TCP: &str = "health_check = { interval = \"1s\", timeout = \"1s\", healthy_after = 2, \
     unhealthy_after = 2 }";
 
 fn probed(name: &'static str, up: &Arc<AtomicBool>) -> Origin {

@@ -165,7 +165,7 @@ fn a_cookie_has_the_attributes_that_it_is_given() {
     assert!(cookie.ends_with(attributes), "{cookie}");
 }
 
-const CHECKED: &str = "health_check = { path = \"/up\", interval = \"100ms\", timeout = \"100ms\", \
+const CHECKED: &str = "health_check = { path = \"/up\", interval = \"1s\", timeout = \"1s\", \
     healthy_after = 1, unhealthy_after = 1 }\nbalance = \"round-robin\"";
 
 /// An endpoint that is well while `up` says so.

@@ -20,14 +20,17 @@ use crate::{
     authority::Authority,
     fixture::{Proxy, Site, eventually},
     origin::Origin,
+    tls::House,
     wire::{Message, PATIENCE, ok},
 };
 
-const PACE: &str =
-    "interval = \"100ms\", timeout = \"100ms\", healthy_after = 1, unhealthy_after = 1";
+const PACE: &str = "interval = \"1s\", timeout = \"1s\", healthy_after = 1, unhealthy_after = 1";
 
 fn start(address: SocketAddr, check: &str) -> Proxy {
-    let site = Site::of([address]);
+    start_in(&Site::of([address]), check)
+}
+
+fn start_in(site: &Site, check: &str) -> Proxy {
     let check = format!("health_check = {{ {check}, {PACE} }}");
     Proxy::start(&site.toml().replace("[clusters.app]\n", &format!("[clusters.app]\n{check}\n")))
 }
@@ -194,6 +197,33 @@ fn a_grpc_check_asks_the_health_service() {
 }
 
 #[test]
+fn a_grpc_check_goes_through_tls() {
+    let serving = Arc::new(AtomicBool::new(true));
+    let house = House::new();
+    let sealed = Proxy::start(&format!(
+        "[runtime]\nshards = 1\npin = false\n{}[clusters.app]\nendpoints = [\"{}\"]\n\
+         protocol = \"h2\"\n",
+        house.listener("web", "app", ""),
+        grpc(&serving)
+    ));
+    let BindAddress::Tcp(address) = sealed.address("web") else { unreachable!() };
+    let under = |name: &str| {
+        let ca = house.path("ca.pem");
+        let tls = format!("protocol = \"h2\"\ntls = {{ ca = {ca:?}, server_name = \"{name}\" }}");
+        let site = Site { cluster: tls.leak(), ..Site::of([address]) };
+        start_in(&site, "probe = \"grpc\", service = \"shop.Api\"")
+    };
+    let proxy = under("localhost");
+    becomes(&proxy, address, EndpointHealth::Healthy);
+    serving.store(false, SeqCst);
+    becomes(&proxy, address, EndpointHealth::Unhealthy);
+    assert_eq!(reason(&proxy, address), "the service is NOT_SERVING");
+    let stranger = under("stranger.test");
+    becomes(&stranger, address, EndpointHealth::Unhealthy);
+    assert!(reason(&stranger, address).contains("TLS"), "{}", reason(&stranger, address));
+}
+
+#[test]
 fn one_prober_watches_for_all_shards() {
     const INTERVAL: Duration = Duration::from_millis(100);
     let origin = Origin::named("up");
@@ -206,5 +236,5 @@ fn one_prober_watches_for_all_shards() {
     let (probes, passed) = (origin.requests().len(), begun.elapsed());
     let due = passed.as_millis() / INTERVAL.as_millis() + 1;
     assert!(probes as u128 <= due, "{probes} probes in {passed:?}, by one for each interval");
-    assert_eq!(proxy.endpoint(origin.address()).health, EndpointHealth::Healthy);
+    becomes(&proxy, origin.address(), EndpointHealth::Healthy);
 }

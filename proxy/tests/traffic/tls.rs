@@ -428,7 +428,7 @@ fn health_checks_speak_tls_and_believe_nobody_they_should_not() {
     let endpoint = tcp(&inner.address("inner"));
     let ca = house.path("ca.pem");
     let site = |name: &str| {
-        let check = "health_check = { path = \"/healthz\", interval = \"100ms\", timeout = \"100ms\", unhealthy_after = 1, healthy_after = 1 }";
+        let check = "health_check = { path = \"/healthz\", interval = \"1s\", unhealthy_after = 1, healthy_after = 1 }";
         let tls = format!("tls = {{ ca = {ca:?}, server_name = \"{name}\" }}\n{check}");
         format!(
             "{RUNTIME}[listeners.web]\nbind = [\"127.0.0.1:0\"]\nprotocol = \"http\"\n\
