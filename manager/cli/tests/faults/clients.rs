@@ -46,6 +46,8 @@ struct Shared {
     failed_gets: AtomicU64,
     failed_posts: AtomicU64,
     stop: AtomicBool,
+    /// Requests that were not answered rightly.
+    failed: Mutex<Vec<u64>>,
     wrong: Mutex<Vec<String>>,
     answered_posts: Mutex<Vec<u64>>,
 }
@@ -74,6 +76,11 @@ impl Clients {
             failed_gets: self.shared.failed_gets.load(SeqCst),
             failed_posts: self.shared.failed_posts.load(SeqCst),
         }
+    }
+
+    /// Requests that failed so far.
+    pub(crate) fn failed(&self) -> Vec<u64> {
+        self.shared.failed.lock().unwrap().clone()
     }
 
     /// What became of everything, and what was wrong.
@@ -132,14 +139,15 @@ impl Client {
                 Some(answer) => self.judge(id, post, &answer),
                 None => {
                     self.stream = None;
-                    self.failed(post);
+                    self.failed(id, post);
                 }
             }
         }
     }
 
-    fn failed(&self, post: bool) {
+    fn failed(&self, id: u64, post: bool) {
         let shared = &self.shared;
+        shared.failed.lock().unwrap().push(id);
         let counter = if post { &shared.failed_posts } else { &shared.failed_gets };
         counter.fetch_add(1, SeqCst);
     }
@@ -160,7 +168,7 @@ impl Client {
                 self.shared.answered_posts.lock().unwrap().push(id);
             }
         } else {
-            self.failed(post);
+            self.failed(id, post);
         }
         if answer.closes() || answer.excess > 0 {
             self.stream = None;

@@ -1,8 +1,7 @@
 //! An endpoint that does what it is told to do wrongly, and keeps books over what it was sent.
 
 use std::{
-    collections::HashMap,
-    io::{Read as _, Write as _},
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -12,7 +11,29 @@ use std::{
     time::Duration,
 };
 
-use crate::fixture::eventually;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::{fixture::eventually, http1, http2};
+
+/// What endpoints speak.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Speech {
+    Http1,
+    Http1Tls,
+    Http2,
+    Http2Tls,
+}
+
+impl Speech {
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2Tls)
+    }
+
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::Http1Tls | Self::Http2Tls)
+    }
+}
 
 /// What is wrong with an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +62,7 @@ impl Fault {
 pub(crate) struct Books {
     posts: Mutex<HashMap<u64, u32>>,
     corrupt: Mutex<Vec<String>>,
+    given: Mutex<HashSet<u64>>,
 }
 
 impl Books {
@@ -52,6 +74,15 @@ impl Books {
     /// Requests that arrived otherwise than they were sent.
     pub(crate) fn corrupt(&self) -> Vec<String> {
         self.corrupt.lock().unwrap().clone()
+    }
+
+    /// Requests that were answered rightly, before the endpoint said more than that.
+    pub(crate) fn given(&self) -> HashSet<u64> {
+        self.given.lock().unwrap().clone()
+    }
+
+    pub(crate) fn give(&self, id: u64) {
+        self.given.lock().unwrap().insert(id);
     }
 }
 
@@ -75,9 +106,11 @@ pub(crate) struct FaultyEndpoint {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    number: usize,
-    books: Arc<Books>,
+pub(crate) struct Shared {
+    pub(crate) number: usize,
+    pub(crate) books: Arc<Books>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    speech: Speech,
     /// A [`Fault`]; 0: none.
     fault: AtomicU8,
     listens: AtomicBool,
@@ -90,14 +123,22 @@ struct Shared {
 }
 
 impl FaultyEndpoint {
-    pub(crate) fn start(number: usize, books: &Arc<Books>) -> Self {
+    /// Speaks inside TLS if there is any.
+    pub(crate) fn start(
+        number: usize,
+        speech: Speech,
+        tls: Option<&Arc<ServerConfig>>,
+        books: &Arc<Books>,
+    ) -> Self {
         // Of its own, so that nobody takes the port for a connection while it is killed.
-        let ip = Ipv4Addr::new(127, 0, 0, 2 + number as u8);
+        let ip = Ipv4Addr::new(127, 0, speech as u8, 2 + number as u8);
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             number,
             books: Arc::clone(books),
+            tls: tls.cloned(),
+            speech,
             fault: AtomicU8::new(0),
             listens: AtomicBool::new(false),
             hits: AtomicU64::new(0),
@@ -153,7 +194,7 @@ impl FaultyEndpoint {
 }
 
 /// Ends a connection with a reset.
-fn reset(stream: &TcpStream) {
+pub(crate) fn reset(stream: &TcpStream) {
     let _gone = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
     let _gone = stream.shutdown(Shutdown::Both);
 }
@@ -165,143 +206,63 @@ impl Shared {
         let this = Arc::clone(this);
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
+                let number = this.next.fetch_add(1, SeqCst);
+                // Here, so that nobody is missed when everybody is cut off.
+                this.connections.lock().unwrap().insert(number, stream.try_clone().unwrap());
                 let this = Arc::clone(&this);
-                thread::spawn(move || this.serve(stream));
+                thread::spawn(move || {
+                    Self::serve(&this, stream);
+                    this.connections.lock().unwrap().remove(&number);
+                });
             }
             drop(listener);
             this.listens.store(false, SeqCst);
         });
     }
 
-    fn fault(&self) -> u8 {
-        self.fault.load(SeqCst)
-    }
-
-    fn serve(&self, stream: TcpStream) {
+    fn serve(this: &Arc<Self>, stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
-        let number = self.next.fetch_add(1, SeqCst);
-        self.connections.lock().unwrap().insert(number, stream.try_clone().unwrap());
-        self.converse(stream);
-        self.connections.lock().unwrap().remove(&number);
-    }
-
-    fn converse(&self, mut stream: TcpStream) {
-        let (mut bytes, mut piece) = (Vec::new(), vec![0; 16 * 1024]);
-        loop {
-            while let Some(request) = Request::take(&mut bytes) {
-                if self.answer(&mut stream, &request).is_none() {
-                    return;
-                }
-            }
-            match stream.read(&mut piece) {
-                Ok(count) if count > 0 => bytes.extend_from_slice(&piece[..count]),
-                _ => return,
+        if this.speech.is_http2() {
+            return http2::converse(this, stream);
+        }
+        match &this.tls {
+            None => http1::converse(this, &stream, &stream),
+            Some(config) => {
+                let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                http1::converse(this, StreamOwned::new(connection, &stream), &stream);
             }
         }
     }
 
-    /// `None`: the connection has ended.
-    fn answer(&self, stream: &mut TcpStream, request: &Request) -> Option<()> {
-        let fault = self.fault();
-        let is = |one: Fault| fault == one as u8;
-        if request.target == "/healthz" {
-            if is(Fault::Stalled) {
-                return self.stall(stream);
-            }
-            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
-        }
-        let id = self.note(request);
-        let counter = if fault == 0 { &self.served } else { &self.hits };
-        counter.fetch_add(1, SeqCst);
-        let answer = answer_to(id, self.number);
-        if is(Fault::Stalled) {
-            self.stall(stream)
-        } else if is(Fault::Reset) || is(Fault::Killed) {
-            reset(stream);
-            None
-        } else if is(Fault::Garbage) {
-            let noise = [b"\x00\xffHTTP/9.9 ", &answer[..]].concat();
-            stream.write_all(&noise).ok()
-        } else if is(Fault::Half) {
-            let _gone = stream.write_all(&answer[..answer.len() / 2]);
-            None
-        } else if is(Fault::Extra) {
-            // In one piece: had it come later, it could not be told from the next answer.
-            stream.write_all(&[answer, answer_to(id + 1, self.number)].concat()).ok()
-        } else {
-            stream.write_all(&answer).ok()
-        }
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        let fault = self.fault.load(SeqCst);
+        Fault::ALL.into_iter().find(|one| *one as u8 == fault)
     }
 
-    /// Holds the connection until somebody ends it.
-    fn stall(&self, stream: &mut TcpStream) -> Option<()> {
-        let mut piece = [0; 1024];
-        while self.fault() == Fault::Stalled as u8 {
-            match stream.read(&mut piece) {
-                Ok(count) if count > 0 => {}
-                _ => return None,
-            }
-        }
-        None
+    /// Counts a request that meets `fault`; how many had met one before, or none.
+    pub(crate) fn count(&self, fault: Option<Fault>) -> u64 {
+        let counter = if fault.is_none() { &self.served } else { &self.hits };
+        counter.fetch_add(1, SeqCst)
     }
 
-    fn note(&self, request: &Request) -> u64 {
-        let id = request.target.rsplit('/').next().and_then(|id| id.parse().ok());
+    /// Notes a request by its head; gives its number.
+    pub(crate) fn note(&self, method: &str, target: &str) -> u64 {
+        let id = target.rsplit('/').next().and_then(|id| id.parse().ok());
         let Some(id) = id else {
-            self.books.corrupt.lock().unwrap().push(request.target.clone());
+            self.books.corrupt.lock().unwrap().push(target.to_owned());
             return 0;
         };
-        if request.method == "POST" {
+        if method == "POST" {
             *self.books.posts.lock().unwrap().entry(id).or_default() += 1;
-            if request.body != body_of(id) {
-                self.books.corrupt.lock().unwrap().push(format!("the body of {id}"));
-            }
         }
         id
     }
-}
 
-/// Right answers differ in body, length and framing.
-fn answer_to(id: u64, endpoint: usize) -> Vec<u8> {
-    let body = body_of(id);
-    let head = format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\nX-Endpoint: {endpoint}\r\n");
-    if id.is_multiple_of(3) {
-        let mut answer = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
-        for piece in body.chunks(700) {
-            answer.extend(format!("{:x}\r\n", piece.len()).into_bytes());
-            answer.extend(piece);
-            answer.extend(b"\r\n");
+    /// Notes whether the body of a request is the one that was sent.
+    pub(crate) fn check(&self, id: u64, method: &str, body: &[u8]) {
+        let sent = if method == "POST" { body_of(id) } else { Vec::new() };
+        if body != sent {
+            self.books.corrupt.lock().unwrap().push(format!("the body of {id}"));
         }
-        answer.extend(b"0\r\n\r\n");
-        answer
-    } else {
-        let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
-        [head.as_bytes(), &body].concat()
-    }
-}
-
-/// A request that has come whole.
-struct Request {
-    method: String,
-    target: String,
-    body: Vec<u8>,
-}
-
-impl Request {
-    fn take(bytes: &mut Vec<u8>) -> Option<Self> {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length: usize = head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .map_or(0, |(_, value)| value.trim().parse().unwrap());
-        if bytes.len() < end + length {
-            return None;
-        }
-        let body = bytes[end..end + length].to_vec();
-        bytes.drain(..end + length);
-        let mut words = head.split(' ').map(str::to_owned);
-        Some(Self { method: words.next()?, target: words.next()?, body })
     }
 }

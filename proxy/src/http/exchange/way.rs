@@ -65,7 +65,8 @@ impl<D: Duplex> Exchange<'_, D> {
     ) -> Result<Fate, Failed> {
         match self.find(lease, sessions, limit, upload, buffer).await? {
             Found::Seat(seat) => {
-                let kept = seat.kept;
+                // Sessions are shared, so there may be no other: but only once does it say nothing.
+                let kept = seat.kept && !tries.afresh;
                 let stream = Lane::new(seat, lease.cluster().cluster.scheme());
                 self.converse(Way { lease, stream, kept, limit }, tries, upload, buffer, out).await
             }
