@@ -40,6 +40,7 @@ use bs9_net::tls::ClientTls;
 use commons::Commons;
 use consistent::Consistent;
 use endpoint::Block;
+use rustc_hash::FxHashMap;
 use selection::Selection;
 
 use crate::{
@@ -80,11 +81,14 @@ pub struct Member {
     pub priority: u8,
     /// Where it stands.
     pub zone: Option<Arc<str>>,
+    /// As configured; whether it takes nothing new now is the endpoint's to say, as operators
+    /// have the last word.
+    pub disabled: bool,
 }
 
 impl Cluster {
-    /// Compiles one, keeping the endpoints of `previous` that are still wanted. `tls` is what
-    /// its `tls` compiled to.
+    /// Compiles one, keeping the endpoints of `previous` that are still wanted, in the state they
+    /// are in (see [`follow`](Self::follow)). `tls` is what its `tls` compiled to.
     pub fn compile(
         config: &bs9_config::Cluster,
         tls: Option<Arc<ClientTls>>,
@@ -103,6 +107,7 @@ impl Cluster {
             if unprobed {
                 endpoint.block(Block::Unprobed);
             }
+            endpoint.set_draining(wanted.disabled);
             if previous.is_some() {
                 endpoint.arrive();
             }
@@ -116,6 +121,7 @@ impl Cluster {
                 weight: wanted.weight,
                 priority: wanted.priority,
                 zone: wanted.zone.clone(),
+                disabled: wanted.disabled,
             })
             .collect();
         let compares =
@@ -132,6 +138,23 @@ impl Cluster {
             commons,
             tls,
         })
+    }
+
+    /// Disables and enables endpoints where this configuration says otherwise than `previous`
+    /// did; what an operator said of the others stays. Not while it is compiled, as it may yet be
+    /// refused then.
+    pub(crate) fn follow(&self, previous: &Self) {
+        let before: FxHashMap<_, _> = previous
+            .members
+            .iter()
+            .map(|member| (Arc::as_ptr(&member.endpoint), member.disabled))
+            .collect();
+        for member in &self.members {
+            let was_disabled = before.get(&Arc::as_ptr(&member.endpoint));
+            if was_disabled.is_some_and(|was| *was != member.disabled) {
+                member.endpoint.set_draining(member.disabled);
+            }
+        }
     }
 
     /// Whether requests may go beside each other on a connection.

@@ -136,6 +136,11 @@ impl ProxyEngine {
         Ok(())
     }
 
+    /// Whether an endpoint takes nothing new; `None` when there is no such endpoint.
+    pub fn is_draining(&self, cluster: &str, address: &str) -> Option<bool> {
+        self.endpoint(cluster, address).map(|endpoint| endpoint.is_draining())
+    }
+
     fn endpoint(&self, cluster: &str, address: &str) -> Option<Arc<Endpoint>> {
         let part = self.part()?;
         let members = &part.cluster(cluster)?.members;
@@ -168,6 +173,9 @@ impl Engine for ProxyEngine {
 
     fn snapshot_changed(&self, context: &ControlContext, snapshot: &Arc<Snapshot>) {
         let part: Arc<ProxyPart> = snapshot.part(context.engine);
+        if let Some(previous) = self.part() {
+            part.follow(&previous);
+        }
         PROBER.with(|prober| prober.watch(part.clusters.iter()));
         *self.part.lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
     }

@@ -162,6 +162,17 @@ impl ProxyPart {
         self.by_name.get(name).map(|at| &self.clusters[*at])
     }
 
+    /// Takes over from `previous`, now that it is in force.
+    pub(crate) fn follow(&self, previous: &Self) {
+        for cluster in &self.clusters {
+            if let Some(before) = previous.cluster(&cluster.config.name)
+                && !Arc::ptr_eq(cluster, before)
+            {
+                cluster.follow(before);
+            }
+        }
+    }
+
     fn index_of(&self, name: &str, key: impl Fn() -> String) -> Result<usize, CompileError> {
         let known = self.by_name.get(name).copied();
         known.ok_or_else(|| CompileError { key: key(), message: format!("no cluster {name:?}") })

@@ -116,6 +116,24 @@ impl Config {
         })
     }
 
+    /// The same configuration with an endpoint disabled, or enabled.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such cluster or endpoint.
+    pub fn with_disabled(
+        &self,
+        cluster: &str,
+        address: &EndpointAddress,
+        disabled: bool,
+    ) -> Result<Self, ChangeError> {
+        self.change(cluster, |found| {
+            let at = position(found, address).ok_or_else(|| unknown_endpoint(cluster, address))?;
+            found.endpoints[at].disabled = disabled;
+            Ok(())
+        })
+    }
+
     fn change(
         &self,
         cluster: &str,

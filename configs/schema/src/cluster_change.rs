@@ -10,7 +10,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Val
 use crate::{
     change::{ChangeError, unknown_cluster},
     load::parse_str,
-    model::{Cluster, Config, EndpointAddress, HttpListener, ListenerProtocol, Route, RouteAction},
+    model::{Cluster, Config, Endpoint, HttpListener, ListenerProtocol, Route, RouteAction},
     unit::format_duration,
 };
 
@@ -22,8 +22,8 @@ const ANY_LISTENER: &str = "any";
 pub struct ClusterChange {
     /// Its name.
     pub cluster: String,
-    /// All of its endpoints, with their weights.
-    pub endpoints: Vec<(EndpointAddress, u16)>,
+    /// All of its endpoints.
+    pub endpoints: Vec<Endpoint>,
     /// Probing; `None` leaves a cluster that is there as it is.
     pub probe: Option<ClusterProbe>,
     /// A route to it, which is made unless it is there.
@@ -53,6 +53,21 @@ pub struct ClusterRoute {
 }
 
 impl ClusterChange {
+    /// The same change, yet of endpoints that `config` has already all but the weight stays:
+    /// whoever changes the cluster knows nothing of the rest.
+    pub fn keeping(mut self, config: &Config) -> Self {
+        let present = config.clusters.get(self.cluster.as_str());
+        for endpoint in &mut self.endpoints {
+            let known = present.and_then(|cluster| {
+                cluster.endpoints.iter().find(|known| known.address == endpoint.address)
+            });
+            if let Some(known) = known {
+                *endpoint = Endpoint { weight: endpoint.weight, ..known.clone() };
+            }
+        }
+        self
+    }
+
     /// The lines of `[clusters.NAME]` that it sets.
     pub(crate) fn settings(&self) -> Vec<(&'static str, Item)> {
         let endpoints: Array = self.endpoints.iter().map(endpoint).collect();
@@ -135,14 +150,25 @@ impl ClusterRoute {
     }
 }
 
-fn endpoint((address, weight): &(EndpointAddress, u16)) -> Value {
-    if *weight == 1 {
-        return Value::from(address.to_string());
-    }
+/// An entry of `endpoints`: the address, and what is not as usual.
+fn endpoint(endpoint: &Endpoint) -> Value {
+    // Taken apart so that a new field cannot be forgotten here.
+    let Endpoint { address, weight, priority, zone, disabled } = endpoint;
     let mut table = InlineTable::new();
     table.insert("address", Value::from(address.to_string()));
-    table.insert("weight", Value::from(i64::from(*weight)));
-    Value::from(table)
+    if *weight != 1 {
+        table.insert("weight", Value::from(i64::from(*weight)));
+    }
+    if *priority != 0 {
+        table.insert("priority", Value::from(i64::from(*priority)));
+    }
+    if let Some(zone) = zone {
+        table.insert("zone", Value::from(&**zone));
+    }
+    if *disabled {
+        table.insert("disabled", Value::from(true));
+    }
+    if table.len() == 1 { Value::from(address.to_string()) } else { Value::from(table) }
 }
 
 impl Config {

@@ -24,6 +24,7 @@ use crate::{
 
 mod cluster;
 mod endpoints;
+mod entry;
 mod service;
 mod write;
 
@@ -65,6 +66,24 @@ pub fn set_weight(
 ) -> Result<(), EditError> {
     edit(path, cluster, |table, folder| {
         endpoints::set_weight(table, folder, cluster, address, weight)
+    })
+}
+
+/// Disables an endpoint in the configuration at `path` (a file or folder), or
+/// enables it: its key `disabled` is set, or removed.
+///
+/// # Errors
+///
+/// When there is no such cluster or endpoint, the configuration is not valid, or
+/// it cannot be written. Nothing has changed then.
+pub fn set_disabled(
+    path: &Path,
+    cluster: &str,
+    address: &EndpointAddress,
+    disabled: bool,
+) -> Result<(), EditError> {
+    edit(path, cluster, |table, folder| {
+        endpoints::set_disabled(table, folder, cluster, address, disabled)
     })
 }
 

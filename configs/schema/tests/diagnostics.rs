@@ -180,6 +180,7 @@ fn clusters() {
         "sticky = { secret = \"\" }",
         "queue = {}",
         "endpoints = [{ address = \"127.0.0.1:1\", priority = 16 }]",
+        "endpoints = [{ address = \"127.0.0.1:1\", disabled = 1 }]",
         "slow_start = \"10ms\"",
         "panic_threshold = 50",
         "outlier_detection = { ejection_time = \"10m\" }",

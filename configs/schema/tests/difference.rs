@@ -77,6 +77,12 @@ fn changes_in_memory() {
     let weighted = more.with_weight("redis", &old, 0).expect("a known endpoint");
     let weights: Vec<_> = weighted.clusters["redis"].endpoints.iter().map(|e| e.weight).collect();
     assert_eq!(weights, [0, 3]);
+    let disabled = weighted.with_disabled("redis", &new, true).expect("a known endpoint");
+    let states: Vec<_> = disabled.clusters["redis"].endpoints.iter().map(|e| e.disabled).collect();
+    assert_eq!(states, [false, true]);
+    assert_eq!(difference(&weighted, &disabled).to_string(), "clusters: ~redis");
+    let enabled = disabled.with_disabled("redis", &new, false).expect("a known endpoint");
+    assert!(difference(&weighted, &enabled).is_empty());
     let less = weighted.without_endpoint("redis", &old).expect("a known endpoint");
     assert_eq!(less.clusters["redis"].endpoints.len(), 1);
     assert_eq!(difference(&config, &less).to_string(), "clusters: ~redis");
@@ -87,6 +93,10 @@ fn changes_in_memory() {
     ));
     assert!(matches!(
         config.with_weight("redis", &new, 1),
+        Err(ChangeError::UnknownEndpoint { .. })
+    ));
+    assert!(matches!(
+        config.with_disabled("redis", &new, true),
         Err(ChangeError::UnknownEndpoint { .. })
     ));
     let unknown = config.without_endpoint("reddis", &old).expect_err("no such cluster");

@@ -8,7 +8,7 @@ use std::{
 
 use bs9_config::{
     EndpointAddress,
-    edit::{EditError, add_endpoint, remove_endpoint, set_weight},
+    edit::{EditError, add_endpoint, remove_endpoint, set_disabled, set_weight},
     load,
 };
 
@@ -140,6 +140,89 @@ fn weights_in_place() {
 }
 
 #[test]
+fn disabled_and_enabled_in_place() {
+    let fixture = Fixture::new(LINES);
+    set_disabled(&fixture.path(), "api", &address("127.0.0.1:1"), true).expect("disabled");
+    set_disabled(&fixture.path(), "api", &address("127.0.0.1:2"), true).expect("disabled");
+    let spelled = LINES.replace("\"127.0.0.1:1\",", "{ address = \"127.0.0.1:1\" },");
+    let both = spelled
+        .replace("\"127.0.0.1:1\" }", "\"127.0.0.1:1\", disabled = true }")
+        .replace("weight = 3 }", "weight = 3, disabled = true }");
+    assert_eq!(fixture.text(), both);
+    let config = load(&fixture.path()).expect("valid");
+    let states: Vec<_> = config.clusters["api"].endpoints.iter().map(|e| e.disabled).collect();
+    assert_eq!(states, [true, true, false]);
+    // Done twice it is done once; a weight stands beside it.
+    set_disabled(&fixture.path(), "api", &address("127.0.0.1:2"), true).expect("disabled");
+    assert_eq!(fixture.text(), both);
+    set_weight(&fixture.path(), "api", &address("127.0.0.1:1"), 5).expect("set");
+    assert_eq!(
+        fixture.text(),
+        both.replace("1\", disabled = true }", "1\", disabled = true, weight = 5 }")
+    );
+    set_weight(&fixture.path(), "api", &address("127.0.0.1:1"), 1).expect("set");
+    for endpoint in ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"] {
+        set_disabled(&fixture.path(), "api", &address(endpoint), false).expect("enabled");
+    }
+    let enabled = spelled.replace("\"127.0.0.1:1\" }", "\"127.0.0.1:1\", weight = 1 }");
+    assert_eq!(fixture.text(), enabled);
+}
+
+/// Before, when it is disabled, and when it is enabled again.
+#[test]
+fn comments_and_layout_around_a_key_stay() {
+    for (before, disabled, enabled) in [
+        (
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\n\n[runtime]\n",
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\ndisabled = true\n\n[runtime]\n",
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\n\n[runtime]\n",
+        ),
+        (
+            "[[clusters.api.endpoints]]\n# the disk\ndisabled = false # broken\naddress = \"a:1\"\n",
+            "[[clusters.api.endpoints]]\n# the disk\ndisabled = true # broken\naddress = \"a:1\"\n",
+            "[[clusters.api.endpoints]]\n# the disk\naddress = \"a:1\"\n",
+        ),
+        (
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\n# the disk\ndisabled = true\n",
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\n# the disk\ndisabled = true\n",
+            "[[clusters.api.endpoints]]\naddress = \"a:1\" # one\n# the disk\n",
+        ),
+        (
+            "[clusters.api]\nendpoints = [{address=\"a:1\"}]\n",
+            "[clusters.api]\nendpoints = [{address=\"a:1\", disabled = true}]\n",
+            "[clusters.api]\nendpoints = [{address=\"a:1\"}]\n",
+        ),
+        (
+            "[clusters.api]\nendpoints = [{ disabled = false, address = \"a:1\" }]\n",
+            "[clusters.api]\nendpoints = [{ disabled = true, address = \"a:1\" }]\n",
+            "[clusters.api]\nendpoints = [{ address = \"a:1\" }]\n",
+        ),
+        (
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  weight = 2 # two\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  weight = 2, # two\n  disabled = true\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  weight = 2 # two\n}]\n",
+        ),
+        (
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  disabled = true,\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n}]\n",
+        ),
+        (
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  disabled = false, # broken\n  weight = 2,\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  disabled = true, # broken\n  weight = 2,\n}]\n",
+            "[clusters.api]\nendpoints = [{\n  address = \"a:1\", # one\n  weight = 2,\n}]\n",
+        ),
+    ] {
+        let fixture = Fixture::new(before);
+        set_disabled(&fixture.path(), "api", &address("a:1"), true).expect(before);
+        assert_eq!(fixture.text(), disabled);
+        set_disabled(&fixture.path(), "api", &address("a:1"), false).expect(before);
+        assert_eq!(fixture.text(), enabled);
+        assert!(!load(&fixture.path()).expect("valid").clusters["api"].endpoints[0].disabled);
+    }
+}
+
+#[test]
 fn relative_sockets_are_found() {
     let fixture = Fixture::new("[clusters.api]\nendpoints = [\"unix:run/a.sock\"]\n");
     let socket = load(&fixture.path()).expect("valid").clusters["api"].endpoints[0].address.clone();
@@ -173,6 +256,7 @@ fn what_does_not_fit_changes_nothing() {
         add_endpoint(&path, "apj", &present, 1),
         remove_endpoint(&path, "api", &address("127.0.0.1:9")),
         set_weight(&path, "api", &address("127.0.0.1:9"), 1),
+        set_disabled(&path, "api", &address("127.0.0.1:9"), true),
     ];
     let shown: Vec<_> =
         errors.into_iter().map(|result| result.expect_err("refused").to_string()).collect();
@@ -181,6 +265,7 @@ fn what_does_not_fit_changes_nothing() {
         [
             "the cluster `api` already has the endpoint `127.0.0.1:1`",
             "there is no cluster `apj`; did you mean `api`?",
+            "the cluster `api` has no endpoint `127.0.0.1:9`",
             "the cluster `api` has no endpoint `127.0.0.1:9`",
             "the cluster `api` has no endpoint `127.0.0.1:9`",
         ]

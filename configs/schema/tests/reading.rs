@@ -132,7 +132,7 @@ fn balancing() {
         queue = {}
         outlier_detection = {}
         sticky = true
-        endpoints = [{ address = "127.0.0.1:1", priority = 2, zone = "eu-1" }, "127.0.0.1:2"]
+        endpoints = [{ address = "127.0.0.1:1", priority = 2, zone = "eu-1", disabled = true }, "127.0.0.1:2"]
         health_check = { probe = "grpc", service = "a.B", initially_healthy = false, jitter = 0 }
         [clusters.b]
         balance = "maglev"
@@ -159,6 +159,7 @@ fn balancing() {
     assert_eq!((outliers.consecutive_failures, outliers.max_ejected), (5, 0.5));
     assert_eq!((a.endpoints[0].priority, a.endpoints[0].zone.as_deref()), (2, Some("eu-1")));
     assert_eq!((a.endpoints[1].priority, a.endpoints[1].weight), (0, 1));
+    assert_eq!((a.endpoints[0].disabled, a.endpoints[1].disabled), (true, false));
     let check = a.health_check.as_ref().expect("a check");
     assert_eq!(check.probe, Probe::Grpc { service: "a.B".into(), host: None });
     assert_eq!((check.initially_healthy, check.jitter), (false, 0.0));

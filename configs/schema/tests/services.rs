@@ -4,8 +4,8 @@
 use std::{fs, path::Path};
 
 use bs9_config::{
-    ClusterChange, ClusterProbe, ClusterRoute, Config, ReadySign, Run, edit, load, parse_service,
-    parse_str,
+    ClusterChange, ClusterProbe, ClusterRoute, Config, Endpoint, ReadySign, Run, edit, load,
+    parse_service, parse_str,
 };
 
 const TEXT: &str = "# mine\n[listeners.web]\nbind = [\"127.0.0.1:8000\"]\nprotocol = \"http\"\n\
@@ -15,8 +15,8 @@ fn change() -> ClusterChange {
     ClusterChange {
         cluster: "api".to_owned(),
         endpoints: vec![
-            ("127.0.0.1:3000".parse().unwrap(), 1),
-            ("127.0.0.1:3001".parse().unwrap(), 3),
+            Endpoint::new("127.0.0.1:3000".parse().unwrap(), 1),
+            Endpoint::new("127.0.0.1:3001".parse().unwrap(), 3),
         ],
         probe: Some(ClusterProbe {
             path: Some("/healthz".to_owned()),
@@ -81,6 +81,25 @@ fn what_a_person_set_of_a_cluster_stays() {
     });
     assert_eq!(config.clusters["api"].endpoints.len(), 2);
     assert!(text.contains("round-robin\" # fair"), "{text}");
+}
+
+#[test]
+fn an_endpoint_that_is_there_keeps_all_but_its_weight() {
+    let entry = "{ address = \"127.0.0.1:3001\", priority = 2, zone = \"eu-1\", disabled = true }";
+    let text = format!("{TEXT}[clusters.api]\nendpoints = [{entry}, \"127.0.0.1:3002\"]\n");
+    let bare = ClusterChange { probe: None, route: None, ..change() };
+    let (config, text) = both(&text, |path, before| {
+        let change = bare.clone().keeping(before);
+        edit::set_cluster(path, &change).unwrap();
+        before.with_cluster(&change).unwrap()
+    });
+    let [new, known] = config.clusters["api"].endpoints.as_slice() else { panic!("{text}") };
+    assert_eq!(*new, bare.endpoints[0]);
+    let Endpoint { address, weight, priority, zone, disabled } = known;
+    assert_eq!((address, *weight), (&bare.endpoints[1].address, 3));
+    assert_eq!((*priority, zone.as_deref(), *disabled), (2, Some("eu-1"), true));
+    // A cluster that is not there has nothing to keep.
+    assert_eq!(change().keeping(&parse_str("bs9.toml", TEXT).unwrap()), change());
 }
 
 #[test]

@@ -128,7 +128,7 @@ async fn serve(
 
     let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
     engines.pool().on_reload(reload_by(commands.downgrade()));
-    let api = Arc::new(Api::new(commands, Arc::clone(&view), engines));
+    let api = Arc::new(Api::new(commands, Arc::clone(&view), Arc::clone(&engines)));
     let (close, closed) = oneshot::channel::<()>();
     let answering = tokio::task::spawn_local(admin.serve(data_plane_router(api), async {
         // A dropped sender means the same.
@@ -137,7 +137,7 @@ async fn serve(
     let ready = Ready { socket, addresses: view.load().addresses() };
     let announced = tokio::task::spawn_local(async move { when_ready(ready).await });
 
-    let owner = Owner::new(host, config, origin, view);
+    let owner = Owner::new(host, config, origin, view, engines);
     let ending = owner.run(orders, stop, files, announced).await;
     let _already_closed = close.send(());
     match answering.await {

@@ -230,6 +230,119 @@ fn an_endpoint_is_disabled_and_enabled() {
     }
 }
 
+/// `bs9 loadbalancer` with these words.
+fn ask(data_plane: &DataPlane, words: &[&str]) -> String {
+    data_plane.running.ask(&[&["loadbalancer"], words].concat()).ok()
+}
+
+#[test]
+fn an_endpoint_that_is_disabled_in_the_file_stays_so_until_it_is_enabled() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let mut data_plane = DataPlane::serve(&config(&[&one, &two]));
+    let second = two.address.to_string();
+    let answers = |data_plane: &DataPlane, names: &[&str]| {
+        let shares = shares(data_plane.running.address("web"), 16);
+        assert_eq!(shares.keys().map(String::as_str).collect::<Vec<_>>(), names);
+    };
+    let said = ask(&data_plane, &["disable", &second, "--persist"]);
+    assert!(said.contains(&format!("cluster api: endpoint {second} takes nothing new")), "{said}");
+    answers(&data_plane, &["one"]);
+    let text = data_plane.text();
+    assert!(text.contains(&format!("{{ address = \"{second}\", disabled = true }}")), "{text}");
+    assert!(text.contains("# Kept as it is.") && text.contains("# the application"), "{text}");
+    eventually("it is recorded", || {
+        let log = data_plane.running.log();
+        let mut lines = log.lines().filter(|line| line.contains("takes nothing new"));
+        lines.any(|line| line.contains("saved=true")).then_some(())
+    });
+    let reloaded = data_plane.running.ask(&["loadbalancer", "reload", "--json"]).json();
+    assert_eq!(reloaded["changes"].as_array().unwrap().len(), 0, "the file holds what is in force");
+
+    // It was written before it was answered: no end can take it away.
+    data_plane = restarted(data_plane, Signal::KILL);
+    answers(&data_plane, &["one"]);
+    let table = ask(&data_plane, &["status"]);
+    assert!(table.contains("draining") && table.contains("disabled in the configuration"));
+    let configured = data_plane.running.ask(&["loadbalancer", "config", "--json"]).json();
+    assert_eq!(configured["clusters"][0]["endpoints"][1]["disabled"], true);
+    assert_eq!(configured["clusters"][0]["endpoints"][0]["disabled"], false);
+
+    // Enabled for now: a reload leaves that as it is, a restart does not.
+    ask(&data_plane, &["enable", &second]);
+    answers(&data_plane, &["one", "two"]);
+    ask(&data_plane, &["reload"]);
+    assert!(!drains(&data_plane, &second));
+    data_plane = restarted(data_plane, Signal::TERM);
+    assert!(drains(&data_plane, &second));
+    // Nor is it enabled any more when it is disabled again, though the file says so already.
+    ask(&data_plane, &["enable", &second]);
+    ask(&data_plane, &["disable", &second, "--persist"]);
+    assert!(drains(&data_plane, &second));
+
+    ask(&data_plane, &["enable", &second, "--persist"]);
+    answers(&data_plane, &["one", "two"]);
+    assert!(!data_plane.text().contains("disabled"), "{}", data_plane.text());
+    data_plane = restarted(data_plane, Signal::KILL);
+    answers(&data_plane, &["one", "two"]);
+}
+
+#[test]
+fn a_persisted_drain_is_disabled_after_a_restart() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let mut data_plane = DataPlane::serve(&config(&[&one, &two]));
+    let second = two.address.to_string();
+    let said = ask(&data_plane, &["drain", &second, "--persist"]);
+    assert!(said.contains("nothing is under way any more"), "{said}");
+    data_plane = restarted(data_plane, Signal::KILL);
+    assert!(drains(&data_plane, &second));
+    assert_eq!(shares(data_plane.running.address("web"), 16), [("one".to_owned(), 16)].into());
+    ask(&data_plane, &["drain", &second, "--undo", "--persist"]);
+    data_plane = restarted(data_plane, Signal::KILL);
+    assert!(!drains(&data_plane, &second));
+    data_plane.running.ask(&["loadbalancer", "drain", "--all", "--persist"]).fails(2);
+}
+
+#[test]
+fn what_cannot_be_persisted_leaves_an_endpoint_as_it_was() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let data_plane = DataPlane::serve(&config(&[&one]));
+    let [first, second] = [&one, &two].map(|origin| origin.address.to_string());
+    ask(&data_plane, &["add", &second]);
+    // In force, yet not in the files.
+    let said = data_plane.running.ask(&["loadbalancer", "disable", &second, "--persist"]).fails(3);
+    assert!(said.contains("in the files"), "{said}");
+    assert!(!drains(&data_plane, &second));
+
+    let text = data_plane.text();
+    fixture::write(&data_plane.path(), "[clusters.api]\nbalance = \"no such thing\"\n");
+    for (verb, drained) in [("disable", false), ("disable", true), ("enable", true)] {
+        ask(&data_plane, &[if drained { "disable" } else { "enable" }, &first]);
+        data_plane.running.ask(&["loadbalancer", verb, &first, "--persist"]).fails(5);
+        assert_eq!(drains(&data_plane, &first), drained, "{verb} was refused");
+    }
+    ask(&data_plane, &["enable", &first]);
+    fixture::write(&data_plane.path(), &text);
+    ask(&data_plane, &["disable", &first, "--persist"]);
+    assert!(drains(&data_plane, &first));
+}
+
+#[test]
+fn a_key_that_changes_in_the_file_counts_and_no_other() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let without = config(&[&one, &two]);
+    let data_plane = DataPlane::serve(&without);
+    let [first, second] = [&one, &two].map(|origin| origin.address.to_string());
+    ask(&data_plane, &["disable", &second]);
+    let entry = format!("{{ address = \"{first}\", disabled = true }}");
+    data_plane.replace(&without.replace(&format!("\"{first}\""), &entry));
+    eventually("the key is in force", || drains(&data_plane, &first).then_some(()));
+    assert!(drains(&data_plane, &second), "an operator said so");
+    ask(&data_plane, &["enable", &second]);
+    data_plane.replace(&without);
+    eventually("the key has gone", || (!drains(&data_plane, &first)).then_some(()));
+    assert!(!drains(&data_plane, &second));
+}
+
 #[test]
 fn a_drain_waits_for_what_is_under_way() {
     let (one, two) = (Origin::start("one"), Origin::start("two"));

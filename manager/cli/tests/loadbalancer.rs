@@ -44,6 +44,9 @@ fn a_load_balancer_from_flags() {
     assert!(said.contains("started from flags"), "{said}");
     let said = running.ask(&["loadbalancer", "add", "10.0.0.1:1", "--persist"]).fails(1);
     assert!(said.contains("started from flags"), "{said}");
+    let endpoint = status["clusters"][0]["endpoints"][0]["address"].as_str().unwrap();
+    let said = running.ask(&["loadbalancer", "disable", endpoint, "--persist"]).fails(1);
+    assert!(said.contains("started from flags"), "{said}");
     running.ask(&["lb", "add", "10.0.0.1:1"]).ok();
     assert!(running.log().contains(&format!("http://127.0.0.1:{port}")), "{}", running.log());
     running.signal(Signal::INT);

@@ -168,7 +168,7 @@ impl Wiring {
     }
 
     async fn drain(&self, cluster: &str, address: &str, drain: bool) -> Result<(), NotWired> {
-        let wanted = DrainEndpoint { address: address.to_owned(), drain };
+        let wanted = DrainEndpoint { address: address.to_owned(), drain, persist: false };
         Ok(self.client.drain_endpoint(cluster, &wanted).await.map(drop)?)
     }
 

@@ -221,6 +221,7 @@ impl Endpoint {
             weight: member.weight,
             priority: member.priority,
             zone: member.zone.as_deref().map(str::to_owned),
+            disabled: member.disabled,
             health: match self.health() {
                 Health::Unknown => EndpointHealth::Unknown,
                 Health::Healthy => EndpointHealth::Healthy,

@@ -195,6 +195,50 @@ mod tests {
         assert_eq!(selected(&cluster, &[0, 1]), [0, 1, 3]);
     }
 
+    /// Two endpoints, after `previous`.
+    fn configured(disabled: [bool; 2], previous: Option<&Cluster>) -> Arc<Cluster> {
+        let [one, two] = disabled;
+        let toml = format!(
+            "[clusters.app]\nendpoints = [\n{{ address = \"127.0.0.1:1\", disabled = {one} }},\n\
+             {{ address = \"127.0.0.1:2\", disabled = {two} }},\n]\n"
+        );
+        let config = bs9_config::parse_str("test.toml", &toml).unwrap_or_else(|e| panic!("{e}"));
+        Cluster::compile(&config.clusters["app"], None, previous, 1)
+    }
+
+    #[test]
+    fn who_begins_disabled_waits_until_it_is_enabled() {
+        let begun = configured([false, true], None);
+        assert_eq!(selected(&begun, &[]), [0]);
+        let status = begun.status().endpoints.swap_remove(1);
+        assert!(status.disabled && status.draining);
+        begun.members[1].endpoint.set_draining(false);
+        assert_eq!(selected(&begun, &[]), [0, 1]);
+        let status = begun.status().endpoints.swap_remove(1);
+        assert!(status.disabled && !status.draining);
+    }
+
+    #[test]
+    fn a_new_configuration_disables_and_enables_where_it_says_otherwise_than_before() {
+        let begun = configured([false, false], None);
+        begun.members[0].endpoint.set_draining(true);
+        let same = configured([false, false], Some(&begun));
+        same.follow(&begun);
+        assert_eq!(selected(&same, &[]), [1], "what an operator said stays");
+        let set = configured([false, true], Some(&same));
+        assert_eq!(selected(&set, &[]), [1], "not while it is compiled");
+        set.follow(&same);
+        assert_eq!(selected(&set, &[]), [] as [usize; 0]);
+        set.members[1].endpoint.set_draining(false);
+        let again = configured([false, true], Some(&set));
+        again.follow(&set);
+        assert_eq!(selected(&again, &[]), [1], "here too");
+        again.members[1].endpoint.set_draining(true);
+        let removed = configured([false, false], Some(&again));
+        removed.follow(&again);
+        assert_eq!(selected(&removed, &[]), [1]);
+    }
+
     #[test]
     fn who_comes_back_starts_slowly() {
         let cluster = cluster("slow_start = \"10s\"", &[(0, "a"), (0, "a")]);

@@ -1,6 +1,7 @@
 //! A new configuration takes over without disturbing what it does not change.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     sync::{
         Arc,
@@ -72,6 +73,60 @@ fn a_cluster_that_did_not_change_keeps_its_connections_and_counters() {
     assert_eq!((origin.connections(), other.connections()), (1, 1));
     assert_eq!(proxy.endpoint(origin.address()).requests_total, 4);
     assert_eq!(proxy.endpoint(other.address()).requests_total, 2);
+}
+
+#[test]
+fn an_endpoint_is_disabled_and_enabled_by_a_change_of_its_key_only() {
+    let origins = ["one", "two"].map(Origin::named);
+    let [_, two] = origins.each_ref().map(|origin| origin.address().to_string());
+    for shards in [1, 2] {
+        let toml = |disabled: [bool; 2], keys: &str| {
+            let endpoints = origins.iter().zip(disabled).map(|(origin, disabled)| {
+                format!("{{ address = \"{}\", disabled = {disabled} }}", origin.address())
+            });
+            let endpoints = endpoints.collect::<Vec<_>>().join(", ");
+            Site { shards, cluster: "balance = \"round-robin\"", ..Site::default() }
+                .toml()
+                .replace("endpoints = []", &format!("endpoints = [{endpoints}]\n{keys}"))
+        };
+        let proxy = crate::fixture::Proxy::start(&toml([false, true], ""));
+        let answer = |names: &[&str]| {
+            let said: BTreeSet<_> = (0..8).map(|_| proxy.web().get("/").text()).collect();
+            let wanted: BTreeSet<_> = names.iter().map(ToString::to_string).collect();
+            assert_eq!(said, wanted);
+        };
+        let states = || {
+            let found = proxy.endpoint(&two);
+            (found.disabled, found.draining)
+        };
+        answer(&["one"]);
+        assert_eq!((states(), proxy.engine.is_draining("app", &two)), ((true, true), Some(true)));
+
+        // An operator has the last word, until the key changes.
+        proxy.engine.drain_endpoint("app", &two, false).unwrap();
+        answer(&["one", "two"]);
+        proxy.reload(&toml([false, true], "max_idle_connections = 7")).unwrap();
+        answer(&["one", "two"]);
+        assert_eq!((states(), proxy.engine.is_draining("app", &two)), ((true, false), Some(false)));
+        proxy.engine.drain_endpoint("app", &two, true).unwrap();
+        proxy.reload(&toml([false, false], "max_idle_connections = 7")).unwrap();
+        answer(&["one", "two"]);
+        proxy.engine.drain_endpoint("app", &two, true).unwrap();
+        proxy.reload(&toml([false, false], "")).unwrap();
+        answer(&["one"]);
+        assert_eq!(states(), (false, true));
+        proxy.reload(&toml([true, false], "")).unwrap();
+        assert_eq!(proxy.web().get("/").status(), 503, "one by its key, one by an operator");
+        proxy.engine.drain_endpoint("app", &two, false).unwrap();
+        answer(&["two"]);
+
+        // One that is refused changes nothing.
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let rest = second_listener(&taken.local_addr().unwrap().to_string());
+        proxy.reload(&format!("{}{rest}", toml([false, true], ""))).unwrap_err();
+        answer(&["two"]);
+        assert_eq!(proxy.engine.is_draining("app", "127.0.0.1:1"), None);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, TableLike, Value, value};
 
+use super::entry::Entry;
 use crate::{
     address,
     change::{ChangeError, unknown_endpoint},
@@ -17,19 +18,26 @@ pub(super) fn set_weight(
     address: &EndpointAddress,
     weight: u16,
 ) -> Result<(), ChangeError> {
-    let found = find(cluster, folder, address).ok_or_else(|| unknown_endpoint(name, address))?;
-    match (found, cluster.get_mut("endpoints")) {
-        (index, Some(Item::Value(Value::Array(list)))) => {
-            if let Some(entry) = list.get_mut(index) {
-                set_weight_of_value(entry, weight);
-            }
-        }
-        (index, Some(Item::ArrayOfTables(tables))) => {
-            if let Some(table) = tables.get_mut(index) {
-                set_weight_of_table(table, weight);
-            }
-        }
-        _ => {}
+    match entry_of(cluster, folder, name, address)? {
+        // It has that weight as it is.
+        Entry::Listed(Value::String(_)) if weight == 1 => {}
+        entry => entry.set("weight", Value::from(i64::from(weight))),
+    }
+    Ok(())
+}
+
+pub(super) fn set_disabled(
+    cluster: &mut dyn TableLike,
+    folder: &Path,
+    name: &str,
+    address: &EndpointAddress,
+    disabled: bool,
+) -> Result<(), ChangeError> {
+    let entry = entry_of(cluster, folder, name, address)?;
+    if disabled {
+        entry.set("disabled", Value::from(true));
+    } else {
+        entry.remove("disabled");
     }
     Ok(())
 }
@@ -74,6 +82,23 @@ pub(super) fn remove(
     Ok(())
 }
 
+/// The entry of an address.
+fn entry_of<'d>(
+    cluster: &'d mut dyn TableLike,
+    folder: &Path,
+    name: &str,
+    address: &EndpointAddress,
+) -> Result<Entry<'d>, ChangeError> {
+    let unknown = || unknown_endpoint(name, address);
+    let found = find(cluster, folder, address).ok_or_else(unknown)?;
+    let entry = match cluster.get_mut("endpoints") {
+        Some(Item::Value(Value::Array(list))) => list.get_mut(found).map(Entry::Listed),
+        Some(Item::ArrayOfTables(tables)) => tables.get_mut(found).map(Entry::Table),
+        _ => None,
+    };
+    entry.ok_or_else(unknown)
+}
+
 /// Where in the list an address is, however it is spelt there.
 fn find(cluster: &dyn TableLike, folder: &Path, wanted: &EndpointAddress) -> Option<usize> {
     let same = |text: Option<&str>| {
@@ -95,38 +120,11 @@ fn find(cluster: &dyn TableLike, folder: &Path, wanted: &EndpointAddress) -> Opt
 fn entry(address: &EndpointAddress, weight: u16) -> Value {
     match weight {
         1 => Value::from(address.to_string()),
-        _ => weighted(&address.to_string(), weight),
-    }
-}
-
-fn weighted(address: &str, weight: u16) -> Value {
-    let mut table = InlineTable::new();
-    table.insert("address", Value::from(address));
-    table.insert("weight", Value::from(i64::from(weight)));
-    Value::from(table)
-}
-
-fn set_weight_of_value(entry: &mut Value, weight: u16) {
-    let decor = entry.decor().clone();
-    match entry {
-        Value::InlineTable(table) => set_weight_of_table(table, weight),
-        Value::String(address) if weight != 1 => {
-            *entry = weighted(address.value(), weight);
-            *entry.decor_mut() = decor;
-        }
-        _ => {}
-    }
-}
-
-fn set_weight_of_table(table: &mut dyn TableLike, weight: u16) {
-    let mut new = Value::from(i64::from(weight));
-    match table.get_mut("weight") {
-        Some(Item::Value(old)) => {
-            *new.decor_mut() = old.decor().clone();
-            *old = new;
-        }
         _ => {
-            table.insert("weight", Item::Value(new));
+            let mut table = InlineTable::new();
+            table.insert("address", Value::from(address.to_string()));
+            table.insert("weight", Value::from(i64::from(weight)));
+            Value::from(table)
         }
     }
 }

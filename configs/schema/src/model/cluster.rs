@@ -149,12 +149,14 @@ pub struct Endpoint {
     pub priority: u8,
     /// Where it stands.
     pub zone: Option<Arc<str>>,
+    /// Takes no new traffic until it is enabled. Default false.
+    pub disabled: bool,
 }
 
 impl Endpoint {
-    /// One of the first priority, in no zone.
+    /// One of the first priority, in no zone, enabled.
     pub fn new(address: EndpointAddress, weight: u16) -> Self {
-        Self { address, weight, priority: 0, zone: None }
+        Self { address, weight, priority: 0, zone: None, disabled: false }
     }
 }
 

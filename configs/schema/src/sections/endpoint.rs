@@ -6,7 +6,7 @@ use super::name::check_name;
 use crate::{
     address,
     model::{Endpoint, EndpointAddress},
-    read::{Format, Key, Located, Scope, either, integer, table, text},
+    read::{Format, Key, Located, Scope, boolean, either, integer, table, text},
     report::Finding,
 };
 
@@ -36,7 +36,12 @@ fn spelled(t: &mut Scope<'_>) -> Option<Endpoint> {
     );
     let zone =
         t.optional(Key::new("zone", "Where it stands; see the cluster's `zone`."), zone_name());
-    Some(Endpoint { address: address?, weight, priority, zone })
+    let disabled = t.or(
+        Key::new("disabled", "Takes no new traffic until it is enabled; health checks go on. `bs9 loadbalancer disable`, `drain` and `enable` with `--persist` set and remove it; what they do without lasts through reloads, unless this key has changed in the file."),
+        boolean(),
+        false,
+    );
+    Some(Endpoint { address: address?, weight, priority, zone, disabled })
 }
 
 /// The name of a zone.

@@ -58,6 +58,9 @@ pub struct DrainEndpoint {
     pub address: String,
     /// Whether to drain.
     pub drain: bool,
+    /// Also write it to the configuration file, as the endpoint's key `disabled`.
+    #[serde(default)]
+    pub persist: bool,
 }
 
 /// The answer to every change of the configuration in force.

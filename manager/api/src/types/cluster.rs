@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetCluster {
-    /// All of its endpoints.
+    /// All of its endpoints. Those that are there keep what is not spoken of: whether they are
+    /// disabled, their priority and zone.
     pub endpoints: Vec<ClusterEndpoint>,
     /// How they are probed.
     #[serde(default)]

@@ -121,6 +121,9 @@ pub struct EndpointStatus {
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The configuration says that it takes nothing new; `draining` is whether that is so now.
+    #[serde(default)]
+    pub disabled: bool,
     /// Health.
     pub health: EndpointHealth,
     /// Why it is unhealthy: the last probe's error.

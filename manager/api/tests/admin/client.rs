@@ -30,7 +30,10 @@ async fn every_call_reaches_the_data_plane() {
     assert!(client.health_ready().await.unwrap().ok);
     changes(&client).await;
     assert_eq!(client.drain().await.unwrap().state, DataPlaneState::Draining);
-    assert_eq!(api.calls(), ["add a:1 1", "weight a:1 0", "drain a:1 true", "remove a:1", "drain"]);
+    assert_eq!(
+        api.calls(),
+        ["add a:1 1", "weight a:1 0", "drain a:1 true persist", "remove a:1", "drain"]
+    );
 }
 
 async fn changes(client: &DataPlaneClient) {
@@ -39,8 +42,9 @@ async fn changes(client: &DataPlaneClient) {
     client.add_endpoint("web", &add).await.unwrap();
     let weight = SetWeight { address: address(), weight: 0, persist: false };
     client.set_weight("web", &weight).await.unwrap();
-    let drain = DrainEndpoint { address: address(), drain: true };
-    client.drain_endpoint("web", &drain).await.unwrap();
+    let drain: DrainEndpoint = serde_json::from_str(r#"{"address":"a:1","drain":true}"#).unwrap();
+    assert!(!drain.persist, "only when it is asked for");
+    client.drain_endpoint("web", &DrainEndpoint { persist: true, ..drain }).await.unwrap();
     let remove = RemoveEndpoint { address: address(), persist: false };
     client.remove_endpoint("web", &remove).await.unwrap();
 }

@@ -201,7 +201,8 @@ impl DataPlaneApi for FakeDataPlane {
         cluster: String,
         change: DrainEndpoint,
     ) -> Result<ChangeOutcome, ApiError> {
-        self.change(&cluster, format!("drain {} {}", change.address, change.drain))
+        let persist = if change.persist { " persist" } else { "" };
+        self.change(&cluster, format!("drain {} {}{persist}", change.address, change.drain))
     }
 
     async fn set_cluster(

@@ -19,7 +19,7 @@ use super::{
     change::Change,
     cluster_set,
     command::{Command, Reply},
-    endpoint_change::{self, EndpointChange},
+    endpoint_change::EndpointChange,
     engines::Engines,
     metrics,
     view::ViewCell,
@@ -158,12 +158,17 @@ impl DataPlaneApi for Api {
         cluster: String,
         change: DrainEndpoint,
     ) -> Result<ChangeOutcome, ApiError> {
-        let address = endpoint_change::parse(&change.address)?.to_string();
-        self.engines
-            .drain_endpoint(&cluster, &address, change.drain)
-            .map_err(|error| ApiError::not_found(error.to_string()))?;
-        let done = if change.drain { "takes nothing new" } else { "takes traffic again" };
-        let done = format!("cluster {cluster}: endpoint {address} {done}");
+        let wanted = EndpointChange::disabled(cluster, &change.address, change.drain)?;
+        if change.persist {
+            return self.change(Change::Endpoint(wanted), true).await;
+        }
+        // The configuration stays as it is, so a reload does not undo this.
+        if let Some(standing) = wanted.standing() {
+            self.engines
+                .set_standing(&standing)
+                .map_err(|error| ApiError::not_found(error.to_string()))?;
+        }
+        let done = wanted.to_string();
         tracing::info!(change = done, saved = false, "configuration changed");
         Ok(ChangeOutcome {
             schema: SCHEMA,

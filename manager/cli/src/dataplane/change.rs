@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use bs9_api::ApiError;
 use bs9_config::{ChangeError, ClusterChange, Config, edit};
 
-use super::endpoint_change::EndpointChange;
+use super::endpoint_change::{EndpointChange, Standing};
 
 /// What is to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,25 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// The same change, with what it does not speak of as `config` has it.
+    pub(super) fn keeping(self, config: &Config) -> Self {
+        match self {
+            Self::SetCluster(change) => {
+                let change = *change;
+                Self::SetCluster(Box::new(change.keeping(config)))
+            }
+            other => other,
+        }
+    }
+
+    /// How an endpoint is to stand, when it is about that.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Endpoint(change) => change.standing(),
+            _ => None,
+        }
+    }
+
     /// `config` with the change.
     pub(super) fn apply(&self, config: &Config) -> Result<Config, ChangeError> {
         match self {

@@ -6,7 +6,7 @@ use bs9_api::{
     ApiError,
     types::{ClusterRoute as AskedRoute, SetCluster},
 };
-use bs9_config::{ClusterChange, ClusterProbe, ClusterRoute};
+use bs9_config::{ClusterChange, ClusterProbe, ClusterRoute, Endpoint};
 
 use super::endpoint_change;
 
@@ -18,7 +18,9 @@ pub(super) fn change(cluster: String, asked: SetCluster) -> Result<ClusterChange
     let endpoints = asked
         .endpoints
         .iter()
-        .map(|endpoint| Ok((endpoint_change::parse(&endpoint.address)?, endpoint.weight)))
+        .map(|endpoint| {
+            Ok(Endpoint::new(endpoint_change::parse(&endpoint.address)?, endpoint.weight))
+        })
         .collect::<Result<_, ApiError>>()?;
     let probe = asked
         .health_check

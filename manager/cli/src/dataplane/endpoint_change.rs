@@ -18,6 +18,16 @@ enum What {
     Add { weight: u16 },
     Remove,
     Weight { weight: u16 },
+    Disabled { disabled: bool },
+}
+
+/// An endpoint that takes nothing new, or does again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) cluster: String,
+    /// As it is written in answers.
+    pub(super) address: String,
+    pub(super) disabled: bool,
 }
 
 impl EndpointChange {
@@ -36,6 +46,22 @@ impl EndpointChange {
         Ok(Self { cluster, address: parse(address)?, what: What::Weight { weight } })
     }
 
+    /// Disabled in the configuration, or enabled.
+    pub(super) fn disabled(
+        cluster: String,
+        address: &str,
+        disabled: bool,
+    ) -> Result<Self, ApiError> {
+        Ok(Self { cluster, address: parse(address)?, what: What::Disabled { disabled } })
+    }
+
+    /// How its endpoint is to stand, when it is about that.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let What::Disabled { disabled } = self.what else { return None };
+        let (cluster, address) = (self.cluster.clone(), self.address.to_string());
+        Some(Standing { cluster, address, disabled })
+    }
+
     /// `config` with the change.
     pub(super) fn apply(&self, config: &Config) -> Result<Config, ChangeError> {
         let Self { cluster, address, what } = self;
@@ -43,6 +69,7 @@ impl EndpointChange {
             What::Add { weight } => config.with_endpoint(cluster, address, weight),
             What::Remove => config.without_endpoint(cluster, address),
             What::Weight { weight } => config.with_weight(cluster, address, weight),
+            What::Disabled { disabled } => config.with_disabled(cluster, address, disabled),
         }
     }
 
@@ -53,6 +80,7 @@ impl EndpointChange {
             What::Add { weight } => edit::add_endpoint(path, cluster, address, weight),
             What::Remove => edit::remove_endpoint(path, cluster, address),
             What::Weight { weight } => edit::set_weight(path, cluster, address, weight),
+            What::Disabled { disabled } => edit::set_disabled(path, cluster, address, disabled),
         }
     }
 }
@@ -75,6 +103,10 @@ impl fmt::Display for EndpointChange {
             What::Remove => write!(f, "cluster {cluster}: endpoint {address} removed"),
             What::Weight { weight } => {
                 write!(f, "cluster {cluster}: endpoint {address} has weight {weight}")
+            }
+            What::Disabled { disabled } => {
+                let done = if *disabled { "takes nothing new" } else { "takes traffic again" };
+                write!(f, "cluster {cluster}: endpoint {address} {done}")
             }
         }
     }

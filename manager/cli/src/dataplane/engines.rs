@@ -7,6 +7,8 @@ use bs9_net::{Engine, ListenerId};
 use bs9_pool::PoolEngine;
 use bs9_proxy::{ClusterTimes, LogReport, ProxyEngine, RouteReport, UdpReport, UnknownEndpoint};
 
+use super::endpoint_change::Standing;
+
 /// What speaks the protocols.
 pub(super) struct Engines {
     proxy: Arc<ProxyEngine>,
@@ -70,12 +72,14 @@ impl Engines {
     }
 
     /// Has an endpoint take nothing new, or undoes that.
-    pub(super) fn drain_endpoint(
-        &self,
-        cluster: &str,
-        address: &str,
-        drain: bool,
-    ) -> Result<(), UnknownEndpoint> {
-        self.proxy.drain_endpoint(cluster, address, drain)
+    pub(super) fn set_standing(&self, standing: &Standing) -> Result<(), UnknownEndpoint> {
+        let Standing { cluster, address, disabled } = standing;
+        self.proxy.drain_endpoint(cluster, address, *disabled)
+    }
+
+    /// How the endpoint that `wanted` is about stands now; `None`: there is no such endpoint.
+    pub(super) fn standing(&self, wanted: &Standing) -> Option<Standing> {
+        let disabled = self.proxy.is_draining(&wanted.cluster, &wanted.address)?;
+        Some(Standing { disabled, ..wanted.clone() })
     }
 }

@@ -22,6 +22,8 @@ use super::{
     Origin,
     change::{self, Change},
     command::{Command, Durability},
+    endpoint_change::Standing,
+    engines::Engines,
     fault,
     generation::Generations,
     summary,
@@ -50,6 +52,7 @@ pub(super) struct Owner {
     pub(super) books: Generations,
     origin: Origin,
     view: Arc<ViewCell>,
+    engines: Arc<Engines>,
 }
 
 impl Owner {
@@ -58,8 +61,9 @@ impl Owner {
         config: Arc<Config>,
         origin: Origin,
         view: Arc<ViewCell>,
+        engines: Arc<Engines>,
     ) -> Self {
-        Self { host, books: Generations::new(&config), origin, view }
+        Self { host, books: Generations::new(&config), origin, view, engines }
     }
 
     /// Carries out orders, signals and changes of the files until it is told to
@@ -223,6 +227,9 @@ impl Owner {
     ) -> Result<ChangeOutcome, ApiError> {
         let refusal = |error| change::refusal(&error);
         let before = Arc::clone(&self.books.current);
+        let change = change.keeping(&before);
+        let standing = change.standing();
+        let stood = standing.as_ref().and_then(|wanted| self.engines.standing(wanted));
         let next = Arc::new(change.apply(&before).map_err(refusal)?);
         // What the files will hold; also tells whether the change fits them at all.
         let files = match durability {
@@ -238,12 +245,15 @@ impl Owner {
             Some((path, saved)) => {
                 if let Err(error) = write(&change, path).await {
                     self.roll_back(&before).await;
+                    self.set_standing(stood.as_ref());
                     return Err(error);
                 }
                 self.books.wrote(Arc::clone(saved));
                 None
             }
         };
+        // The configuration may have said so before, and an operator otherwise.
+        self.set_standing(standing.as_ref());
         tracing::info!(%change, saved = unsaved.is_none(), generation = %number, "configuration changed");
         self.books.changed(next, number, unsaved);
         self.publish();
@@ -259,6 +269,14 @@ impl Owner {
             )
         })?;
         Ok(summary.generation)
+    }
+
+    fn set_standing(&self, standing: Option<&Standing>) {
+        if let Some(standing) = standing
+            && let Err(error) = self.engines.set_standing(standing)
+        {
+            tracing::error!(%error, "an endpoint went while it was changed");
+        }
     }
 
     /// Undoes a change that could not be saved.

@@ -73,6 +73,7 @@ struct ConfiguredCluster {
 struct ConfiguredEndpoint {
     address: String,
     weight: u16,
+    disabled: bool,
 }
 
 impl From<ClusterStatus> for ConfiguredCluster {
@@ -80,6 +81,7 @@ impl From<ClusterStatus> for ConfiguredCluster {
         let endpoints = status.endpoints.into_iter().map(|endpoint| ConfiguredEndpoint {
             address: endpoint.address,
             weight: endpoint.weight,
+            disabled: endpoint.disabled,
         });
         Self {
             name: status.name,
@@ -114,15 +116,18 @@ pub(super) fn config(global: &Global) -> Result<(), Failure> {
     for change in &generation.unsaved_changes {
         terminal::say(format_args!("{NOTE}unsaved{NOTE:#}: {change}"))?;
     }
-    let mut table = terminal::table(["CLUSTER", "BALANCE", "HEALTH CHECK", "ENDPOINT", "WEIGHT"]);
+    let yes_or_no = |yes: bool| Cell::new(if yes { "yes" } else { "no" });
+    let mut table =
+        terminal::table(["CLUSTER", "BALANCE", "HEALTH CHECK", "ENDPOINT", "WEIGHT", "DISABLED"]);
     for cluster in &configured.clusters {
         for endpoint in &cluster.endpoints {
             table.add_row([
                 Cell::new(&cluster.name),
                 Cell::new(&cluster.balance),
-                Cell::new(if cluster.health_checked { "yes" } else { "no" }),
+                yes_or_no(cluster.health_checked),
                 Cell::new(&endpoint.address),
                 number(endpoint.weight),
+                yes_or_no(endpoint.disabled),
             ]);
         }
     }

@@ -24,11 +24,13 @@ Examples:
   bs9 loadbalancer remove 10.0.0.3:3000 --persist";
 const TRAFFIC_EXAMPLES: &str = "\
 Examples:
-  bs9 loadbalancer disable 10.0.0.3:3000    what it has under way goes on
+  bs9 loadbalancer disable 10.0.0.3:3000              what it has under way goes on
   bs9 loadbalancer enable 10.0.0.3:3000
+  bs9 loadbalancer disable 10.0.0.3:3000 --persist    through a restart too
+  bs9 loadbalancer enable 10.0.0.3:3000 --persist
 
-It lasts as long as the data plane does, through reloads too. To keep traffic away for longer:
-  bs9 loadbalancer weight 10.0.0.3:3000 0 --persist";
+Without --persist it lasts as long as the data plane does, through reloads too, unless the key
+`disabled` of the endpoint has changed in the files.";
 const WEIGHT_EXAMPLES: &str = "\
 Examples:
   bs9 loadbalancer weight 10.0.0.3:3000 5
@@ -77,6 +79,9 @@ pub(crate) struct EndpointArguments {
     /// The cluster; needed when there is more than one.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// Write it to the configuration file too; else a restart undoes it.
+    #[arg(long)]
+    persist: bool,
 }
 
 /// What an endpoint takes.
@@ -126,10 +131,10 @@ pub(super) fn take_traffic(
     traffic: Traffic,
     global: &Global,
 ) -> Result<(), Failure> {
-    let EndpointArguments { address, cluster } = arguments;
+    let EndpointArguments { address, cluster, persist } = arguments;
     let drain = traffic == Traffic::Nothing;
     carry_out(global, cluster, async |client, cluster| {
-        client.drain_endpoint(cluster, &DrainEndpoint { address, drain }).await
+        client.drain_endpoint(cluster, &DrainEndpoint { address, drain, persist }).await
     })
 }
 

@@ -27,6 +27,7 @@ Examples:
   bs9 loadbalancer drain 10.0.0.3:3000 --timeout 5m   exits 1 when something is open after that
   bs9 loadbalancer drain 10.0.0.3:3000 --no-wait      the same as `disable`
   bs9 loadbalancer drain 10.0.0.3:3000 --undo         the same as `enable`
+  bs9 loadbalancer drain 10.0.0.3:3000 --persist      and it is disabled after a restart, too
   bs9 loadbalancer drain --all                        the whole data plane, which then ends
 
 Progress is shown on standard error. Interrupting the wait undoes nothing.";
@@ -44,11 +45,14 @@ pub(crate) struct Arguments {
     /// The cluster; needed when there is more than one.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// Write it to the configuration file too, as `disable` does; else a restart undoes it.
+    #[arg(long)]
+    persist: bool,
     /// Let the endpoint take traffic again.
     #[arg(long)]
     undo: bool,
     /// Drain the whole data plane, which then ends.
-    #[arg(long, conflicts_with_all = ["address", "cluster", "undo"])]
+    #[arg(long, conflicts_with_all = ["address", "cluster", "persist", "undo"])]
     all: bool,
     /// Do not wait until what is open has finished.
     #[arg(long, conflicts_with = "undo")]
@@ -64,7 +68,8 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     let Some(address) = arguments.address else { return all(&client, wait.as_mut(), global) };
     runtime::block_on(async {
         let cluster = meant(&client, arguments.cluster).await?;
-        let order = DrainEndpoint { address: address.clone(), drain: !arguments.undo };
+        let (drain, persist) = (!arguments.undo, arguments.persist);
+        let order = DrainEndpoint { address: address.clone(), drain, persist };
         show(&client.drain_endpoint(&cluster, &order).await?, global)?;
         let Some(wait) = &mut wait else { return Ok(()) };
         // As it is written in answers.

@@ -247,6 +247,9 @@ fn plural(count: u64, noun: &str) -> String {
 }
 
 fn why(endpoint: &EndpointStatus) -> String {
+    if endpoint.draining && endpoint.disabled {
+        return "disabled in the configuration".to_owned();
+    }
     if !endpoint.ejected {
         return endpoint.health_reason.clone().unwrap_or_default();
     }
