@@ -111,8 +111,8 @@ async fn a_database_that_moves_is_logged_in_to_with_the_keys_of_clients_that_are
     // Keys for another verifier are not kept, and whoever has none is told what is missing.
     let other = ScramVerifier::generate(b"other").to_text();
     let _pooler = reload(pooler, config("app", &other)).await;
-    let error = database().await.unwrap_err();
-    let error = error.as_db_error().unwrap();
+    let refused = database().await.unwrap_err();
+    let Some(error) = refused.as_db_error() else { panic!("{refused:?}") };
     assert_eq!(error.code(), &SqlState::INVALID_PASSWORD);
     assert!(error.hint().unwrap().contains("the keys of a client"), "{error:?}");
 }

@@ -56,7 +56,7 @@ fn traffic_follows_http_checks() {
     b_up.store(false, SeqCst);
     wait_for(&proxy, &b, EndpointHealth::Unhealthy);
     let response = proxy.web().get("/");
-    assert_eq!((response.status(), response.header("retry-after")), (503, Some("1")));
+    assert_eq!((response.status(), response.header("retry-after")), (503, Some("2")));
     assert_eq!(proxy.failures()["no_healthy_endpoint"], 1);
 
     a_up.store(true, SeqCst);

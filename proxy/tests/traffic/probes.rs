@@ -14,7 +14,8 @@ use std::{
 use bs9_api::types::EndpointHealth;
 use bs9_config::BindAddress;
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use h2::{RecvStream, server::SendResponse};
+use http::{HeaderMap, Request, Response};
 
 use crate::{
     authority::Authority,
@@ -152,29 +153,38 @@ fn grpc(serving: &Arc<AtomicBool>) -> SocketAddr {
     told.recv_timeout(PATIENCE).unwrap()
 }
 
-async fn serve_grpc(socket: tokio::net::TcpStream, serving: &AtomicBool) {
+async fn serve_grpc(socket: tokio::net::TcpStream, serving: &Arc<AtomicBool>) {
     let Ok(mut connection) = h2::server::handshake(socket).await else { return };
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let (head, mut body) = request.into_parts();
-        let well = head.method == "POST"
-            && head.uri.path() == "/grpc.health.v1.Health/Check"
-            && head.headers["content-type"] == "application/grpc"
-            && head.headers["te"] == "trailers";
-        let question = body.data().await.and_then(Result::ok).unwrap_or_default();
-        let known = question[..] == *b"\x00\x00\x00\x00\x0a\x0a\x08shop.Api";
-        let response = Response::builder().header("content-type", "application/grpc");
-        if !well || !known {
-            let response = response.header("grpc-status", "5").body(()).unwrap();
-            let _gone = respond.send_response(response, true);
-            continue;
-        }
-        let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
-        let status = if serving.load(SeqCst) { 1 } else { 2 };
-        let _gone = stream.send_data(Bytes::from(vec![0, 0, 0, 0, 2, 8, status]), false);
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", "0".parse().unwrap());
-        let _gone = stream.send_trailers(trailers);
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        // Beside the connection, which brings the question.
+        tokio::spawn(answer_grpc(request, respond, Arc::clone(serving)));
     }
+}
+
+async fn answer_grpc(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    serving: Arc<AtomicBool>,
+) {
+    let (head, mut body) = request.into_parts();
+    let well = head.method == "POST"
+        && head.uri.path() == "/grpc.health.v1.Health/Check"
+        && head.headers["content-type"] == "application/grpc"
+        && head.headers["te"] == "trailers";
+    let question = body.data().await.and_then(Result::ok).unwrap_or_default();
+    let known = question[..] == *b"\x00\x00\x00\x00\x0a\x0a\x08shop.Api";
+    let response = Response::builder().header("content-type", "application/grpc");
+    if !well || !known {
+        let response = response.header("grpc-status", "5").body(()).unwrap();
+        let _gone = respond.send_response(response, true);
+        return;
+    }
+    let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
+    let status = if serving.load(SeqCst) { 1 } else { 2 };
+    let _gone = stream.send_data(Bytes::from(vec![0, 0, 0, 0, 2, 8, status]), false);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    let _gone = stream.send_trailers(trailers);
 }
 
 #[test]
