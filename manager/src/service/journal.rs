@@ -149,7 +149,7 @@ async fn read(
     let output = time::timeout(READ_LIMIT, command.output()).await;
     let output = output
         .map_err(|_| ServiceError::Away("the journal does not answer".to_owned()))?
-        .map_err(|error| missing(&error))?;
+        .map_err(|error| not_run(&error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if said.ends_with(NO_UNIT_YET) {
@@ -167,7 +167,11 @@ async fn read(
     Ok(logs)
 }
 
-fn missing(error: &std::io::Error) -> ServiceError {
+/// It is not there, or what was asked has a NUL byte, which no argument can have.
+fn not_run(error: &std::io::Error) -> ServiceError {
+    if error.kind() == std::io::ErrorKind::InvalidInput {
+        return ServiceError::Senseless(format!("journalctl: {error}"));
+    }
     ServiceError::Away(format!("journalctl cannot be run: {error}; it comes with systemd"))
 }
 
@@ -180,7 +184,7 @@ async fn follow(
     let wait = Duration::from_secs(u64::from(query.wait_seconds.unwrap_or(0))).min(MAX_WAIT);
     let mut command = journalctl(scope, unit, None, query);
     command.args(["--follow", "--no-tail"]).stderr(Stdio::null());
-    let mut child: Child = command.spawn().map_err(|error| missing(&error))?;
+    let mut child: Child = command.spawn().map_err(|error| not_run(&error))?;
     let mut logs = empty();
     logs.cursor.clone_from(&query.after);
     if let Some(output) = child.stdout.take() {
@@ -258,6 +262,17 @@ fn message(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_no_argument_can_be_is_the_callers_fault() {
+        for query in [
+            LogQuery { since: Some("a\0b".to_owned()), ..LogQuery::default() },
+            LogQuery { after: Some("\0".to_owned()), ..LogQuery::default() },
+        ] {
+            let refused = read(ServiceScope::System, "api@1.service", None, &query).await;
+            assert!(matches!(refused, Err(ServiceError::Senseless(_))), "{refused:?}");
+        }
+    }
 
     #[test]
     fn lines_of_the_journal_are_read() {
