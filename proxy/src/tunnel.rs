@@ -12,9 +12,13 @@ use bs9_net::{Buffer, BufferPool, CoarseInstant, Interrupted, PipePool, Shard, T
 
 use crate::{
     duplex::Duplex,
-    splice::{Splice, SpliceError, Step, WORTHWHILE_BYTES},
+    splice::{Splice, SpliceError, Step},
 };
 
+/// So many bytes in a row are worth moving by the kernel, and so are those that follow: two
+/// buffers' worth. It is well below what a segment on the loopback carries at most (65,483 bytes),
+/// which is all there is for a shard that wakes for each of them.
+const STREAK_BYTES: u64 = 32 * 1024;
 /// Reads taken from one direction before others get their turn.
 const BURST: usize = 16;
 
@@ -142,13 +146,16 @@ impl Direction {
     fn count(&mut self, moved: u64) {
         self.moved += moved;
         self.streak += moved;
-        self.bulk |= self.streak >= WORTHWHILE_BYTES;
+        self.bulk |= self.streak >= STREAK_BYTES;
     }
 
-    /// The source has nothing now.
+    /// The source has nothing now; nor had it when the other direction was looked at meanwhile,
+    /// which says nothing of what comes next.
     fn rest(&mut self) {
-        self.bulk = self.streak >= WORTHWHILE_BYTES;
-        self.streak = 0;
+        if self.streak > 0 {
+            self.bulk = self.streak >= STREAK_BYTES;
+            self.streak = 0;
+        }
     }
 
     /// The target takes no more.
