@@ -49,12 +49,12 @@ lint: ## formatting, clippy, licences and sources of dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) deny check bans licenses sources
 
-bench: ## measure bs9 beside its peers (ONLY=http-keepalive for a row, PGBOUNCER=a binary, BENCH="--json out.json")
+bench: ## measure bs9 beside its peers (ONLY=http-keepalive for a row, PGBOUNCER=another to compare as well, BENCH="--json out.json")
 	@.ci/deps build run bench
 	@# The peer takes the cores that linking bs9 leaves idle.
 	nice -n 19 $(CARGO) build --release --locked --manifest-path bench/pingora/Cargo.toml & \
 	pingora=$$!; $(CARGO) build --release --locked --bin bs9 --bin bs9-bench && wait $$pingora
-	target/release/bs9-bench $(ONLY:%=--only %) $(PGBOUNCER:%=--binary pgbouncer=%) $(BENCH)
+	target/release/bs9-bench $(ONLY:%=--only %) $(PGBOUNCER:%=--binary pgbouncer-newer=%) $(BENCH)
 
 guard: ## instructions and allocations of the hot paths against bench/baseline.json (GUARD=--update)
 	@.ci/deps build run guard

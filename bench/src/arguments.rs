@@ -48,7 +48,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) peers_only: bool,
 
-    /// Use another program for a contender, such as `pgbouncer=/opt/pgbouncer/bin/pgbouncer`.
+    /// Use another program for a contender, such as `nginx=/opt/nginx/sbin/nginx`.
+    ///
+    /// `pgbouncer-newer` is measured beside Debian's, and only where it is named here.
     #[arg(long, global = true, value_name = "NAME=PATH", value_parser = parse_binary)]
     pub(crate) binary: Vec<(Contender, PathBuf)>,
 

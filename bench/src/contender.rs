@@ -17,6 +17,8 @@ pub(crate) enum Contender {
     Caddy,
     Varnish,
     Pgbouncer,
+    /// One that Debian has not yet, where the user names it.
+    NewerPgbouncer,
     /// A load generator, where `bs9 loadtest` is compared with it.
     Wrk,
     /// Another one.
@@ -32,7 +34,7 @@ pub(crate) struct Installed {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Bs9,
         Self::Bs9OneShard,
         Self::Nginx,
@@ -41,6 +43,7 @@ impl Contender {
         Self::Caddy,
         Self::Varnish,
         Self::Pgbouncer,
+        Self::NewerPgbouncer,
         Self::Wrk,
         Self::H2load,
     ];
@@ -55,9 +58,15 @@ impl Contender {
             Self::Caddy => "caddy",
             Self::Varnish => "varnish",
             Self::Pgbouncer => "pgbouncer",
+            Self::NewerPgbouncer => "pgbouncer-newer",
             Self::Wrk => "wrk",
             Self::H2load => "h2load",
         }
+    }
+
+    /// Whether it is a PgBouncer, of whatever version.
+    pub(crate) fn is_pgbouncer(self) -> bool {
+        matches!(self, Self::Pgbouncer | Self::NewerPgbouncer)
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
@@ -70,9 +79,12 @@ impl Contender {
             Self::Nginx | Self::Haproxy | Self::Wrk => "-v",
             Self::Varnish => "-V",
             Self::Caddy => "version",
-            Self::Bs9 | Self::Bs9OneShard | Self::Pingora | Self::Pgbouncer | Self::H2load => {
-                "--version"
-            }
+            Self::Bs9
+            | Self::Bs9OneShard
+            | Self::Pingora
+            | Self::Pgbouncer
+            | Self::NewerPgbouncer
+            | Self::H2load => "--version",
         }
     }
 
@@ -86,6 +98,7 @@ impl Contender {
             Self::Varnish => find_program("varnishd"),
             Self::Pingora => Ok(Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("pingora/target/release/bs9-bench-pingora")),
+            Self::NewerPgbouncer => bail!("only measured where PGBOUNCER= names its program"),
             Self::Nginx
             | Self::Haproxy
             | Self::Caddy

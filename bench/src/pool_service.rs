@@ -90,7 +90,9 @@ impl PoolService {
                 places.push(("shards", shards.as_str()));
                 include_str!("../configs/bs9-pool.toml")
             }
-            Contender::Pgbouncer => include_str!("../configs/pgbouncer.ini"),
+            Contender::Pgbouncer | Contender::NewerPgbouncer => {
+                include_str!("../configs/pgbouncer.ini")
+            }
             other => bail!("{} is no PostgreSQL pool", other.name()),
         };
         bench.dir.write(&format!("{}.conf", contender.name()), &fill(template, &places)?)
@@ -103,7 +105,7 @@ impl PoolService {
 
 /// What a contender's configuration has to say to speak TLS with its clients.
 fn tls_of(contender: Contender, made: &Certificate) -> String {
-    if contender == Contender::Pgbouncer {
+    if contender.is_pgbouncer() {
         // It runs as another account, which may read this one.
         let both = made.both.display();
         return format!(
@@ -136,7 +138,7 @@ impl Service for PoolService {
             Contender::Bs9 if prepared && !support::knows_key(&contender.program, "prepared")? => {
                 Some("prepared statements in transaction mode: not supported by this build".into())
             }
-            Contender::Pgbouncer if prepared && !contender.is_since((1, 21)) => {
+            who if prepared && who.is_pgbouncer() && !contender.is_since((1, 21)) => {
                 Some("has prepared statements in transaction mode since 1.21".to_owned())
             }
             _ => None,
@@ -150,7 +152,7 @@ impl Service for PoolService {
         let cores = self.shards_of(who);
         let launch = Launch::contender_with_cores(bench, cores, who.name(), &contender.program);
         let launch = match who {
-            Contender::Pgbouncer => {
+            who if who.is_pgbouncer() => {
                 bench.dir.write("users.txt", &format!("\"{USER}\" \"\"\n"))?;
                 launch.argument(config).account(postgres::account()?.as_ref())
             }

@@ -135,7 +135,7 @@ impl RowResult {
         let comparisons = ours
             .map(|ours| {
                 let over = |peer: &&ContenderResult| {
-                    ours.over(peer, row.measure, row.goal(&peer.installed))
+                    ours.over(peer, row.measure, row.goal(peer.installed.contender))
                 };
                 peers.iter().map(over).collect()
             })

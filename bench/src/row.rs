@@ -46,8 +46,6 @@ pub(crate) struct Peer {
     pub(crate) contender: Contender,
     /// None where it is shown only.
     goal: Option<Goal>,
-    /// From this version, major and minor, another goal.
-    newer: Option<((u32, u32), Goal)>,
 }
 
 /// A row with its backends running.
@@ -89,12 +87,8 @@ impl Row {
     }
 
     /// The most our figure over this peer's should be.
-    pub(crate) fn goal(&self, installed: &Installed) -> Option<Goal> {
-        let peer = self.peers.iter().find(|peer| peer.contender == installed.contender)?;
-        match peer.newer {
-            Some((version, goal)) if installed.is_since(version) => Some(goal),
-            _ => peer.goal,
-        }
+    pub(crate) fn goal(&self, contender: Contender) -> Option<Goal> {
+        self.peers.iter().find(|peer| peer.contender == contender)?.goal
     }
 }
 
@@ -102,11 +96,11 @@ impl Row {
 
 impl Peer {
     const fn at_most(contender: Contender, most: f64) -> Self {
-        Self { contender, goal: Some(Goal::at_most(most)), newer: None }
+        Self { contender, goal: Some(Goal::at_most(most)) }
     }
 
     const fn shown(contender: Contender) -> Self {
-        Self { contender, goal: None, newer: None }
+        Self { contender, goal: None }
     }
 
     const fn with_milestone(self, milestone: f64) -> Self {
@@ -114,10 +108,6 @@ impl Peer {
             Some(goal) => Self { goal: Some(goal.with_milestone(milestone)), ..self },
             None => self,
         }
-    }
-
-    const fn since(self, version: (u32, u32), most: f64) -> Self {
-        Self { newer: Some((version, Goal::at_most(most))), ..self }
     }
 }
 
@@ -170,10 +160,6 @@ mod tests {
 
     use super::*;
 
-    fn installed(contender: Contender, version: &str) -> Installed {
-        Installed { contender, program: "peer".into(), version: version.into() }
-    }
-
     #[test]
     fn rows_are_selected_by_name() {
         assert_eq!(select(&[]).unwrap().len(), all().len());
@@ -193,17 +179,16 @@ mod tests {
         // A stall is to be told as it is: more or less of it would be neither better nor worse.
         for row in all().into_iter().filter(|row| row.name != stall::STALL_ROW.name) {
             assert_eq!(row.contenders().next(), Some(Contender::Bs9));
-            let mut goals =
-                row.peers.iter().filter_map(|p| row.goal(&installed(p.contender, "1.18.0")));
+            let mut goals = row.peers.iter().filter_map(|peer| row.goal(peer.contender));
             assert!(goals.next().is_some() || row.limit.is_some(), "{}", row.name);
         }
     }
 
     #[test]
-    fn a_newer_peer_can_have_another_goal() {
-        let most = |version| pool::SIMPLE.goal(&installed(Contender::Pgbouncer, version));
-        assert_eq!(most("1.18.0").unwrap().most, 0.80);
-        assert_eq!(most("1.25.2").unwrap().most, 0.65);
-        assert_eq!(http::KEEPALIVE.goal(&installed(Contender::Caddy, "2.6.2")), None);
+    fn a_newer_peer_has_a_goal_of_its_own() {
+        let most = |contender| pool::SIMPLE.goal(contender).unwrap().most;
+        assert_eq!(most(Contender::Pgbouncer), 0.80);
+        assert_eq!(most(Contender::NewerPgbouncer), 0.65);
+        assert_eq!(http::KEEPALIVE.goal(Contender::Caddy), None);
     }
 }

@@ -13,15 +13,17 @@ use crate::postgres::Place;
 use crate::postgres_client::PostgresClient;
 use crate::under_load::UnderLoad;
 
-/// PgBouncer 1.18 is Debian's; 1.25 does more for each query.
-const PGBOUNCER: Peer = Peer::at_most(Contender::Pgbouncer, 0.80).since((1, 25), 0.65);
+/// PgBouncer 1.18, which is Debian's.
+const PGBOUNCER: Peer = Peer::at_most(Contender::Pgbouncer, 0.80);
+/// PgBouncer 1.25, which does more for each query.
+const NEWER: Peer = Peer::at_most(Contender::NewerPgbouncer, 0.65);
 
 pub(super) static SIMPLE: Row = Row {
     name: "pool-simple",
     about: "pgbench -S, simple protocol, 32 clients on 20 server connections, transaction mode",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER.with_milestone(0.95)],
+    peers: &[PGBOUNCER.with_milestone(0.95), NEWER],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("simple", 32)),
 };
@@ -33,7 +35,7 @@ pub(super) static ONE: Row = Row {
     about: "pool-simple with one client",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER],
+    peers: &[PGBOUNCER, NEWER],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("simple", 1)),
 };
@@ -43,7 +45,7 @@ pub(super) static THOUSAND: Row = Row {
     about: "the queries of pool-simple from 1,000 clients of bs9 loadtest",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER],
+    peers: &[PGBOUNCER, NEWER],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("simple", 1_000)),
 };
@@ -53,7 +55,7 @@ pub(super) static TLS: Row = Row {
     about: "pool-simple over TLS 1.3 to the clients",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER],
+    peers: &[PGBOUNCER, NEWER],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("simple", 32).over_tls()),
 };
@@ -65,7 +67,7 @@ pub(super) static SHARED: Row = Row {
     about: "pool-simple with PostgreSQL on all cores, the pool's included",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER.with_milestone(0.95)],
+    peers: &[PGBOUNCER.with_milestone(0.95), NEWER],
     limit: None,
     stage: |bench, row| {
         let queries = Queries::new("simple", 32);
@@ -81,7 +83,7 @@ pub(super) static EXTENDED: Row = Row {
     about: "pgbench -S -M extended, 32 clients on 20 server connections, transaction mode",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[PGBOUNCER],
+    peers: &[PGBOUNCER, NEWER],
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("extended", 32)),
 };
@@ -91,7 +93,7 @@ pub(super) static PREPARED: Row = Row {
     about: "pgbench -S -M prepared, 32 clients on 20 server connections, transaction mode",
     unit: Unit::QUERY,
     measure: Measure::Cpu,
-    peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
+    peers: &both(0.60),
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("prepared", 32)),
 };
@@ -117,7 +119,7 @@ pub(super) static BUSY: Row = Row {
     about: "the queries of pool-simple from 2,000 clients of bs9 loadtest, on 20 server connections; p99",
     unit: Unit::QUERY,
     measure: Measure::P99,
-    peers: &[Peer::at_most(Contender::Pgbouncer, 0.60)],
+    peers: &both(0.60),
     limit: None,
     stage: |bench, row| under_load(bench, row, Queries::new("simple", 2_000)),
 };
@@ -127,13 +129,18 @@ pub(super) static IDLE: Row = Row {
     about: "8,000 idle clients after one query each, transaction mode; growth of resident memory",
     unit: Unit::CLIENT,
     measure: Measure::Memory,
-    peers: &[Peer::at_most(Contender::Pgbouncer, 1.00)],
+    peers: &both(1.00),
     limit: None,
     stage: |bench, _| {
         let service = PoolService::start(bench, Queries::new("simple", 1))?;
         Ok(Box::new(Idle { service, idler: LoggedIn, count: 8_000 }))
     },
 };
+
+/// Both with the same goal.
+const fn both(most: f64) -> [Peer; 2] {
+    [Peer::at_most(Contender::Pgbouncer, most), Peer::at_most(Contender::NewerPgbouncer, most)]
+}
 
 fn under_load(bench: &Bench, row: &Row, queries: Queries) -> anyhow::Result<Box<dyn Stage>> {
     Ok(Box::new(UnderLoad::new(row, PoolService::start(bench, queries)?)))
