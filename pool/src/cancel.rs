@@ -10,17 +10,17 @@ use std::{
 };
 
 use bs9_api::types::PoolClient;
-use bs9_net::{BufferPool, CoarseInstant};
+use bs9_net::BufferPool;
 use bs9_wire::startup;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    local::LocalPool,
+    cell,
     pool::Pool,
     roster::{ClientCard, Roll},
     server::{CancelTarget, Line, LineError, Server},
     shard::{Mail, PoolShard},
-    wait::Waiter,
+    wait::{Waiter, Waits},
 };
 
 /// Bits of the process id that number the clients of one shard.
@@ -35,28 +35,36 @@ const LONG_SECRET: usize = 32;
 /// The clients of one shard.
 pub(crate) struct Directory {
     shard: usize,
+    buffers: Rc<BufferPool>,
     slots: RefCell<Slots>,
 }
 
 #[derive(Default)]
 struct Slots {
     entries: Vec<Option<Rc<Registration>>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
-/// A client in the directory.
+/// A client in the directory, and in line. There is one for each: think of a box for what is
+/// rare.
 pub(crate) struct Registration {
-    secret: [u8; LONG_SECRET],
-    /// It speaks protocol 3.2; else the secret ends early.
-    long_secret: bool,
-    /// The server that works for it now.
-    link: RefCell<Option<Link>>,
+    secret: Secret,
+    /// The server that works for it now: since then the waiter notes.
+    target: Cell<Option<Arc<CancelTarget>>>,
     /// A cancel request to that server is under way.
-    cancelling: RefCell<Option<Rc<Cancelling>>>,
+    cancelling: Cell<Option<Rc<Cancelling>>>,
+    slot: u32,
     /// An operator wants it gone.
     killed: Cell<bool>,
     card: ClientCard,
-    waiter: Rc<Waiter<Box<Server>>>,
+    waiter: Waiter<Box<Server>>,
+}
+
+/// What proves that a cancel request is the client's.
+enum Secret {
+    Short([u8; SHORT_SECRET]),
+    /// Of protocol 3.2.
+    Long(Box<[u8; LONG_SECRET]>),
 }
 
 /// A cancel request that is under way.
@@ -67,16 +75,9 @@ struct Cancelling {
     settled: Notify,
 }
 
-struct Link {
-    target: Arc<CancelTarget>,
-    local: Rc<LocalPool>,
-    since: CoarseInstant,
-}
-
 /// Keeps a client in the directory.
 pub(crate) struct Registered {
     directory: Rc<Directory>,
-    slot: usize,
     registration: Rc<Registration>,
 }
 
@@ -92,36 +93,29 @@ pub(crate) struct CancelOrder {
 }
 
 impl Directory {
-    pub(crate) fn new(shard: usize) -> Rc<Self> {
-        Rc::new(Self { shard, slots: RefCell::default() })
+    /// `buffers`: the shard's.
+    pub(crate) fn new(shard: usize, buffers: &Rc<BufferPool>) -> Rc<Self> {
+        Rc::new(Self { shard, buffers: Rc::clone(buffers), slots: RefCell::default() })
     }
 
     /// Enters a client. `long_secret`: it speaks protocol 3.2.
-    pub(crate) fn register(
-        self: &Rc<Self>,
-        long_secret: bool,
-        card: ClientCard,
-        waiter: &Rc<Waiter<Box<Server>>>,
-    ) -> Registered {
+    pub(crate) fn register(self: &Rc<Self>, long_secret: bool, card: ClientCard) -> Registered {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.entries.push(None);
+            u32::try_from(slots.entries.len() - 1).expect("a process has fewer descriptors")
+        });
         let registration = Rc::new(Registration {
-            secret: rand::random(),
-            long_secret,
-            link: RefCell::new(None),
-            cancelling: RefCell::default(),
+            secret: Secret::draw(long_secret),
+            target: Cell::default(),
+            cancelling: Cell::default(),
+            slot,
             killed: Cell::new(false),
             card,
-            waiter: Rc::clone(waiter),
+            waiter: Waiter::new(),
         });
-        let mut slots = self.slots.borrow_mut();
-        let slot = match slots.free.pop() {
-            Some(slot) => slot,
-            None => {
-                slots.entries.push(None);
-                slots.entries.len() - 1
-            }
-        };
-        slots.entries[slot] = Some(Rc::clone(&registration));
-        Registered { directory: Rc::clone(self), slot, registration }
+        slots.entries[slot as usize] = Some(Rc::clone(&registration));
+        Registered { directory: Rc::clone(self), registration }
     }
 
     /// Passes a request on, if it is for a client of this shard that a server works for.
@@ -131,7 +125,7 @@ impl Directory {
             tracing::debug!("a cancel request with a key that nobody has");
             return;
         };
-        client.cancel(Some(order.done));
+        client.cancel(self, Some(order.done));
     }
 
     fn registrations(&self) -> Vec<Rc<Registration>> {
@@ -155,50 +149,52 @@ impl Directory {
 
 impl Registration {
     fn secret(&self) -> &[u8] {
-        &self.secret[..if self.long_secret { LONG_SECRET } else { SHORT_SECRET }]
+        match &self.secret {
+            Secret::Short(bytes) => bytes,
+            Secret::Long(bytes) => &**bytes,
+        }
     }
 
     /// Has the server that works for it cancel what it runs. One request is under way at a time;
     /// those that come meanwhile are one more behind it: what it cancels may have ended, and
     /// something else begun.
-    fn cancel(self: &Rc<Self>, done: Option<oneshot::Sender<()>>) {
-        let link = self.link.borrow();
-        let Some(Link { target, local, .. }) = &*link else { return };
-        if let Some(cancelling) = &*self.cancelling.borrow() {
+    fn cancel(self: &Rc<Self>, directory: &Directory, done: Option<oneshot::Sender<()>>) {
+        let Some(mut target) = kept_in(&self.target) else { return };
+        if let Some(cancelling) = kept_in(&self.cancelling) {
             let mut again = cancelling.again.take().unwrap_or_default();
             again.extend(done);
             cancelling.again.set(Some(again));
             return;
         }
         let cancelling = Rc::new(Cancelling::default());
-        self.cancelling.replace(Some(Rc::clone(&cancelling)));
-        let (mut target, mut local) = (Arc::clone(target), Rc::clone(local));
+        self.cancelling.set(Some(Rc::clone(&cancelling)));
         let (client, mut told) = (Rc::clone(self), Vec::from_iter(done));
+        let (shard, buffers) = (directory.shard, Rc::clone(&directory.buffers));
         bs9_net::spawn(async move {
             loop {
-                local.cell().cancels.increment();
-                target.cancel(local.shard().buffers()).await;
+                client.cell(shard).cancels.increment();
+                target.cancel(&buffers).await;
                 told.clear();
-                let link = client.link.borrow();
                 let again = cancelling.again.take();
-                let (Some(link), Some(again)) = (&*link, again) else { break };
-                (target, local) = (Arc::clone(&link.target), Rc::clone(&link.local));
-                told = again;
+                let (Some(next), Some(again)) = (kept_in(&client.target), again) else { break };
+                (target, told) = (next, again);
             }
             client.cancelling.take();
             cancelling.settled.notify_waiters();
         });
     }
 
+    /// Where its pool counts on its shard.
+    fn cell(&self, shard: usize) -> &cell::Cell {
+        &self.card.pool.cells[shard]
+    }
+
     fn tell(&self, shard: usize) -> PoolClient {
         let now = bs9_net::now();
-        let link = self.link.borrow();
+        let target = kept_in(&self.target);
         let waiting = self.waiter.is_queued();
-        let since = match &*link {
-            Some(link) => Some(link.since),
-            None => waiting.then(|| self.waiter.since()),
-        };
-        let state = match (&*link, waiting) {
+        let since = (target.is_some() || waiting).then(|| self.waiter.since());
+        let state = match (&target, waiting) {
             (Some(_), _) => "active",
             (None, true) => "waiting",
             (None, false) => "idle",
@@ -212,7 +208,7 @@ impl Registration {
             shard,
             connected_seconds: now.since(self.card.connected).as_secs_f64(),
             state_seconds: since.map(|since| now.since(since).as_secs_f64()),
-            server_process_id: link.as_ref().map(|link| link.target.process_id),
+            server_process_id: target.map(|target| target.process_id),
         }
     }
 
@@ -226,17 +222,38 @@ impl Registration {
     /// Waits until no cancel request is under way to the server it had.
     pub(crate) async fn cancel_settled(&self) {
         loop {
-            let cancelling = self.cancelling.borrow().clone();
-            let Some(cancelling) = cancelling else { return };
+            let Some(cancelling) = kept_in(&self.cancelling) else { return };
             cancelling.settled.notified().await;
         }
     }
 }
 
+impl Waits for Registration {
+    type For = Box<Server>;
+
+    fn waiter(&self) -> &Waiter<Box<Server>> {
+        &self.waiter
+    }
+}
+
+impl Secret {
+    fn draw(long: bool) -> Self {
+        if long { Self::Long(Box::new(rand::random())) } else { Self::Short(rand::random()) }
+    }
+}
+
+/// Another of what is in there, which stays.
+fn kept_in<T: Clone>(place: &Cell<Option<T>>) -> Option<T> {
+    let kept = place.take();
+    place.set(kept.clone());
+    kept
+}
+
 impl Registered {
     /// What the client is told as its process id.
     pub(crate) fn process_id(&self) -> i32 {
-        let number = (self.directory.shard % SHARDS) << SLOT_BITS | (self.slot % SLOTS);
+        let number = (self.directory.shard % SHARDS) << SLOT_BITS
+            | (self.registration.slot as usize % SLOTS);
         // Never 0: some drivers take that for "none".
         (number as i32).wrapping_add(1) & i32::MAX
     }
@@ -247,10 +264,16 @@ impl Registered {
     }
 
     /// A server works for the client from now on.
-    pub(crate) fn link(&self, target: &Arc<CancelTarget>, local: &Rc<LocalPool>) {
-        let since = bs9_net::now();
-        let link = Link { target: Arc::clone(target), local: Rc::clone(local), since };
-        *self.registration.link.borrow_mut() = Some(link);
+    #[inline]
+    pub(crate) fn link(&self, target: &Arc<CancelTarget>) {
+        self.registration.waiter.note_use(bs9_net::now());
+        self.registration.target.set(Some(Arc::clone(target)));
+    }
+
+    /// As who it waits in line.
+    #[inline]
+    pub(crate) fn waits_as(&self) -> &Rc<Registration> {
+        &self.registration
     }
 
     /// Whether an operator wants it gone.
@@ -261,16 +284,15 @@ impl Registered {
 
     /// Has the server cancel what it runs for it.
     pub(crate) fn cancel(&self) {
-        self.registration.cancel(None);
+        self.registration.cancel(&self.directory, None);
     }
 
     /// It does no longer. The server must be held back while what is returned is not settled.
     #[must_use]
     pub(crate) fn unlink(&self) -> Option<Rc<Registration>> {
-        *self.registration.link.borrow_mut() = None;
-        let cancelling = self.registration.cancelling.borrow();
+        self.registration.target.set(None);
         // What it ran has ended: there is nothing more to cancel.
-        cancelling.as_ref()?.again.take();
+        kept_in(&self.registration.cancelling)?.again.take();
         Some(Rc::clone(&self.registration))
     }
 }
@@ -278,8 +300,9 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut slots = self.directory.slots.borrow_mut();
-        slots.entries[self.slot] = None;
-        slots.free.push(self.slot);
+        let slot = self.registration.slot;
+        slots.entries[slot as usize] = None;
+        slots.free.push(slot);
     }
 }
 

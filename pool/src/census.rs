@@ -2,7 +2,10 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use bs9_config::{Database, Postgres};
@@ -11,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 /// Locked when a client has logged in, and when it leaves.
 #[derive(Default)]
-pub(crate) struct Census(Mutex<FxHashMap<Group, usize>>);
+pub(crate) struct Census(Mutex<FxHashMap<Group, Arc<Crowd>>>);
 
 /// Clients that are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,11 +24,19 @@ enum Group {
     Address(IpAddr),
 }
 
-/// A client, counted until this is dropped.
-pub(crate) struct Counted {
+/// How many clients there are of a group. It is in the census while there is one.
+struct Crowd {
     census: Arc<Census>,
-    /// No longer than it is: every client has this.
-    groups: Box<[Group]>,
+    group: Group,
+    /// Changed with the census locked.
+    members: AtomicUsize,
+}
+
+/// A client, counted until this is dropped. Every client has one, so it is small.
+pub(crate) struct Counted {
+    database: Arc<Crowd>,
+    user: Arc<Crowd>,
+    address: Option<Arc<Crowd>>,
 }
 
 /// The limit that a client would exceed.
@@ -46,7 +57,7 @@ pub(crate) struct Newcomer<'a> {
 }
 
 impl Census {
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<Group, usize>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<Group, Arc<Crowd>>> {
         // Nothing panics while the map is half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,58 +69,71 @@ impl Census {
         newcomer: &Newcomer<'_>,
     ) -> Result<Counted, Exceeded> {
         let user = postgres.users.get(newcomer.user).map_or(&postgres.limits.user, |u| &u.limits);
-        let mut wanted = vec![
-            (
-                Group::Database(Arc::clone(newcomer.name)),
-                newcomer.database.limits.max_client_connections,
-                Exceeded::Database as fn(usize) -> Exceeded,
-            ),
-            (Group::User(Arc::clone(newcomer.user)), user.max_client_connections, Exceeded::User),
-        ];
-        if let PeerAddress::Tcp(address) = newcomer.peer {
+        let database = (
+            Group::Database(Arc::clone(newcomer.name)),
+            newcomer.database.limits.max_client_connections.map(Exceeded::Database),
+        );
+        let user = (
+            Group::User(Arc::clone(newcomer.user)),
+            user.max_client_connections.map(Exceeded::User),
+        );
+        let address = newcomer.peer.ip().map(|address| {
             let limit = postgres.limits.max_address_client_connections;
-            wanted.push((Group::Address(address.ip().to_canonical()), limit, Exceeded::Address));
-        }
-        let mut counts = self.lock();
-        for (group, limit, exceeded) in &wanted {
-            let Some(limit) = *limit else { continue };
-            if counts.get(group).copied().unwrap_or(0) >= limit {
-                return Err(exceeded(limit));
+            (Group::Address(address.to_canonical()), limit.map(Exceeded::Address))
+        });
+        let mut crowds = self.lock();
+        for (group, limit) in [&database, &user].into_iter().chain(&address) {
+            let members = crowds.get(group).map_or(0, |crowd| crowd.members.load(Relaxed));
+            if let Some(exceeded) = *limit
+                && members >= exceeded.limit()
+            {
+                return Err(exceeded);
             }
         }
-        for (group, _, _) in &wanted {
-            *counts.entry(group.clone()).or_insert(0) += 1;
-        }
-        drop(counts);
-        let groups = wanted.into_iter().map(|(group, _, _)| group).collect();
-        Ok(Counted { census: Arc::clone(self), groups })
+        let mut join = |(group, _): (Group, _)| {
+            let new = || {
+                let (census, group) = (Arc::clone(self), group.clone());
+                Arc::new(Crowd { census, group, members: AtomicUsize::new(0) })
+            };
+            let crowd = Arc::clone(crowds.entry(group.clone()).or_insert_with(new));
+            crowd.members.fetch_add(1, Relaxed);
+            crowd
+        };
+        Ok(Counted { database: join(database), user: join(user), address: address.map(join) })
+    }
+
+    fn members(&self, of: &Group) -> usize {
+        self.lock().get(of).map_or(0, |crowd| crowd.members.load(Relaxed))
     }
 
     /// Clients of a database.
     pub(crate) fn of_database(&self, name: &Arc<str>) -> usize {
-        self.lock().get(&Group::Database(Arc::clone(name))).copied().unwrap_or(0)
+        self.members(&Group::Database(Arc::clone(name)))
     }
 
     /// Clients of a user.
     pub(crate) fn of_user(&self, name: &Arc<str>) -> usize {
-        self.lock().get(&Group::User(Arc::clone(name))).copied().unwrap_or(0)
+        self.members(&Group::User(Arc::clone(name)))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = self.census.lock();
-        for group in &*self.groups {
-            let Some(count) = counts.get_mut(group) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(group);
+        let mut crowds = self.database.census.lock();
+        for crowd in [&self.database, &self.user].into_iter().chain(&self.address) {
+            if crowd.members.fetch_sub(1, Relaxed) == 1 {
+                crowds.remove(&crowd.group);
             }
         }
     }
 }
 
 impl Exceeded {
+    fn limit(self) -> usize {
+        let (Self::Database(limit) | Self::User(limit) | Self::Address(limit)) = self;
+        limit
+    }
+
     /// What the client is told.
     pub(crate) fn message(self) -> &'static str {
         match self {

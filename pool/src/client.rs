@@ -18,7 +18,6 @@ use crate::{
     registry::ClientPermit,
     server::Server,
     settings::{Asked, Settings},
-    wait::Waiter,
     watch::Watch,
 };
 
@@ -52,7 +51,6 @@ pub(crate) struct Client {
     /// What it asks, when slow queries are logged.
     watch: Option<Box<Watch>>,
     registered: Registered,
-    waiter: Rc<Waiter<Box<Server>>>,
     /// The parameters that follow it.
     settings: Arc<Settings>,
     /// Those it began with: what a reset leads back to.
@@ -248,7 +246,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         // Whatever it waited with when its task was ended goes to the next.
-        self.local.leave_queue(&self.waiter);
+        self.local.leave_queue(self.registered.waits_as());
     }
 }
 

@@ -18,6 +18,7 @@ use bs9_net::{CoarseInstant, Shard};
 use tokio::sync::Notify;
 
 use crate::{
+    cancel::Registration,
     cell::{Cell, Place},
     failure::LoginFailure,
     plan::Plan,
@@ -26,7 +27,7 @@ use crate::{
     server::{SentServer, Server},
     settings::{Asked, Parameters, Settings},
     shard::{Mail, PoolShard},
-    wait::{WaitQueue, Waiter},
+    wait::{WaitQueue, Waits as _},
     watch::Watch,
 };
 
@@ -48,7 +49,7 @@ pub(crate) struct LocalPool {
     /// The one used last at the end, to be used next: its caches are warm.
     #[expect(clippy::vec_box, reason = "a server moves between tasks as one pointer")]
     idle: RefCell<Vec<Box<Server>>>,
-    waiters: RefCell<WaitQueue<Box<Server>>>,
+    waiters: RefCell<WaitQueue<Registration>>,
     /// How many those are, to be read while they are borrowed.
     waiting: StdCell<usize>,
     servers: StdCell<usize>,
@@ -196,16 +197,16 @@ impl LocalPool {
         Some(server)
     }
 
-    /// Gets in line. What it waited with comes through the waiter, until [`leave_queue`].
+    /// Gets a client in line. What it waits for comes through its waiter, until [`leave_queue`].
     ///
     /// [`leave_queue`]: Self::leave_queue
-    pub(crate) fn queue(&self, waiter: &Rc<Waiter<Box<Server>>>) -> Result<(), TooManyWaiting> {
+    pub(crate) fn queue(&self, client: &Rc<Registration>) -> Result<(), TooManyWaiting> {
         let limit = self.with_plan(|plan| plan.postgres().max_waiting_clients);
         let everywhere: usize = self.pool.demand.iter().map(|d| d.waiting.load(SeqCst)).sum();
         if everywhere >= limit {
             return Err(TooManyWaiting { limit });
         }
-        self.waiters.borrow_mut().push(waiter, bs9_net::now());
+        self.waiters.borrow_mut().push(client, bs9_net::now());
         self.cell().clients_waiting.increment();
         self.cell().clients_active.decrement();
         self.waiters_changed();
@@ -220,11 +221,11 @@ impl LocalPool {
     }
 
     /// Gets out of line. A server that was granted and not taken goes to the next.
-    pub(crate) fn leave_queue(self: &Rc<Self>, waiter: &Rc<Waiter<Box<Server>>>) {
-        if self.waiters.borrow_mut().remove(waiter) {
-            self.no_longer_waits(waiter);
+    pub(crate) fn leave_queue(self: &Rc<Self>, client: &Rc<Registration>) {
+        if self.waiters.borrow_mut().remove(client) {
+            self.no_longer_waits(client);
             self.waiters_changed();
-        } else if let Some(Ok(server)) = waiter.take() {
+        } else if let Some(Ok(server)) = client.waiter().take() {
             self.give_back(server);
         }
     }
@@ -243,11 +244,11 @@ impl LocalPool {
         }
     }
 
-    fn no_longer_waits(&self, waiter: &Waiter<Box<Server>>) {
+    fn no_longer_waits(&self, client: &Registration) {
         let cell = self.cell();
         cell.clients_waiting.decrement();
         cell.clients_active.increment();
-        let waited = bs9_net::now().since(waiter.since());
+        let waited = bs9_net::now().since(client.waiter().since());
         cell.waits.record(waited);
     }
 
@@ -278,10 +279,10 @@ impl LocalPool {
     /// A fit server for whoever waits here, or else for the idle ones. One that has just come
     /// serves here first, or it might be handed on and on without serving anyone.
     fn put(self: &Rc<Self>, mut server: Box<Server>) {
-        if let Some(waiter) = self.pop_waiter() {
+        if let Some(client) = self.pop_waiter() {
             server.seat.move_to(Place::Active);
             server.seat.card().note_use();
-            waiter.grant(server);
+            client.waiter().grant(server);
             return;
         }
         if self.shard.is_draining() {
@@ -319,11 +320,11 @@ impl LocalPool {
         }
     }
 
-    fn pop_waiter(&self) -> Option<Rc<Waiter<Box<Server>>>> {
-        let waiter = self.waiters.borrow_mut().pop()?;
-        self.no_longer_waits(&waiter);
+    fn pop_waiter(&self) -> Option<Rc<Registration>> {
+        let client = self.waiters.borrow_mut().pop()?;
+        self.no_longer_waits(&client);
         self.waiters_changed();
-        Some(waiter)
+        Some(client)
     }
 
     /// Whether a clean server is not wanted any more.

@@ -57,7 +57,7 @@ impl PoolShard {
             shard: Rc::clone(shard),
             engine,
             registry,
-            directory: Directory::new(shard.index()),
+            directory: Directory::new(shard.index(), shard.buffers()),
             snapshots,
             pools: RefCell::default(),
         })

@@ -1,7 +1,7 @@
 //! Clients that wait for a server connection: first come, first served.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     collections::VecDeque,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -13,13 +13,23 @@ use crate::failure::LoginFailure;
 
 /// A client's place in the queue, used again for each wait. `S` is what is waited for.
 pub(crate) struct Waiter<S> {
-    state: RefCell<State<S>>,
-    waker: RefCell<Option<Waker>>,
+    state: Cell<State<S>>,
+    waker: Cell<Option<Waker>>,
     since: Cell<CoarseInstant>,
 }
 
+/// Who can be in line.
+pub(crate) trait Waits {
+    /// What is waited for.
+    type For;
+
+    fn waiter(&self) -> &Waiter<Self::For>;
+}
+
+#[derive(Default)]
 enum State<S> {
     /// Not in the queue.
+    #[default]
     Away,
     Queued,
     Granted(S),
@@ -30,27 +40,35 @@ enum State<S> {
 pub(crate) type Grant<S> = Result<S, Rc<LoginFailure>>;
 
 /// The waiting clients of one pool on one shard, in order of arrival.
-pub(crate) struct WaitQueue<S> {
-    queue: VecDeque<Rc<Waiter<S>>>,
+pub(crate) struct WaitQueue<W> {
+    queue: VecDeque<Rc<W>>,
 }
 
 impl<S> Waiter<S> {
-    pub(crate) fn new() -> Rc<Self> {
-        Rc::new(Self {
-            state: RefCell::new(State::Away),
-            waker: RefCell::new(None),
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Cell::default(),
+            waker: Cell::new(None),
             since: Cell::new(CoarseInstant::NEVER),
-        })
+        }
     }
 
-    /// When it began to wait.
+    /// When it began to wait, or was told to have begun something else.
     pub(crate) fn since(&self) -> CoarseInstant {
         self.since.get()
     }
 
+    /// What it waited for has come, and is made use of from now on.
+    pub(crate) fn note_use(&self, now: CoarseInstant) {
+        self.since.set(now);
+    }
+
     /// Whether it waits in line.
     pub(crate) fn is_queued(&self) -> bool {
-        matches!(*self.state.borrow(), State::Queued)
+        let state = self.state.take();
+        let is = matches!(state, State::Queued);
+        self.state.set(state);
+        is
     }
 
     /// Ready with what it was given.
@@ -58,29 +76,26 @@ impl<S> Waiter<S> {
         if let Some(grant) = self.take() {
             return Poll::Ready(grant);
         }
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        let known = self.waker.take().filter(|known| known.will_wake(cx.waker()));
+        self.waker.set(known.or_else(|| Some(cx.waker().clone())));
         Poll::Pending
     }
 
     /// What it was given, if it was.
     pub(crate) fn take(&self) -> Option<Grant<S>> {
-        let mut state = self.state.borrow_mut();
-        if matches!(*state, State::Away | State::Queued) {
-            return None;
-        }
-        match std::mem::replace(&mut *state, State::Away) {
+        match self.state.take() {
             State::Granted(server) => Some(Ok(server)),
             State::Failed(failure) => Some(Err(failure)),
-            State::Away | State::Queued => None,
+            state @ (State::Away | State::Queued) => {
+                self.state.set(state);
+                None
+            }
         }
     }
 
     fn end(&self, state: State<S>) {
-        *self.state.borrow_mut() = state;
-        if let Some(waker) = self.waker.borrow_mut().take() {
+        self.state.set(state);
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -96,56 +111,58 @@ impl<S> Waiter<S> {
     }
 }
 
-impl<S> Default for WaitQueue<S> {
+impl<W> Default for WaitQueue<W> {
     fn default() -> Self {
         Self { queue: VecDeque::new() }
     }
 }
 
-impl<S> WaitQueue<S> {
+impl<W: Waits> WaitQueue<W> {
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
     /// When the first in line began to wait.
     pub(crate) fn oldest(&self) -> Option<CoarseInstant> {
-        self.queue.front().map(|waiter| waiter.since())
+        self.queue.front().map(|first| first.waiter().since())
     }
 
-    /// Queues a waiter at the end.
-    pub(crate) fn push(&mut self, waiter: &Rc<Waiter<S>>, now: CoarseInstant) {
-        debug_assert!(matches!(*waiter.state.borrow(), State::Away), "queued twice");
+    /// Queues somebody at the end.
+    pub(crate) fn push(&mut self, who: &Rc<W>, now: CoarseInstant) {
+        let waiter = who.waiter();
         waiter.since.set(now);
-        *waiter.state.borrow_mut() = State::Queued;
-        self.queue.push_back(Rc::clone(waiter));
+        let before = waiter.state.replace(State::Queued);
+        debug_assert!(matches!(before, State::Away), "queued twice");
+        self.queue.push_back(Rc::clone(who));
     }
 
     /// The first in line, taken out; it has to be granted or failed.
-    pub(crate) fn pop(&mut self) -> Option<Rc<Waiter<S>>> {
-        let waiter = self.queue.pop_front();
+    pub(crate) fn pop(&mut self) -> Option<Rc<W>> {
+        let first = self.queue.pop_front();
         if self.queue.is_empty() && self.queue.capacity() > 1024 {
             self.queue.shrink_to(64);
         }
-        waiter
+        first
     }
 
-    /// Takes a waiter out that gave up; false when it was not in line any more.
-    pub(crate) fn remove(&mut self, waiter: &Rc<Waiter<S>>) -> bool {
-        if !matches!(*waiter.state.borrow(), State::Queued) {
+    /// Takes somebody out who gave up; false for one who is not in line any more.
+    pub(crate) fn remove(&mut self, who: &Rc<W>) -> bool {
+        if !who.waiter().is_queued() {
             return false;
         }
         // Those who give up have mostly waited longest.
-        let place = self.queue.iter().position(|queued| Rc::ptr_eq(queued, waiter));
+        let place = self.queue.iter().position(|queued| Rc::ptr_eq(queued, who));
         if let Some(place) = place {
             self.queue.remove(place);
         }
-        *waiter.state.borrow_mut() = State::Away;
+        who.waiter().state.set(State::Away);
         place.is_some()
     }
 
     /// Takes out all that began to wait no later than `instant`.
-    pub(crate) fn pop_until(&mut self, instant: CoarseInstant) -> Vec<Rc<Waiter<S>>> {
-        let count = self.queue.iter().take_while(|waiter| waiter.since() <= instant).count();
+    pub(crate) fn pop_until(&mut self, instant: CoarseInstant) -> Vec<Rc<W>> {
+        let before = |one: &&Rc<W>| one.waiter().since() <= instant;
+        let count = self.queue.iter().take_while(before).count();
         self.queue.drain(..count).collect()
     }
 }

@@ -3,6 +3,10 @@ use bs9_net::PeerAddress;
 use super::*;
 use crate::pool;
 
+fn directory(shard: usize) -> Rc<Directory> {
+    Directory::new(shard, &BufferPool::new(64, 1))
+}
+
 fn register(directory: &Rc<Directory>, long_secret: bool) -> Registered {
     let card = ClientCard {
         user: "alice".into(),
@@ -10,13 +14,13 @@ fn register(directory: &Rc<Directory>, long_secret: bool) -> Registered {
         peer: PeerAddress::Unix,
         connected: bs9_net::now(),
     };
-    directory.register(long_secret, card, &Waiter::new())
+    directory.register(long_secret, card)
 }
 
 #[test]
 fn a_process_id_leads_back_to_its_shard_and_slot() {
     for shard in [0, 1, 63, SHARDS - 1] {
-        let directory = Directory::new(shard);
+        let directory = directory(shard);
         let first = register(&directory, false);
         let second = register(&directory, true);
         assert!(first.process_id() > 0 && second.process_id() > 0);
@@ -29,7 +33,7 @@ fn a_process_id_leads_back_to_its_shard_and_slot() {
 
 #[test]
 fn a_slot_is_used_again_with_another_secret() {
-    let directory = Directory::new(0);
+    let directory = directory(0);
     let first = register(&directory, true);
     let (process_id, secret) = (first.process_id(), first.secret().to_vec());
     drop(first);
@@ -40,7 +44,7 @@ fn a_slot_is_used_again_with_another_secret() {
 
 #[test]
 fn only_the_whole_secret_counts() {
-    let directory = Directory::new(0);
+    let directory = directory(0);
     let client = register(&directory, false);
     let secret = client.secret().to_vec();
     assert!(client.registration.knows(&secret));
@@ -56,7 +60,7 @@ fn only_the_whole_secret_counts() {
 
 #[test]
 fn a_request_for_nobody_ends_at_once() {
-    let directory = Directory::new(0);
+    let directory = directory(0);
     let client = register(&directory, false);
     for (slot, secret) in [(0, client.secret().to_vec()), (0, vec![0; 9]), (77, vec![0; 4])] {
         let (done, mut wait) = oneshot::channel();

@@ -14,6 +14,7 @@ use crate::{
     cell::Place,
     local::{LocalPool, TooManyWaiting},
     server::Server,
+    wait::Waits as _,
 };
 
 /// Resets everything a session has.
@@ -37,24 +38,24 @@ impl Client {
             // Boxed: rare, and large beside the rest of the task.
             server = Box::pin(self.synchronise(server)).await?;
         }
-        self.registered.link(&server.state.target, &self.local);
+        self.registered.link(&server.state.target);
         Ok(server)
     }
 
     /// Waits in line for a server.
     pub(super) async fn wait(&mut self) -> Result<Box<Server>, End> {
         self.local
-            .queue(&self.waiter)
+            .queue(self.registered.waits_as())
             .map_err(|TooManyWaiting { limit }| End::TooManyWaiting(limit))?;
         let granted = std::future::poll_fn(|cx| self.poll_wait(cx)).await;
         if granted.is_err() {
-            self.local.leave_queue(&self.waiter);
+            self.local.leave_queue(self.registered.waits_as());
         }
         granted
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Server>, End>> {
-        match self.waiter.poll(cx) {
+        match self.registered.waits_as().waiter().poll(cx) {
             Poll::Ready(Ok(server)) => return Poll::Ready(Ok(server)),
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(End::LoginFailed(failure))),
             Poll::Pending => {}

@@ -29,7 +29,6 @@ use crate::{
     roster::ClientCard,
     settings::{Asked, Parameters},
     shard::PoolShard,
-    wait::Waiter,
 };
 
 mod packets;
@@ -167,7 +166,6 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
     let Admission { permit, version, pool, asked, user } = admission;
     let local = home.local(&pool);
     let card = ClientCard { user, pool, peer, connected: bs9_net::now() };
-    let waiter = Waiter::new();
     // Boxed as well: a task keeps room for each place a value passes through.
     let mut client = Box::new(Client {
         stream,
@@ -175,8 +173,7 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         phase: Phase::Login,
         times: Times::new(),
         watch: None,
-        registered: home.directory.register(version.has_long_secrets(), card, &waiter),
-        waiter,
+        registered: home.directory.register(version.has_long_secrets(), card),
         settings: Arc::default(),
         initial: Arc::default(),
         asked: None,

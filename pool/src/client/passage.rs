@@ -17,8 +17,10 @@ pub(super) struct Passage {
     pub(super) buffer: Option<Buffer>,
     /// Bytes at the front of the buffer that are to be written.
     pub(super) approved: usize,
-    /// To be written ahead of the buffer: what had no room in it.
-    ahead: Vec<u8>,
+    /// To be written ahead of the buffer: what had no room in it. Boxed: rare, and every client
+    /// has two of these.
+    #[expect(clippy::box_collection, reason = "a pointer is a third of a vector")]
+    ahead: Option<Box<Vec<u8>>>,
 }
 
 impl Passage {
@@ -29,7 +31,16 @@ impl Passage {
     /// Whether there is something to be written.
     #[inline]
     pub(super) fn is_unsent(&self) -> bool {
-        self.approved > 0 || !self.ahead.is_empty()
+        self.approved > 0 || !self.ahead().is_empty()
+    }
+
+    #[inline]
+    fn ahead(&self) -> &[u8] {
+        self.ahead.as_ref().map_or(&[], |ahead| &ahead[..])
+    }
+
+    fn add_ahead(&mut self, bytes: &[u8]) {
+        self.ahead.get_or_insert_default().extend_from_slice(bytes);
     }
 
     /// What has not been looked at.
@@ -46,8 +57,8 @@ impl Passage {
     pub(super) fn rest(&mut self) {
         if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
             self.buffer = None;
-            if self.ahead.is_empty() {
-                self.ahead = Vec::new();
+            if self.ahead().is_empty() {
+                self.ahead = None;
             }
         }
     }
@@ -58,7 +69,7 @@ impl Passage {
     pub(super) fn replace(&mut self, taken: usize, with: &[u8]) -> bool {
         let Some(buffer) = &mut self.buffer else {
             debug_assert_eq!(taken, 0, "there is nothing to be replaced");
-            self.ahead.extend_from_slice(with);
+            self.add_ahead(with);
             return true;
         };
         let at = self.approved;
@@ -76,7 +87,7 @@ impl Passage {
         let before = buffer.len();
         let moves_much = before - at - taken > MAX_MOVED;
         if at == 0 && (moves_much || !has_room(buffer, growth)) {
-            self.ahead.extend_from_slice(with);
+            self.ahead.get_or_insert_default().extend_from_slice(with);
             buffer.consume(taken);
             return true;
         }
@@ -103,24 +114,25 @@ impl Passage {
         if !self.replace(0, bytes) {
             // What is approved goes ahead, and these with it.
             if let Some(buffer) = &mut self.buffer {
-                self.ahead.extend_from_slice(&buffer.filled()[..self.approved]);
+                let ahead = self.ahead.get_or_insert_default();
+                ahead.extend_from_slice(&buffer.filled()[..self.approved]);
                 buffer.consume(self.approved);
             }
             self.approved = 0;
-            self.ahead.extend_from_slice(bytes);
+            self.add_ahead(bytes);
         }
     }
 
     /// Puts `bytes`, already approved, before everything in the buffer.
     pub(super) fn put_ahead(&mut self, bytes: &[u8]) {
         debug_assert_eq!(self.approved, 0, "what is approved comes first");
-        self.ahead.extend_from_slice(bytes);
+        self.add_ahead(bytes);
     }
 
     /// Forgets what was approved and has not been written; the buffer holds `bytes` instead.
     pub(super) fn start_over(&mut self, bytes: &[u8]) {
         self.approved = 0;
-        self.ahead.clear();
+        self.ahead = None;
         if let Some(buffer) = &mut self.buffer {
             buffer.consume(buffer.len());
             buffer.spare()[..bytes.len()].copy_from_slice(bytes);
@@ -137,12 +149,13 @@ impl Passage {
     ) -> Poll<io::Result<usize>> {
         let approved =
             self.buffer.as_ref().map_or(&[][..], |buffer| &buffer.filled()[..self.approved]);
-        let written = if self.ahead.is_empty() {
+        let ahead = self.ahead();
+        let written = if ahead.is_empty() {
             stream.poll_write(cx, approved)
         } else if approved.is_empty() {
-            stream.poll_write(cx, &self.ahead)
+            stream.poll_write(cx, ahead)
         } else {
-            stream.poll_write_vectored(cx, &[IoSlice::new(&self.ahead), IoSlice::new(approved)])
+            stream.poll_write_vectored(cx, &[IoSlice::new(ahead), IoSlice::new(approved)])
         };
         if let Poll::Ready(Ok(count)) = written {
             self.written(count);
@@ -151,11 +164,12 @@ impl Passage {
     }
 
     fn written(&mut self, count: usize) {
-        let ahead = count.min(self.ahead.len());
-        if ahead > 0 {
-            self.ahead.drain(..ahead);
+        let mut count = count;
+        if let Some(ahead) = &mut self.ahead {
+            let gone = count.min(ahead.len());
+            ahead.drain(..gone);
+            count -= gone;
         }
-        let count = count - ahead;
         if let Some(buffer) = &mut self.buffer {
             buffer.consume(count);
             self.approved -= count;
@@ -166,7 +180,7 @@ impl Passage {
     #[cfg(test)]
     pub(super) fn take_approved(&mut self) -> Vec<u8> {
         let approved = self.buffer.as_ref().map_or(&[][..], |b| &b.filled()[..self.approved]);
-        let bytes = [&self.ahead, approved].concat();
+        let bytes = [self.ahead(), approved].concat();
         self.written(bytes.len());
         bytes
     }
@@ -175,8 +189,9 @@ impl Passage {
     pub(super) fn into_owed(mut self) -> Vec<u8> {
         let approved = self.approved;
         let buffer = self.buffer.take();
-        self.ahead.extend_from_slice(buffer.as_ref().map_or(&[], |b| &b.filled()[..approved]));
-        self.ahead
+        let mut owed = self.ahead.take().map_or_else(Vec::new, |ahead| *ahead);
+        owed.extend_from_slice(buffer.as_ref().map_or(&[], |b| &b.filled()[..approved]));
+        owed
     }
 }
 
@@ -221,7 +236,7 @@ mod tests {
                 wanted.extend(&with);
                 rest = &rest[taken..];
                 prop_assert_eq!(passage.unread(), rest);
-                let due = [&passage.ahead, &passage.buffer.as_ref().unwrap().filled()[..passage.approved]].concat();
+                let due = [passage.ahead(), &passage.buffer.as_ref().unwrap().filled()[..passage.approved]].concat();
                 let written = written.min(due.len());
                 sent.extend(&due[..written]);
                 passage.written(written);

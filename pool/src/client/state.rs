@@ -84,7 +84,7 @@ impl Client {
             let reason = reason.name();
             tracing::info!(pool = %self.local.name(), reason, "a client stays with its server connection");
         }
-        self.registered.link(&server.state.target, &self.local);
+        self.registered.link(&server.state.target);
         // What it has there cannot be had from another.
         server.state.reused = false;
         if let Err(end) = self.listen_there(&mut server).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bs9_net::CoarseInstant;
 
 use super::{Client, End, Phase};
-use crate::cell::Cell;
+use crate::{cell::Cell, wait::Waits as _};
 
 /// For a cancelled query to end before its client is disconnected.
 const CANCEL_GRACE: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ impl Client {
                 Phase::Idle => postgres.client_idle_timeout,
                 Phase::IdleInTransaction => sooner(postgres.idle_transaction_timeout, transaction),
                 Phase::Waiting if self.times.noticed => {
-                    Some(left(postgres.wait_timeout, self.waiter.since()))
+                    Some(left(postgres.wait_timeout, self.registered.waits_as().waiter().since()))
                 }
                 Phase::Waiting => sooner(Some(postgres.wait_timeout), postgres.limits.wait_notice),
                 Phase::Busy if self.times.cancelled => {
@@ -128,7 +128,7 @@ impl Client {
             Phase::Idle => return Some(End::IdleTimeout),
             Phase::IdleInTransaction if transaction => return Some(End::TransactionTimeout),
             Phase::IdleInTransaction => return Some(End::IdleInTransaction),
-            Phase::Waiting if now.since(self.waiter.since()) >= wait => {
+            Phase::Waiting if now.since(self.registered.waits_as().waiter().since()) >= wait => {
                 return Some(End::WaitTimeout);
             }
             Phase::Waiting => {

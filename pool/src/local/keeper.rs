@@ -10,6 +10,7 @@ use super::{LocalPool, LoginFailure, Mail, PoolShard};
 use crate::{
     pool::{Ceiling, LoginTurn, NoPermit, Permit},
     server::{self, Server},
+    wait::Waits as _,
 };
 
 /// Between two rounds among idle servers.
@@ -182,9 +183,9 @@ impl LocalPool {
         }
         let failure = Rc::new(failure);
         let waiters = self.waiters.borrow_mut().pop_until(began);
-        for waiter in waiters {
-            self.no_longer_waits(&waiter);
-            waiter.fail(&failure);
+        for client in waiters {
+            self.no_longer_waits(&client);
+            client.waiter().fail(&failure);
         }
         self.waiters_changed();
     }

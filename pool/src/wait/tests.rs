@@ -3,6 +3,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl<S> Waits for Waiter<S> {
+    type For = S;
+
+    fn waiter(&self) -> &Self {
+        self
+    }
+}
+
 fn now() -> CoarseInstant {
     bs9_net::refresh_clock()
 }
@@ -10,7 +18,7 @@ fn now() -> CoarseInstant {
 #[test]
 fn what_was_granted_is_taken_once() {
     let mut queue = WaitQueue::default();
-    let waiter = Waiter::new();
+    let waiter = Rc::new(Waiter::new());
     queue.push(&waiter, now());
     assert!(waiter.take().is_none());
     queue.pop().unwrap().grant(7);
@@ -23,8 +31,8 @@ fn what_was_granted_is_taken_once() {
 
 #[test]
 fn only_those_who_came_before_are_taken_out() {
-    let mut queue: WaitQueue<()> = WaitQueue::default();
-    let (early, late) = (Waiter::new(), Waiter::new());
+    let mut queue: WaitQueue<Waiter<()>> = WaitQueue::default();
+    let (early, late) = (Rc::new(Waiter::new()), Rc::new(Waiter::new()));
     let instant = now();
     queue.push(&early, instant);
     queue.push(&late, instant.plus(std::time::Duration::from_secs(1)));
@@ -53,7 +61,7 @@ proptest! {
     /// First come, first served, whoever leaves; and nothing granted is lost.
     #[test]
     fn the_queue_is_fair(steps in steps()) {
-        let waiters: Vec<_> = (0..6).map(|_| Waiter::new()).collect();
+        let waiters: Vec<_> = (0..6).map(|_| Rc::new(Waiter::new())).collect();
         let mut queue = WaitQueue::default();
         let mut model: VecDeque<usize> = VecDeque::new();
         let mut held = [None; 6];
