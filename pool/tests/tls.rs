@@ -414,6 +414,37 @@ fn a_renewed_certificate_is_shown_after_a_reload() {
 }
 
 #[test]
+fn whoever_vouches_for_servers_is_read_again_with_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    let trust = |authority: &str| {
+        std::fs::copy(Cluster::shared().path().join(authority), &trusted).unwrap();
+    };
+    trust("ca.pem");
+    let tls = "tls = { sslmode = \"verify-ca\", ca = \"trusted.pem\" }\npool_size = 1\n";
+    let text = Pooler::text(Cluster::shared()) + tls;
+    let pooler = Pooler::start(|config| *config = Pooler::parse(folder.path(), &text));
+    let asked = || pooler.psql("user=alice", SERVER_SIDE);
+    let backend = || pooler.psql("user=alice", "SELECT pg_backend_pid()").unwrap();
+    assert_eq!(asked().as_deref(), Ok("t"));
+
+    // The same file: connections stay.
+    let before = backend();
+    pooler.reload(Pooler::parse(folder.path(), &text));
+    assert_eq!(backend(), before);
+
+    // The same name, and another authority in it.
+    trust("stranger-ca.pem");
+    pooler.reload(Pooler::parse(folder.path(), &text));
+    let refused = asked().unwrap_err();
+    assert!(refused.contains("certificate"), "{refused}");
+    trust("ca.pem");
+    pooler.reload(Pooler::parse(folder.path(), &text));
+    assert_eq!(asked().as_deref(), Ok("t"));
+    assert_ne!(backend(), before);
+}
+
+#[test]
 fn servers_are_asked_for_the_newer_protocol_if_that_is_configured() {
     // This server says that it speaks 3.0, and goes on.
     let text = Pooler::text(Cluster::shared()) + "max_protocol_version = \"3.2\"\n";
