@@ -35,6 +35,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) warmup_seconds: u32,
 
+    /// Seconds that a run may take longer because the machine stands still: turns in which it did
+    /// so for over a twentieth of the time are done again once it goes on.
+    #[arg(long, default_value_t = 240, value_name = "SECONDS")]
+    pub(crate) patience: u32,
+
     /// Also write every figure of every round to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -118,6 +123,9 @@ pub(crate) enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
         body_bytes: u32,
     },
+    /// Say how late this process is woken (whether the machine stands still).
+    #[command(hide = true)]
+    Stillness,
     /// Open TLS connections one after the other (the load of tls-handshakes).
     Handshakes {
         /// Where to.

@@ -15,6 +15,7 @@
 //! - [`load`]: the load generators and how to read what they print.
 //! - [`process`]: one pinned child process, its CPU time and memory.
 //! - [`syscalls`]: what it asks of the kernel, counted by strace.
+//! - [`stillness`]: whether the machine itself stands still meanwhile.
 //! - [`support`]: whether this build of bs9 can do a row's work at all.
 //! - [`statistics`], [`report`]: medians, ratios; the tables and the JSON file.
 //! - [`origin`], [`postgres`]: the backends; [`certificate`]: what TLS rows need.
@@ -55,6 +56,7 @@ mod run_dir;
 mod scale;
 mod soak;
 mod statistics;
+mod stillness;
 mod support;
 mod svg;
 mod syscalls;
@@ -72,6 +74,7 @@ use crate::arguments::{Arguments, Command};
 use crate::bench::Bench;
 use crate::interrupt::Interrupted;
 use crate::report::Report;
+use crate::stillness::Stillness;
 
 /// The exit code of a program ended by SIGINT, by the shell's convention.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -112,6 +115,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Origin { listen, body_bytes }) => {
             origin::serve(*listen, *body_bytes as usize)?;
         }
+        Some(Command::Stillness) => stillness::work()?,
         Some(Command::Handshakes { target, connections, seconds }) => {
             let length = Duration::from_secs((*seconds).into());
             load::handshakes::work(*target, (*connections).into(), length)?;
@@ -125,8 +129,10 @@ fn compare(bench: &Bench, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     bench.say_who_is_missing()?;
     let mut out = std::io::stdout();
     let mut report = Report::begin(bench);
+    let patience = Duration::from_secs(arguments.patience.into());
+    let mut stillness = Stillness::watch(bench, patience)?;
     for row in row::select(&arguments.only)? {
-        let result = rounds::run(bench, row)?;
+        let result = rounds::run(bench, row, &mut stillness)?;
         writeln!(out, "{}", result.table())?;
         report.rows.push(result);
     }

@@ -13,6 +13,7 @@ use crate::measure::{Goal, Measure, Unit, Verdict};
 use crate::rounds::Figures;
 use crate::row::Row;
 use crate::statistics::Spread;
+use crate::stillness::Stillness;
 use crate::syscalls::Syscalls;
 
 /// Where a document has its place for the tables.
@@ -68,6 +69,8 @@ pub(crate) struct ContenderResult {
     #[serde(serialize_with = "name_and_version", flatten)]
     pub(crate) installed: Installed,
     pub(crate) rounds: Vec<Figures>,
+    /// Turns that do not count, because the machine stood still.
+    pub(crate) repeated: u32,
     /// Of one unit of work, from a turn that is none of the rounds.
     pub(crate) syscalls: Option<Syscalls>,
     /// Why they could not be counted.
@@ -159,7 +162,14 @@ impl RowResult {
 
 impl ContenderResult {
     pub(crate) fn new(installed: Installed) -> Self {
-        Self { installed, rounds: Vec::new(), syscalls: None, untraced: None, failure: None }
+        Self {
+            installed,
+            rounds: Vec::new(),
+            repeated: 0,
+            syscalls: None,
+            untraced: None,
+            failure: None,
+        }
     }
 
     fn errors(&self) -> u64 {
@@ -174,6 +184,11 @@ impl ContenderResult {
     fn was_short_of_load(&self) -> bool {
         let short = self.rounds.iter().filter(|f| f.busy.is_some_and(Busy::is_of_the_load_only));
         short.count() * 2 > self.rounds.len()
+    }
+
+    /// Turns that count, although the machine stood still in them.
+    fn disturbed(&self) -> usize {
+        self.rounds.iter().filter(|figures| Stillness::is_much(figures.lost_ratio)).count()
     }
 
     fn is_comparable(&self) -> bool {

@@ -2,15 +2,19 @@
 //! that whatever else the machine does falls on all of them alike.
 
 use std::io::{IsTerminal, Write};
+use std::time::Instant;
 
+use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::bench::Bench;
+use crate::contender::Installed;
 use crate::interrupt::Interrupted;
 use crate::load::Latency;
 use crate::machine::Busy;
 use crate::report::{ContenderResult, RowResult};
-use crate::row::Row;
+use crate::row::{Row, Stage};
+use crate::stillness::Stillness;
 
 /// What one turn of one contender came to.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -27,6 +31,8 @@ pub(crate) struct Figures {
     /// How busy the cores were, with whatever ran on them.
     pub(crate) busy: Option<Busy>,
     pub(crate) errors: u64,
+    /// The share of the turn in which a core did not run; none where nobody watched.
+    pub(crate) lost_ratio: Option<f64>,
 }
 
 /// Runs all rounds of `row`.
@@ -35,7 +41,11 @@ pub(crate) struct Figures {
 ///
 /// # Errors
 /// When the backends cannot be started, or the user ends the run.
-pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
+pub(crate) fn run(
+    bench: &Bench,
+    row: &Row,
+    stillness: &mut Stillness,
+) -> anyhow::Result<RowResult> {
     let stage = (row.stage)(bench, row)?;
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     for contender in row.contenders() {
@@ -55,7 +65,7 @@ pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
         for result in results.iter_mut().filter(|r| r.failure.is_none()) {
             let who = result.installed.contender.name();
             say_what_runs(row, &format!("round {round} of {rounds}: {who}"))?;
-            match stage.turn(bench, &result.installed) {
+            match calm_turn(bench, &*stage, &result.installed, stillness, &mut result.repeated) {
                 Ok(figures) => result.rounds.push(figures),
                 Err(e) if e.is::<Interrupted>() => return Err(e),
                 Err(e) => result.failure = Some(format!("{e:#}")),
@@ -73,6 +83,41 @@ pub(crate) fn run(bench: &Bench, row: &Row) -> anyhow::Result<RowResult> {
     }
     clear_line()?;
     Ok(RowResult::new(row, stage.versions()?, missing, results))
+}
+
+/// A turn, done again while the machine stood still in it and there is patience left. Of those,
+/// the one counts in which it did so least; errors count whenever they come.
+fn calm_turn(
+    bench: &Bench,
+    stage: &dyn Stage,
+    installed: &Installed,
+    stillness: &mut Stillness,
+    repeated: &mut u32,
+) -> anyhow::Result<Figures> {
+    let mut calmest: Option<Figures> = None;
+    loop {
+        let (began, mark) = (Instant::now(), stillness.mark()?);
+        let turn = stage.turn(bench, installed);
+        let lost_ratio = stillness.lost_since(&mark)?;
+        let disturbed = Stillness::is_much(lost_ratio);
+        let failure = match turn {
+            Ok(figures) => {
+                let figures = Figures { lost_ratio, ..figures };
+                if !disturbed || figures.errors > 0 {
+                    return Ok(figures);
+                }
+                calmest = calmest.filter(|c| c.lost_ratio <= lost_ratio).or(Some(figures));
+                None
+            }
+            Err(e) if !disturbed || e.is::<Interrupted>() => return Err(e),
+            Err(e) => Some(e),
+        };
+        if !stillness.wait_for_calm(bench, began.elapsed())? {
+            return calmest
+                .ok_or_else(|| failure.unwrap_or_else(|| anyhow!("nothing was measured")));
+        }
+        *repeated += 1;
+    }
 }
 
 /// Shows a person what runs; a log file would only fill with it.

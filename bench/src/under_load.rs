@@ -98,6 +98,7 @@ impl<S: Service> Stage for UnderLoad<S> {
             busy: Some(busy),
             // An error of the warm-up is as bad as any.
             errors: warmup.errors + load.errors,
+            lost_ratio: None,
         })
     }
 

@@ -122,7 +122,17 @@ impl RowResult {
                 rate.median
             ))
         });
-        missing.chain(failed).chain(wrong).chain(short).chain(rates).chain(untraced).collect()
+        let repeated: u32 = self.contenders.iter().map(|c| c.repeated).sum();
+        let repeated = (repeated > 0).then(|| {
+            format!(
+                "disturbed: {repeated} turns were done again, as the machine stood still in them"
+            )
+        });
+        let disturbed: usize = self.contenders.iter().map(|c| c.disturbed()).sum();
+        let disturbed = (disturbed > 0)
+            .then(|| format!("disturbed: in {disturbed} turns that count the machine stood still"));
+        let troubles = missing.chain(failed).chain(wrong).chain(short).chain(rates);
+        troubles.chain(untraced).chain(repeated).chain(disturbed).collect()
     }
 }
 
