@@ -197,12 +197,14 @@ impl Client {
             checkout::abandon(server);
             return;
         }
-        if mode != PoolMode::Session {
+        // What its last transaction left behind nobody has looked at: it was gone before.
+        let left = self.statements.as_ref().is_some_and(|known| known.effects.is_some());
+        if mode != PoolMode::Session && !left {
             self.release(server);
             return;
         }
         server.state.reused = true;
-        checkout::reset_and_give_back(server, self.registered.unlink(), false);
+        checkout::reset_and_give_back(server, self.registered.unlink(), left);
     }
 
     fn shard(&self) -> &Rc<Shard> {
