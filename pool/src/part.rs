@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use bs9_config::{Config, Database, Postgres, UserSecret};
+use bs9_config::{Config, Database, Generation, Postgres, UserSecret};
 use bs9_net::{CompileContext, CompileError};
 use rustc_hash::FxHashMap;
 
@@ -17,6 +17,8 @@ pub(crate) const FALLBACK: &str = "*";
 /// Compiled from `[postgres]`.
 pub(crate) struct Part {
     pub(crate) config: Arc<Config>,
+    /// Of the snapshot that it belongs to.
+    pub(crate) generation: Generation,
     pub(crate) shards: usize,
     /// The same under every configuration.
     pub(crate) door: Arc<Doorkeeper>,
@@ -44,12 +46,14 @@ impl Part {
         context: &CompileContext<'_>,
         door: &Arc<Doorkeeper>,
     ) -> Result<Self, CompileError> {
-        Self::of(context.config, context.shards, context.previous::<Self>().as_deref(), door)
+        let previous = context.previous::<Self>();
+        Self::of(context.config, context.generation, context.shards, previous.as_deref(), door)
     }
 
     /// Users whose secret did not change are taken over from `previous`, keys and all.
     pub(crate) fn of(
         config: &Arc<Config>,
+        generation: Generation,
         shards: usize,
         previous: Option<&Self>,
         door: &Arc<Doorkeeper>,
@@ -84,7 +88,7 @@ impl Part {
         }
         let mock = Mock::like(users.values().filter_map(|user| user.verifier.as_ref()));
         let (config, door) = (Arc::clone(config), Arc::clone(door));
-        Ok(Self { config, shards, door, mock, users, encryptions })
+        Ok(Self { config, generation, shards, door, mock, users, encryptions })
     }
 
     /// The settings, when the configuration has any.

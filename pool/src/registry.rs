@@ -127,10 +127,16 @@ impl Registry {
             return None;
         }
         let pool = self.new_pool(part, key, database, user, by_fallback);
+        // The client may have come under a part that has been replaced since.
+        match self.part.load_full().filter(|newest| newest.generation > part.generation) {
+            Some(newest) => follow(&pool, &newest),
+            None => set_limits(&pool.budgets, part, database, &key.user),
+        }
         pools.insert(key.clone(), Arc::clone(&pool));
         Some(pool)
     }
 
+    /// Its limits, which it shares, are as they were.
     fn new_pool(
         &self,
         part: &Part,
@@ -141,7 +147,6 @@ impl Registry {
     ) -> Arc<Pool> {
         let plan = Plan::new(part, database, &key.database, user);
         let budgets = self.budgets_of(key);
-        set_limits(&budgets, part, database, &key.user);
         let statements = Arc::clone(&self.statements);
         let post = Arc::clone(&self.post);
         let pool =
@@ -168,32 +173,7 @@ impl Registry {
     pub(crate) fn apply(&self, part: &Arc<Part>) {
         self.part.store(Some(Arc::clone(part)));
         let mut pools = self.lock();
-        for (key, pool) in &*pools {
-            let before = pool.plan.load();
-            let asked = part.database(&key.database);
-            // A pool whose database now forces another user has no clients to come.
-            let fits = asked
-                .filter(|asked| asked.database.user.as_ref().is_none_or(|user| *user == key.user));
-            let plan = match fits {
-                None => Plan::remove(&before),
-                Some(asked) => {
-                    set_limits(&pool.budgets, part, asked.database, &key.user);
-                    let user = ServerUser::of(part, asked.database, &key.user);
-                    Plan::new(part, asked.database, &key.database, &user).succeed(&before)
-                }
-            };
-            if plan.epoch != before.epoch {
-                pool.parameters.store(None);
-                pool.derived.store(None);
-            }
-            // Keys of a client are good wherever the same verifier is; a server says if it has another.
-            let same_login = (&plan.target.user, &plan.target.secret)
-                == (&before.target.user, &before.target.secret);
-            if plan.removed || !same_login {
-                pool.passthrough.store(None);
-            }
-            pool.plan.store(Arc::new(plan));
-        }
+        pools.values().for_each(|pool| follow(pool, part));
         let Some(postgres) = part.postgres() else { return };
         for (name, database) in &postgres.databases {
             let Some(user) = &database.user else { continue };
@@ -202,9 +182,11 @@ impl Registry {
             }
             let key = PoolKey { database: Arc::clone(name), user: Arc::clone(user) };
             let server_user = ServerUser::of(part, database, user);
-            let pool = pools
-                .entry(key.clone())
-                .or_insert_with(|| self.new_pool(part, &key, database, &server_user, false));
+            let pool = pools.entry(key.clone()).or_insert_with(|| {
+                let pool = self.new_pool(part, &key, database, &server_user, false);
+                set_limits(&pool.budgets, part, database, user);
+                pool
+            });
             if let Some(post) = self.post.get() {
                 let _keeps_it = post.send(0, Mail::Plan(Arc::clone(pool)));
             }
@@ -299,6 +281,35 @@ impl Registry {
         }
         Ok(concerned.into_iter().cloned().collect())
     }
+}
+
+/// Gives a pool its plan under `part`.
+fn follow(pool: &Arc<Pool>, part: &Arc<Part>) {
+    let key = &pool.key;
+    let before = pool.plan.load();
+    let asked = part.database(&key.database);
+    // A pool whose database now forces another user has no clients to come.
+    let fits =
+        asked.filter(|asked| asked.database.user.as_ref().is_none_or(|user| *user == key.user));
+    let plan = match fits {
+        None => Plan::remove(&before),
+        Some(asked) => {
+            set_limits(&pool.budgets, part, asked.database, &key.user);
+            let user = ServerUser::of(part, asked.database, &key.user);
+            Plan::new(part, asked.database, &key.database, &user).succeed(&before)
+        }
+    };
+    if plan.epoch != before.epoch {
+        pool.parameters.store(None);
+        pool.derived.store(None);
+    }
+    // Keys of a client are good wherever the same verifier is; a server says if it has another.
+    let same_login =
+        (&plan.target.user, &plan.target.secret) == (&before.target.user, &before.target.secret);
+    if plan.removed || !same_login {
+        pool.passthrough.store(None);
+    }
+    pool.plan.store(Arc::new(plan));
 }
 
 fn set_limits(budgets: &[Arc<Budget>; 2], part: &Part, database: &Database, user: &Arc<str>) {

@@ -99,12 +99,16 @@ fn known_work_is_counted_for_its_pool() {
         ("bs9_pool_servers state=\"idle\"", 1.0),
     ];
     let now = || samples(&get(admin, "/metrics").body);
-    for (name, value) in wanted {
-        eventually(&format!("{name} = {value}"), || {
-            (now().get(name) == Some(&value)).then_some(())
-        });
-    }
+    eventually("everybody has gone", || {
+        let now = now();
+        let is = |name: &str, value: f64| now.get(name) == Some(&value);
+        let gone = is("bs9_pool_clients state=\"active\"", 0.0);
+        (gone && is("bs9_pool_servers state=\"idle\"", 1.0)).then_some(())
+    });
     let last = now();
+    let found: Vec<_> = wanted.iter().map(|(name, _)| (*name, last.get(*name))).collect();
+    let wanted: Vec<_> = wanted.iter().map(|(name, value)| (*name, Some(value))).collect();
+    assert_eq!(found, wanted);
     for counted in ["bs9_pool_received_bytes_total", "bs9_pool_sent_bytes_total"] {
         assert!(last[counted] > 500.0, "{last:#?}");
     }

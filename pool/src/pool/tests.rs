@@ -71,7 +71,7 @@ fn pool_of(limits: &str, shards: usize, budgets: [Arc<Budget>; 2]) -> Arc<Pool> 
     let config = Arc::new(bs9_config::parse_str("bs9.toml", &text).unwrap());
     let database = config.postgres.as_ref().unwrap().databases["app"].clone();
     let door = Arc::new(crate::auth::Doorkeeper::new());
-    let part = Part::of(&config, shards, None, &door).unwrap();
+    let part = Part::of(&config, bs9_config::Generation(1), shards, None, &door).unwrap();
     let user = ServerUser { name: "alice".into(), secret: None };
     let key = PoolKey { database: "app".into(), user: "alice".into() };
     let plan = Plan::new(&part, &database, &key.database, &user);
