@@ -18,8 +18,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::Notify;
 
 use super::{
-    session::{Session, client_of},
-    world::{World, dice, keeps_sessions, sleep},
+    scenario::{DATABASES, Limits, Pool, USERS},
+    session::{Session, said_in},
+    text::{Kept, Sender, Word, sender_of, told_in, verb_of},
+    world::{World, dice, sleep},
 };
 
 /// The stream of numbers that kills are drawn from.
@@ -29,17 +31,35 @@ const KILLS: u64 = 1_000_000;
 pub(super) struct Server {
     pub(super) process: i32,
     /// Once the pool has said so.
-    pub(super) user: Cell<Option<usize>>,
+    pub(super) pool: Cell<Option<Pool>>,
+    /// When it was made.
+    pub(super) since: u64,
     stream: Stream,
-    logged_in: Cell<bool>,
+    pub(super) logged_in: Cell<bool>,
     gone: Cell<bool>,
     session: RefCell<Session>,
-    /// Whose state it has.
-    owner: Cell<Option<usize>>,
+    /// Who it worked for last.
+    owner: Cell<Option<Sender>>,
     /// Who began what is open.
-    holder: Cell<Option<usize>>,
+    holder: Cell<Option<Sender>>,
     /// Whose text runs.
-    works_for: Cell<Option<usize>>,
+    works_for: Cell<Option<Sender>>,
+    /// Whose it is in session mode: it is for nobody else before it was reset.
+    lent_to: Cell<Option<Sender>>,
+    /// Whose state is in its session, likewise.
+    keeps_of: Cell<Option<Sender>>,
+    /// Who may have it to itself.
+    tied_to: Cell<Option<Sender>>,
+    /// It listens for the pool's clients.
+    pub(super) is_ear: Cell<bool>,
+    /// It has run what a client wanted.
+    pub(super) has_worked: Cell<bool>,
+    /// A limit that it exceeds, unless it turns out not to be counted.
+    exceeds: RefCell<Option<String>>,
+    /// It is busy with a message, or with what it says.
+    is_busy: Cell<bool>,
+    /// Notifications that have not been said.
+    notices: RefCell<Vec<u8>>,
     cancelled: Cell<bool>,
     /// When it last did something.
     active: Cell<u64>,
@@ -48,18 +68,84 @@ pub(super) struct Server {
 
 impl Server {
     /// Whether the pool has let go of it.
-    fn is_gone(&self) -> bool {
-        // The kernel is asked: the stream's only waker is that of whoever reads.
-        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        self.gone.get() || rustix::event::poll(&mut asked, Some(&Timespec::default())) == Ok(1)
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get() || self.is(PollFlags::RDHUP)
+    }
+
+    /// Whether the pool has said something that it has not read.
+    pub(super) fn is_spoken_to(&self) -> bool {
+        self.is(PollFlags::IN)
+    }
+
+    /// The kernel is asked: the stream's only waker is that of whoever reads.
+    fn is(&self, what: PollFlags) -> bool {
+        let mut asked = [PollFd::new(&self.stream, what)];
+        rustix::event::poll(&mut asked, Some(&Timespec::default())) == Ok(1)
     }
 
     pub(super) fn is_idle_for(&self, milliseconds: u64, now: u64) -> bool {
         self.logged_in.get()
+            && !self.is_ear.get()
             && !self.is_gone()
             && self.works_for.get().is_none()
             && self.session.borrow().is_at_rest()
             && now - self.active.get() >= milliseconds
+    }
+
+    /// Takes a notification, if it listens.
+    pub(super) fn notify(self: &Rc<Self>, channel: &str, message: &[u8]) {
+        if !self.session.borrow().listening.channels.contains(channel) {
+            return;
+        }
+        self.notices.borrow_mut().extend_from_slice(message);
+        if !self.is_busy.get() && self.session.borrow().is_at_rest() {
+            let server = Rc::clone(self);
+            bs9_net::spawn(async move {
+                let _gone_otherwise = server.say(Vec::new()).await;
+            });
+        }
+    }
+
+    /// Says an answer, and what was notified, before it is said that the server is ready.
+    async fn say(&self, mut out: Vec<u8>) -> Option<()> {
+        const READY: usize = 6;
+        self.is_busy.set(true);
+        loop {
+            if self.session.borrow().is_at_rest() {
+                let at = out.len().saturating_sub(READY);
+                out.splice(at..at, self.notices.take());
+            }
+            if out.is_empty() {
+                break;
+            }
+            self.stream.write_all(&out).await.ok()?;
+            out.clear();
+        }
+        self.is_busy.set(false);
+        Some(())
+    }
+
+    pub(super) fn is_of(&self, database: usize) -> bool {
+        self.pool.get().is_some_and(|pool| pool.database == database)
+    }
+
+    /// The limits are for it, too.
+    fn is_counted(&self, world: &World) {
+        if let Some(exceeds) = self.exceeds.take() {
+            world.violated(exceeds);
+        }
+    }
+
+    /// Who has it to itself for certain.
+    fn is_of_session(&self) -> Option<Sender> {
+        self.lent_to.get().or(self.keeps_of.get())
+    }
+
+    /// Who may have it to itself while it has nothing to do.
+    pub(super) fn may_be_of(&self, world: &World) -> Option<Sender> {
+        let owner = self.owner.get().filter(|_| world.scenario.has_sessions());
+        let on = |sender: &Sender| world.is_on(*sender);
+        owner.filter(on).or(self.tied_to.get().filter(on))
     }
 }
 
@@ -68,7 +154,8 @@ pub(super) async fn serve(world: Rc<World>, stream: Stream) {
     let process = 1000 + world.number() as i32;
     let server = Rc::new(Server {
         process,
-        user: Cell::new(None),
+        pool: Cell::new(None),
+        since: world.now(),
         stream,
         logged_in: Cell::new(false),
         gone: Cell::new(false),
@@ -76,6 +163,14 @@ pub(super) async fn serve(world: Rc<World>, stream: Stream) {
         owner: Cell::new(None),
         holder: Cell::new(None),
         works_for: Cell::new(None),
+        lent_to: Cell::new(None),
+        keeps_of: Cell::new(None),
+        tied_to: Cell::new(None),
+        is_ear: Cell::new(false),
+        has_worked: Cell::new(false),
+        exceeds: RefCell::default(),
+        is_busy: Cell::new(false),
+        notices: RefCell::default(),
         cancelled: Cell::new(false),
         active: Cell::new(world.now()),
         killed: Notify::new(),
@@ -131,13 +226,15 @@ async fn log_in(world: &Rc<World>, server: &Rc<Server>, input: &mut Vec<u8>) -> 
         FirstPacket::Startup(startup) => startup,
         other => panic!("the pool says {other:?}"),
     };
-    let user = startup.parameters.user().to_owned();
-    input.drain(..length);
+    let (user, name) = (startup.parameters.user(), startup.parameters.database());
     let user = user.strip_prefix('u').and_then(|digits| digits.parse().ok()).expect("a user");
-    server.user.set(Some(user));
-    world.note(|| format!("server {} logs u{user} in", server.process));
+    let database = DATABASES.iter().position(|known| *known == name).expect("a database");
+    let pool = Pool { database, user };
+    input.drain(..length);
+    server.pool.set(Some(pool));
+    world.note(|| format!("server {} logs in to {pool:?}", server.process));
     world.servers.borrow_mut().push(Rc::clone(server));
-    count(world, user);
+    count(world, server, pool);
     sleep(world.scenario.login_takes).await;
     let mut out = Vec::new();
     if world.refusals.get() > 0 {
@@ -165,22 +262,33 @@ async fn log_in(world: &Rc<World>, server: &Rc<Server>, input: &mut Vec<u8>) -> 
     Some(true)
 }
 
-/// The limits, with one more of `user`.
-fn count(world: &World, user: usize) {
-    let servers = world.servers.borrow();
-    let open = || servers.iter().filter(|server| !server.is_gone());
-    let own = || open().filter(|server| server.user.get() == Some(user));
-    let scenario = &world.scenario;
-    let most = scenario.pool_size + scenario.reserve;
+/// The limits, with one more of `pool`.
+fn count(world: &World, new: &Server, pool: Pool) {
+    let limits = world.limits.borrow();
+    let most = |of: fn(&Limits) -> usize| limits.most_since(world.now(), of);
+    let own = |server: &Server| server.pool.get() == Some(pool);
+    let of_database = most(|limits| limits.database.unwrap_or(usize::MAX));
+    let logs_in = |server: &Server| own(server) && !server.logged_in.get();
+    // Who listens for clients is not counted, and not known before it listens.
+    let may_be_ear = |user| world.may_be_ear(Pool { user, ..pool }, new);
+    let (ears, ear) = ((0..USERS).filter(|user| may_be_ear(*user)).count(), may_be_ear(pool.user));
+    let ear = usize::from(ear);
     let counts = [
-        ("of a pool", own().count(), most),
-        ("of the database", open().count(), scenario.database.unwrap_or(usize::MAX)),
-        ("logging in", own().filter(|one| !one.logged_in.get()).count(), scenario.logins),
+        ("of a pool", world.open(own), most(Limits::most) + ear),
+        (
+            "of the database",
+            world.open(|server| server.is_of(pool.database)),
+            of_database.saturating_add(ears),
+        ),
+        ("logging in", world.open(logs_in), world.scenario.logins + ear),
     ];
     for (what, count, limit) in counts {
         if count > limit {
-            world.violated(format!("{count} servers {what} where {limit} may be"));
+            new.exceeds.replace(Some(format!("{count} servers {what} where {limit} may be")));
         }
+    }
+    if !world.scenario.listens {
+        new.is_counted(world);
     }
 }
 
@@ -190,10 +298,11 @@ fn cancel(world: &World, process: i32) {
     let Some(server) = servers.iter().find(|server| server.process == process) else { return };
     let hit = server.works_for.get();
     world.note(|| format!("server {process} is told to cancel what {hit:?} runs"));
-    let Some(client) = hit else { return };
+    let Some(sender) = hit else { return };
+    let client = &world.clients[sender.client];
     let by_pool = world.scenario.query_timeout.is_some() || world.scenario.vanishing;
-    if !world.clients[client].cancels.get() && !by_pool {
-        world.violated(format!("client {client} never asked for a cancel"));
+    if !client.cancels.get() && !by_pool && !world.may_have_been_killed(sender) {
+        world.violated(format!("{sender} never asked for a cancel"));
     }
     server.cancelled.set(true);
 }
@@ -203,47 +312,89 @@ async fn answer(
     server: &Rc<Server>,
     frame: &Frame<'_, FrontendTag>,
 ) -> Option<()> {
+    server.is_busy.set(true);
     if server.session.borrow().is_at_rest() {
         server.holder.set(None);
     }
-    if let Some(client) = server.session.borrow().sender_of(frame) {
-        belongs(world, server, client);
-        world.begins(client);
-        server.holder.set(Some(client));
+    if let Some(sender) = server.session.borrow().sender_of(frame) {
+        belongs(world, server, sender);
+        world.begins(server, sender);
+        server.holder.set(Some(sender));
+        server.owner.set(Some(sender));
+        if world.has_server_to_itself(sender) {
+            server.lent_to.set(Some(sender));
+        }
+    }
+    // The pool goes by what it has sent, whatever became of it.
+    if let Some(said) = said_in(frame).filter(|said| ties(world, said)) {
+        server.tied_to.set(sender_of(&said));
     }
     let text = server.session.borrow().text_of(frame);
-    let client = text.as_deref().and_then(client_of);
-    if let Some((text, client)) = text.as_deref().zip(client) {
-        world.note(|| format!("server {} runs {text}", server.process));
-        server.owner.set(Some(client));
-        server.works_for.set(Some(client));
+    let sender = text.as_deref().and_then(sender_of);
+    if let Some((text, sender)) = text.as_deref().zip(sender) {
+        world.note(|| format!("server {} runs {}", server.process, told_in(text)));
+        server.has_worked.set(true);
+        server.is_counted(world);
+        server.works_for.set(Some(sender));
         server.cancelled.set(false);
         let until = world.now() + server.session.borrow().pause(text);
         while world.now() < until && !server.cancelled.get() {
             sleep(16.min(until - world.now())).await;
         }
     }
-    let out = server.session.borrow_mut().hear(frame, server.cancelled.take());
-    if server.session.borrow().is_fresh {
+    let own = text.as_deref().is_some_and(|text| text.starts_with("LISTEN \""));
+    if own && !server.has_worked.get() {
+        server.is_ear.set(true);
+    } else if own && !server.session.borrow().keeps_something() {
+        // It listens for whoever works with it next.
         server.owner.set(None);
     }
+    let out = server.session.borrow_mut().hear(frame, server.cancelled.take());
+    if text.is_some_and(|text| verb_of(&text) == "ALL") {
+        for one in [&server.owner, &server.lent_to, &server.tied_to] {
+            one.set(None);
+        }
+    }
+    let keeps = server.session.borrow().keeps_something();
+    server.keeps_of.set(server.owner.get().filter(|_| keeps));
     server.works_for.set(None);
     server.active.set(world.now());
-    server.stream.write_all(&out).await.ok()
+    let notified = std::mem::take(&mut server.session.borrow_mut().listening.notified);
+    for (channel, payload) in notified {
+        world.notify(server, channel, payload);
+    }
+    server.say(out).await
 }
 
-/// Whether this is a client that the server may work for now.
-fn belongs(world: &World, server: &Server, client: usize) {
-    let another = |who: &Cell<Option<usize>>| who.get().filter(|who| *who != client);
-    if let Some(holder) = another(&server.holder) {
-        let process = server.process;
-        world.violated(format!("server {process} has work of {holder} open, and gets {client}'s"));
+/// Whether a client that says this may have its server to itself from then on.
+fn ties(world: &World, said: &str) -> bool {
+    let listens = || Word::by(verb_of(said)).is_some_and(|(word, _)| word == Word::Listen);
+    Kept::by(verb_of(said)).is_some() || world.scenario.may_be_deaf() && listens()
+}
+
+/// Whether this is someone that the server may work for now.
+fn belongs(world: &World, server: &Server, sender: Sender) {
+    let process = server.process;
+    let another = |who: Option<Sender>| who.filter(|who| *who != sender);
+    if let Some(holder) = another(server.holder.get()) {
+        world.violated(format!("server {process} has work of {holder} open, and gets {sender}'s"));
     }
-    if let Some(owner) = another(&server.owner).filter(|_| keeps_sessions(world)) {
-        world.violated(format!("{client} has the session that {owner} had"));
+    if let Some(owner) = another(server.is_of_session()) {
+        world.violated(format!("{sender} has the session that {owner} had"));
     }
-    if server.user.get() != Some(world.clients[client].user) {
-        world.violated(format!("client {client} works as another user"));
+    if server.pool.get() != Some(world.clients[sender.client].pool) {
+        world.violated(format!("{sender} works as another user, or elsewhere"));
+    }
+    let servers = world.servers.borrow();
+    let left = servers.iter().find(|other| {
+        other.process != process && other.is_of_session() == Some(sender) && !other.is_gone()
+    });
+    if let Some(left) = left {
+        let left = left.process;
+        world.violated(format!("{sender} has its session on server {left}, and gets {process}"));
+    }
+    if world.clients[sender.client].was_killed_before(sender, world.now()) {
+        world.violated(format!("{sender} was told to go, and works"));
     }
 }
 

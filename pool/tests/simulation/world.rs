@@ -14,16 +14,23 @@ use std::{
 use bs9_net::{Buffer, BufferPool, CoarseInstant, Stream};
 use bs9_pool::PoolEngine;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
-    client,
-    scenario::{Dice, Mode, Scenario},
+    Reload, client,
+    listening::Notice,
+    operator,
+    orders::{History, Orders},
+    scenario::{Dice, Pool, Scenario},
     server::{self, Server},
+    text::Sender,
+    turns::Turns,
 };
 
-/// Rounds through the sockets after which nothing goes on any more.
+/// Rounds through the sockets after which nothing goes on any more, and how many more it takes when
+/// things go from shard to shard.
 const QUIET_ROUNDS: u32 = 5;
+const MORE_ROUNDS: u32 = 3;
 /// Rounds in which something goes on at one and the same time: more are a loop without end.
 const MOST_ROUNDS: u32 = 20_000;
 /// By how much the clock jumps, milliseconds: little after something has happened, then more.
@@ -31,9 +38,6 @@ const LEAST_JUMP: u64 = 16;
 const MOST_JUMP: u64 = 256;
 /// By then everybody has been served.
 const END: u64 = 400_000;
-/// For how long a client may wait beside an idle server: keepers and cancel requests take a turn
-/// or two.
-const OVERSIGHT: u64 = 400;
 /// Lines of what happened that are shown.
 const MOST_LINES: usize = 60;
 
@@ -58,10 +62,22 @@ impl fmt::Display for Story {
     }
 }
 
-/// A client as servers see it.
+/// A client as others see it.
 #[derive(Default)]
 pub(super) struct Standing {
-    pub(super) user: usize,
+    pub(super) pool: Pool,
+    /// The number of its session, or of the last.
+    session: Cell<u64>,
+    /// When that began; `None`: it is over.
+    on: Cell<Option<u64>>,
+    /// It was told that it may begin.
+    pub(super) logged_in: Cell<bool>,
+    /// When an operator ordered that it go.
+    killed: Cell<Option<u64>>,
+    /// When it last began to say something outside of a transaction.
+    pub(super) since: Cell<u64>,
+    /// Which shard serves it.
+    pub(super) shard: Cell<usize>,
     /// When it had sent a request that needs a server and tells whose it is, until that begins.
     pub(super) asked: Cell<Option<u64>>,
     /// In the middle of a message.
@@ -71,6 +87,38 @@ pub(super) struct Standing {
     pub(super) done: Cell<bool>,
 }
 
+impl Standing {
+    pub(super) fn enter(&self, session: u64, now: u64) {
+        self.session.set(session);
+        self.on.set(Some(now));
+        self.logged_in.set(false);
+        self.killed.set(None);
+    }
+
+    pub(super) fn leave(&self) {
+        self.on.set(None);
+        self.asked.set(None);
+        self.dawdles.set(false);
+    }
+
+    /// When its session began, if that is this one and goes on.
+    pub(super) fn began(&self, sender: Sender) -> Option<u64> {
+        self.on.get().filter(|_| self.session.get() == sender.session)
+    }
+
+    /// An operator orders that it go.
+    pub(super) fn kill(&self, now: u64) {
+        if self.on.get().is_some() && self.logged_in.get() {
+            self.killed.set(self.killed.get().or(Some(now)));
+        }
+    }
+
+    /// Whether that was ordered, and time has passed since.
+    pub(super) fn was_killed_before(&self, sender: Sender, now: u64) -> bool {
+        self.began(sender).is_some() && self.killed.get().is_some_and(|at| at < now)
+    }
+}
+
 pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) folder: PathBuf,
@@ -78,7 +126,17 @@ pub(super) struct World {
     pub(super) clients: Vec<Standing>,
     pub(super) servers: RefCell<Vec<Rc<Server>>>,
     pub(super) refusals: Cell<u64>,
-    engine: Arc<PoolEngine>,
+    /// All that was ever notified.
+    pub(super) notices: RefCell<Vec<Notice>>,
+    pub(super) orders: RefCell<Orders>,
+    pub(super) limits: RefCell<History>,
+    pub(super) engine: Arc<PoolEngine>,
+    /// To the thread that reloads.
+    pub(super) reloads: mpsc::UnboundedSender<Reload>,
+    /// The other shards, until all has been played.
+    turns: RefCell<Option<Turns>>,
+    /// The first shard is to look at its sockets before it is the turn of others.
+    keeps_turn: Cell<bool>,
     origin: CoarseInstant,
     now: Cell<u64>,
     /// Grows with everything that happens.
@@ -91,24 +149,31 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Stops the clock of this thread.
+    /// The clock of this thread stands still at `origin`.
     pub(super) fn begin(
         scenario: Scenario,
         story: Story,
         folder: PathBuf,
         engine: Arc<PoolEngine>,
+        reloads: mpsc::UnboundedSender<Reload>,
+        turns: Turns,
+        origin: CoarseInstant,
     ) -> Rc<Self> {
-        let origin = bs9_net::refresh_clock();
-        bs9_net::stand_at(origin);
-        let standing = |user: &usize| Standing { user: *user, ..Standing::default() };
+        let standing = |pool: &Pool| Standing { pool: *pool, ..Standing::default() };
         Rc::new(Self {
             clients: scenario.clients.iter().map(standing).collect(),
             refusals: Cell::new(scenario.refusals),
+            notices: RefCell::default(),
+            orders: RefCell::default(),
+            limits: RefCell::new(History::new(scenario.limits)),
             scenario,
             folder,
             buffers: BufferPool::new(16 * 1024, 64),
             servers: RefCell::default(),
             engine,
+            reloads,
+            turns: RefCell::new(Some(turns)),
+            keeps_turn: Cell::new(false),
             origin,
             now: Cell::new(0),
             activity: Cell::new(0),
@@ -140,6 +205,22 @@ impl World {
         self.wrong.borrow_mut().get_or_insert(what);
     }
 
+    /// The other shards do what there is to do.
+    pub(super) fn pass_turns(&self) {
+        if let Some(turns) = &*self.turns.borrow() {
+            turns.pass(self.now());
+        }
+    }
+
+    /// A client has connected: this shard is to be the one that sees it first.
+    pub(super) fn comes_to(&self, shard: u64) {
+        if shard == 0 {
+            self.keeps_turn.set(true);
+        } else {
+            self.pass_turns();
+        }
+    }
+
     fn pass(&self, milliseconds: u64) {
         self.now.set(self.now() + milliseconds);
         bs9_net::stand_at(self.origin.plus(Duration::from_millis(self.now())));
@@ -154,46 +235,17 @@ impl World {
         }
     }
 
-    /// A client's request begins to be worked at.
-    pub(super) fn begins(&self, client: usize) {
-        let own = &self.clients[client];
-        let Some(asked) = own.asked.take() else { return };
-        // A server that died may have sent its client to the end of the line.
-        if self.scenario.kills {
-            return;
-        }
-        let passed_over = self.clients.iter().position(|other| {
-            other.user == own.user && other.asked.get().is_some_and(|before| before < asked)
-        });
-        if let Some(other) = passed_over {
-            self.violated(format!("client {client} was served before client {other}"));
-        }
-    }
-
-    /// What must hold when nothing goes on.
-    fn look_around(&self) {
-        if self.clients.iter().any(|client| client.dawdles.get()) {
-            return;
-        }
-        for (number, client) in self.clients.iter().enumerate() {
-            let Some(asked) = client.asked.get() else { continue };
-            if self.now() - asked < OVERSIGHT {
-                continue;
-            }
-            let servers = self.servers.borrow();
-            let idle = servers.iter().find(|server| {
-                server.user.get() == Some(client.user) && server.is_idle_for(OVERSIGHT, self.now())
-            });
-            if let Some(idle) = idle {
-                let process = idle.process;
-                self.violated(format!("client {number} waits beside the idle server {process}"));
-            }
-        }
-    }
-
     fn verdict(&self) -> Result<(), String> {
         self.wrong.take().map_or(Ok(()), Err)
     }
+}
+
+/// When the clock shows a multiple of two seconds: when timers fall due depends on what it shows,
+/// and a seed is to be the same whenever it is played.
+pub(super) fn beginning() -> CoarseInstant {
+    const MULTIPLE: u64 = 2_000_000_000;
+    let now = bs9_net::refresh_clock();
+    now.plus(Duration::from_nanos(MULTIPLE - now.nanoseconds() % MULTIPLE))
 }
 
 /// Tells that the seed has been played, also when that was cut short by a panic.
@@ -201,6 +253,7 @@ struct Play<'a>(&'a World);
 
 impl Drop for Play<'_> {
     fn drop(&mut self) {
+        self.0.turns.take();
         self.0.over.notify_one();
     }
 }
@@ -214,7 +267,10 @@ pub(super) async fn run(world: &Rc<World>, servers: UnixListener) -> Result<(), 
     if world.scenario.kills {
         bs9_net::spawn(server::kill(Rc::clone(world)));
     }
-    let pulse = Pulse::new(world).expect("a pair of sockets");
+    if world.scenario.orders || world.scenario.reloads {
+        bs9_net::spawn(operator::operate(Rc::clone(world)));
+    }
+    let pulse = Pulse::new(&world.buffers).expect("a pair of sockets");
     let everyone_is_done = || world.clients.iter().all(|client| client.done.get());
     settle(world, &pulse, &servers, everyone_is_done).await;
     if world.wrong.borrow().is_none() && !everyone_is_done() {
@@ -235,6 +291,7 @@ pub(super) async fn run(world: &Rc<World>, servers: UnixListener) -> Result<(), 
 
 /// Lets things happen until `done`.
 async fn settle(world: &Rc<World>, pulse: &Pulse, servers: &UnixListener, done: impl Fn() -> bool) {
+    let enough = QUIET_ROUNDS + if world.scenario.shards > 1 { MORE_ROUNDS } else { 0 };
     let (mut seen, mut quiet, mut jump) = (world.activity.get(), 0, LEAST_JUMP);
     let mut rounds = 0;
     while world.wrong.borrow().is_none() {
@@ -246,6 +303,10 @@ async fn settle(world: &Rc<World>, pulse: &Pulse, servers: &UnixListener, done: 
             bs9_net::spawn(server::serve(Rc::clone(world), stream));
         }
         pulse.beat().await;
+        if world.keeps_turn.take() {
+            pulse.beat().await;
+        }
+        world.pass_turns();
         rounds += 1;
         if rounds > MOST_ROUNDS {
             world.violated("something goes on and on, and no time passes".into());
@@ -255,7 +316,7 @@ async fn settle(world: &Rc<World>, pulse: &Pulse, servers: &UnixListener, done: 
             continue;
         }
         quiet += 1;
-        if quiet < QUIET_ROUNDS {
+        if quiet < enough {
             continue;
         }
         world.look_around();
@@ -275,22 +336,22 @@ fn somebody_knocks(servers: &UnixListener) -> bool {
 }
 
 /// A byte to oneself: when it arrives, all sockets have been looked at.
-struct Pulse {
+pub(super) struct Pulse {
     out: UnixStream,
     back: Stream,
     buffer: RefCell<Buffer>,
 }
 
 impl Pulse {
-    fn new(world: &World) -> io::Result<Self> {
+    pub(super) fn new(buffers: &Rc<BufferPool>) -> io::Result<Self> {
         let (out, back) = UnixStream::pair()?;
         back.set_nonblocking(true)?;
         let back = Stream::from_socket(back.into())?;
-        Ok(Self { out, back, buffer: RefCell::new(world.buffers.take()) })
+        Ok(Self { out, back, buffer: RefCell::new(buffers.take()) })
     }
 
     #[expect(clippy::await_holding_refcell_ref, reason = "one beat at a time")]
-    async fn beat(&self) {
+    pub(super) async fn beat(&self) {
         use std::io::Write as _;
         (&self.out).write_all(&[0]).expect("the pair is whole");
         let mut buffer = self.buffer.borrow_mut();
@@ -298,11 +359,6 @@ impl Pulse {
         let count = buffer.len();
         buffer.consume(count);
     }
-}
-
-/// Whether what a server does must be undone before it serves another client.
-pub(super) fn keeps_sessions(world: &World) -> bool {
-    world.scenario.mode == Mode::Session
 }
 
 /// Waits.
