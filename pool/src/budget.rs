@@ -4,6 +4,10 @@
 //! A pool that is refused a connection is *hungry* until it gets one or nobody waits in it any
 //! more. Who has more than its share gives way: it closes a server that comes back, or one that
 //! is idle, and the neediest hungry pool connects in its place.
+//!
+//! A connection that listens for all clients of a database is counted here, too, but not in its
+//! pool. It takes its share first and connects when there is room: until then there are *too
+//! many*, and whoever gets a server back closes it. It never takes the last one.
 
 use std::{
     cmp::Ordering,
@@ -30,6 +34,8 @@ pub(crate) struct Budget {
     limit: AtomicUsize,
     /// Server connections there are.
     open: AtomicUsize,
+    /// Those of them that listen for all clients of a database.
+    listening: AtomicUsize,
     /// Pools that want one and were refused it here.
     hungry: AtomicUsize,
     /// Locked when a pool comes about, and while one is hungry.
@@ -38,6 +44,9 @@ pub(crate) struct Budget {
 
 /// The right to one connection of a budget; given back when dropped.
 pub(crate) struct Share(Arc<Budget>);
+
+/// Likewise, for a connection that listens for all clients of a database.
+pub(crate) struct ListeningShare(Share);
 
 /// How a pool stands that shares a budget with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +62,7 @@ impl Budget {
         Arc::new(Self {
             limit: AtomicUsize::new(UNLIMITED),
             open: AtomicUsize::new(0),
+            listening: AtomicUsize::new(0),
             hungry: AtomicUsize::new(0),
             pools: Mutex::default(),
         })
@@ -82,6 +92,29 @@ impl Budget {
         let limit = self.limit.load(SeqCst);
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.open.fetch_update(SeqCst, SeqCst, room).ok().map(|_| Share(Arc::clone(self)))
+    }
+
+    /// The right to one that listens, unless that would leave none to clients, or somebody hungry
+    /// comes before `pool`. It is not to be used while there are [too many](Self::has_too_many).
+    pub(crate) fn share_to_listen(self: &Arc<Self>, pool: &Pool) -> Option<ListeningShare> {
+        if self.is_wanted_beside(pool) && !self.may_listen(pool) {
+            return None;
+        }
+        let limit = self.limit.load(SeqCst);
+        let room = |listening: usize| (listening + 1 < limit).then_some(listening + 1);
+        self.listening.fetch_update(SeqCst, SeqCst, room).ok()?;
+        self.open.fetch_add(1, SeqCst);
+        Some(ListeningShare(Share(Arc::clone(self))))
+    }
+
+    /// Whether more was taken than there may be.
+    pub(crate) fn has_too_many(&self) -> bool {
+        self.open.load(SeqCst) > self.limit.load(SeqCst)
+    }
+
+    /// Connections that listen, those that are still to be made included.
+    pub(crate) fn listening(&self) -> usize {
+        self.listening.load(SeqCst)
     }
 
     /// A pool has become hungry, or is not any more.
@@ -124,6 +157,17 @@ impl Budget {
     pub(crate) fn may_take(&self, pool: &Pool) -> bool {
         let now = bs9_net::now();
         let own = Standing { open: pool.open().saturating_sub(1), ..Standing::of(pool, now) };
+        self.goes_first(pool, own, now)
+    }
+
+    /// Likewise for a connection that listens, which is counted as nobody's own. It has not waited
+    /// for long, however hungry its pool is.
+    fn may_listen(&self, pool: &Pool) -> bool {
+        let now = bs9_net::now();
+        self.goes_first(pool, Standing { hungry_for: None, ..Standing::of(pool, now) }, now)
+    }
+
+    fn goes_first(&self, pool: &Pool, own: Standing, now: CoarseInstant) -> bool {
         self.others(pool).iter().all(|other| {
             let could = other.budgets.iter().all(|b| std::ptr::eq(&**b, self) || b.has_room());
             goes_first(own, Standing::of(other, now), could)
@@ -153,6 +197,34 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, SeqCst);
         self.0.announce_room();
+    }
+}
+
+impl ListeningShare {
+    pub(crate) fn is_of(&self, budget: &Arc<Budget>) -> bool {
+        Arc::ptr_eq(&self.0.0, budget)
+    }
+
+    /// Whether it can be used: there are not too many.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.0.0.has_too_many()
+    }
+
+    /// Whether pools would have it instead.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.0.hungry.load(SeqCst) > 0 || !self.has_room()
+    }
+
+    /// Whether the limit has become so low that clients have none left.
+    pub(crate) fn is_the_last(&self) -> bool {
+        self.0.0.listening() >= self.0.0.limit.load(SeqCst)
+    }
+}
+
+impl Drop for ListeningShare {
+    fn drop(&mut self) {
+        // The share itself is given back behind that.
+        self.0.0.listening.fetch_sub(1, SeqCst);
     }
 }
 

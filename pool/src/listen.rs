@@ -1,11 +1,11 @@
 //! LISTEN for clients that change servers.
 //!
 //! In transaction mode a client has no server connection of its own to listen on, so one more
-//! connection for each pool, the *listening connection*, listens for all its clients ([`hub`],
-//! [`ear`]). Each client has a bounded queue that its notifications wait in until it is outside
-//! of a transaction ([`subscription`]); PostgreSQL gives them out at the same points. A client
-//! for which more comes than the queue holds is given what there is and then disconnected:
-//! it must not believe that it has heard everything.
+//! connection for each database, the *listening connection*, listens for the clients of all its
+//! pools ([`hub`], [`ear`]). Each client has a bounded queue that its notifications wait in until
+//! it is outside of a transaction ([`subscription`]); PostgreSQL gives them out at the same points.
+//! A client for which more comes than the queue holds is given what there is and then
+//! disconnected: it must not believe that it has heard everything.
 //!
 //! # What a client listens to
 //!
@@ -22,23 +22,37 @@
 //! the `UNLISTEN` was not rolled back. (`RESET ALL` in the same transaction block wipes it out:
 //! then the client goes on listening.)
 //!
+//! # As whom it is logged in
+//!
+//! As one of the pools whose clients listen ([`pools`]). When that does not work, or no client of
+//! it is left, the next connection is made as another; who listens to what needs no rights in
+//! PostgreSQL. All of them have the same `client_encoding`, which the connection is given as well.
+//!
+//! It is beyond `pool_size`, but counts under `max_connections` of the database and of the user
+//! it is logged in as ([`right`], [`budget`](crate::budget)). It gives way when nobody listens and
+//! a client waits for a server.
+//!
 //! # When it cannot be shared
 //!
-//! The listening connection cannot be made, the client's `client_encoding` is not the server's
-//! own, or the client is pinned for another reason: then it is pinned, and its server listens
-//! for it. What it listened to by way of the listening connection is moved to its server; what is
-//! notified during the move may be heard twice, and never not at all.
+//! The listening connection cannot be made, a limit leaves no room for it, the client's
+//! `client_encoding` is not the server's own or not that of others who listen, or the client is
+//! pinned for another reason: then it is pinned, and its server listens for it. What it listened
+//! to by way of the listening connection is moved to its server; what is notified during the move
+//! may be heard twice, and never not at all.
 
 mod ear;
 mod hub;
+mod pools;
+mod right;
 mod subscription;
+mod way;
 
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use bs9_wire::tag::FrontendTag;
 
-pub(crate) use hub::Listening;
 pub(crate) use subscription::Subscription;
+pub(crate) use way::Listening;
 
 /// The name of a channel, in the server's encoding.
 pub(crate) type Channel = Arc<[u8]>;

@@ -22,7 +22,7 @@ use crate::{
     cell::{Cell, Place},
     failure::LoginFailure,
     plan::Plan,
-    pool::Pool,
+    pool::{Pool, PoolKey},
     roster::{Roll, ServerRoll},
     server::{SentServer, Server},
     settings::{Asked, Parameters, Settings},
@@ -484,22 +484,12 @@ impl LocalPool {
     }
 
     /// For logs.
-    pub(crate) fn name(&self) -> PoolName<'_> {
-        PoolName(self)
+    pub(crate) fn name(&self) -> &PoolKey {
+        &self.pool.key
     }
 
     fn is_unused(&self) -> bool {
         self.clients.get() + self.servers.get() + self.waiting.get() + self.logins.get() == 0
-    }
-}
-
-/// `database/user`.
-pub(crate) struct PoolName<'a>(&'a LocalPool);
-
-impl std::fmt::Display for PoolName<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = &self.0.pool.key;
-        write!(f, "{}/{}", key.database, key.user)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     plan::Plan,
     post::Post,
     prepared::statement::StatementStore,
+    registry::Shared,
     settings::{KnownSettings, Parameters},
     shard::Mail,
 };
@@ -54,8 +55,8 @@ pub(crate) struct Pool {
     pub(crate) disabled: AtomicBool,
     /// Told when its last server connection is gone.
     empty: Notify,
-    /// The way to who listens for its clients.
-    pub(crate) listening: Listening,
+    /// The way to who listens for the clients of its database.
+    pub(crate) listening: Arc<Listening>,
     post: Arc<OnceLock<Post>>,
     pub(crate) cells: PerShard<Cell>,
     pub(crate) demand: PerShard<Demand>,
@@ -136,9 +137,10 @@ impl Pool {
         by_fallback: bool,
         shards: usize,
         statements: Arc<StatementStore>,
-        budgets: [Arc<Budget>; 2],
+        shared: Shared,
         post: Arc<OnceLock<Post>>,
     ) -> Arc<Self> {
+        let Shared { budgets, listening } = shared;
         let pool = Arc::new(Self {
             key,
             by_fallback,
@@ -150,7 +152,7 @@ impl Pool {
             paused: AtomicBool::new(false),
             disabled: AtomicBool::new(false),
             empty: Notify::new(),
-            listening: Listening::default(),
+            listening,
             post,
             cells: PerShard::new(shards),
             demand: PerShard::new(shards),
@@ -231,8 +233,9 @@ impl Pool {
 
     /// Whether a server that nobody uses had better be closed for the sake of another pool.
     pub(crate) fn should_yield(&self) -> bool {
-        let wanted = |budget: &&Arc<Budget>| budget.is_wanted_beside(self);
-        self.budgets.iter().filter(wanted).any(|budget| budget.should_yield(self))
+        self.budgets.iter().any(|budget| {
+            budget.has_too_many() || budget.is_wanted_beside(self) && budget.should_yield(self)
+        })
     }
 
     pub(crate) fn is_hungry(&self) -> bool {
@@ -275,6 +278,19 @@ impl Pool {
         for shard in self.idle_shards(usize::MAX) {
             self.send(shard, Mail::Spare(Arc::clone(self)));
         }
+    }
+
+    /// Has servers closed that nobody uses, where there are too many.
+    pub(crate) fn make_room(self: &Arc<Self>) {
+        self.ask_for_spare();
+        for budget in self.budgets.iter().filter(|budget| budget.has_too_many()) {
+            budget.ask_others(self);
+        }
+    }
+
+    /// Whether the configuration has it no more.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.plan.load().removed
     }
 
     // === Orders ===
@@ -363,6 +379,12 @@ impl Pool {
     ) -> impl Iterator<Item = usize> {
         let numbered = self.demand.iter().enumerate();
         numbered.filter(move |(shard, demand)| *shard != except && wanted(demand)).map(|(n, _)| n)
+    }
+}
+
+impl std::fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.database, self.user)
     }
 }
 

@@ -29,7 +29,12 @@ use crate::{
     shard::Mail,
 };
 
+mod shared;
 pub(crate) mod status;
+
+pub(crate) use shared::Shared;
+
+use shared::SharedByName;
 
 /// Pools there may be. Only `*` can bring about many: one for each name clients come up with.
 const MAX_POOLS: usize = 10_000;
@@ -38,7 +43,7 @@ const MAX_POOLS: usize = 10_000;
 /// reloads, orders and status answers.
 pub(crate) struct Registry {
     pools: Mutex<FxHashMap<PoolKey, Arc<Pool>>>,
-    budgets: Mutex<FxHashMap<BudgetKey, Arc<Budget>>>,
+    shared: Mutex<SharedByName>,
     /// Changed while the pools are locked.
     orders: Mutex<Orders>,
     /// The part in force.
@@ -52,13 +57,6 @@ pub(crate) struct Registry {
     statements: Arc<StatementStore>,
 }
 
-/// Pools that share a limit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum BudgetKey {
-    Database(Arc<str>),
-    User(Arc<str>),
-}
-
 /// One client connection, counted until this is dropped.
 pub(crate) struct ClientPermit {
     registry: Arc<Registry>,
@@ -70,7 +68,7 @@ impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
-            budgets: Mutex::default(),
+            shared: Mutex::default(),
             orders: Mutex::default(),
             part: ArcSwapOption::empty(),
             post: Arc::default(),
@@ -146,26 +144,19 @@ impl Registry {
         by_fallback: bool,
     ) -> Arc<Pool> {
         let plan = Plan::new(part, database, &key.database, user);
-        let budgets = self.budgets_of(key);
+        let shared = self.shared().of(key);
         let statements = Arc::clone(&self.statements);
         let post = Arc::clone(&self.post);
-        let pool =
-            Pool::new(key.clone(), plan, by_fallback, part.shards, statements, budgets, post);
+        let pool = Pool::new(key.clone(), plan, by_fallback, part.shards, statements, shared, post);
         let standing = self.orders().of(&key.database);
         pool.pause(standing.paused);
         pool.disabled.store(standing.disabled, SeqCst);
         pool
     }
 
-    fn budgets_of(&self, key: &PoolKey) -> [Arc<Budget>; 2] {
-        // Nothing panics while the map is half changed.
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        if budgets.len() >= 2 * MAX_POOLS {
-            budgets.retain(|_, budget| Arc::strong_count(budget) > 1);
-        }
-        let database = BudgetKey::Database(Arc::clone(&key.database));
-        let user = BudgetKey::User(Arc::clone(&key.user));
-        [database, user].map(|key| Arc::clone(budgets.entry(key).or_insert_with(Budget::new)))
+    fn shared(&self) -> MutexGuard<'_, SharedByName> {
+        // Nothing panics while the maps are half changed.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives every pool its plan under the part now in force, and starts those that are kept up

@@ -17,10 +17,13 @@ use bs9_wire::{encode::frontend, tag::FrontendTag};
 
 mod encoding;
 
+/// The character set that a client and its server speak.
+pub(crate) const CLIENT_ENCODING: &str = "client_encoding";
+
 /// Reported parameters that a session may set and that follow the client.
 const TRACKED: [&str; 8] = [
     "application_name",
-    "client_encoding",
+    CLIENT_ENCODING,
     "DateStyle",
     "default_transaction_read_only",
     "IntervalStyle",
@@ -302,7 +305,7 @@ impl Asked {
             }
             let name = tracked(name.as_bytes()).unwrap_or(name);
             // Drivers look at it right after the login, when no server may have been asked yet.
-            let canonical = (name == "client_encoding").then(|| encoding::canonical(value));
+            let canonical = (name == CLIENT_ENCODING).then(|| encoding::canonical(value));
             let value = canonical.flatten().unwrap_or(value);
             match asked.binary_search_by(|(known, _)| order(known, name)) {
                 Ok(at) => asked[at].1 = value.into(),

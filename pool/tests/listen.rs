@@ -8,6 +8,8 @@ use tokio_postgres::{AsyncMessage, NoTls};
 
 use crate::postgres::{Batch, Cluster, Dialogue, PATIENCE, Pooler, Reply, eventually};
 
+mod database;
+
 /// With a single server connection for those who ask.
 fn single(change: impl FnOnce(&mut Config)) -> Pooler {
     Pooler::start(|config| {
@@ -42,9 +44,14 @@ fn notify(channel: &str, payload: &str) {
 
 /// Past the pool.
 fn in_app(statement: &str) -> String {
+    past("app", statement)
+}
+
+/// Likewise, in that database.
+fn past(database: &str, statement: &str) -> String {
     let port = Cluster::shared().port().to_string();
     let run = Cluster::tool("psql")
-        .args(["-XqAt", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", "app"])
+        .args(["-XqAt", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", database])
         .args(["-v", "ON_ERROR_STOP=1", "-c", statement])
         .output()
         .unwrap();

@@ -33,7 +33,7 @@ pub(super) enum End {
     TransactionTimeout,
     /// An operator wants it gone.
     Killed,
-    /// More notifications than wait for a client.
+    /// More notifications than wait for a client, or nobody listens for it any more.
     NotificationsMissed,
     TooManyWaiting(usize),
     /// A reload took the database away.
@@ -71,9 +71,10 @@ impl End {
             Self::NotificationsMissed => {
                 let report = ErrorReport::fatal(
                     SqlState::CONFIGURATION_LIMIT,
-                    "terminating connection because more notifications came than are kept",
+                    "terminating connection because notifications for it were lost",
                 );
-                let hint = "Take notifications more often, or raise postgres.notification_queue.";
+                let hint =
+                    "When many come, take them more often, or raise postgres.notification_queue.";
                 error_response(out, &report.with_hint(hint));
             }
             Self::IdleTimeout => {

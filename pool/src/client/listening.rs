@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     plan::Plan,
     server::{Listened, Server, ServerError},
     session::{Effects, Reason},
+    settings::CLIENT_ENCODING,
 };
 
 /// Bytes of notifications that are written together.
@@ -64,21 +66,29 @@ impl Client {
 
     /// Has the listening connection listen to all of this. False when it cannot.
     async fn share(&mut self, kept: &BTreeSet<Channel>, new: &[Channel], limit: Duration) -> bool {
-        let encoding = "client_encoding";
-        let parameters = self.local.pool.parameters.load();
-        let usual = parameters.as_ref().and_then(|parameters| parameters.get(encoding));
-        if self.settings.reported(encoding.as_bytes()) != usual {
-            return false;
-        }
+        let Some(encoding) = self.usual_encoding() else { return false };
         let wanted = kept.iter().chain(new).cloned().collect();
         let local = &self.local;
-        let subscription = self.subscription.get_or_insert_with(|| Subscription::begin(local));
+        let begin = || Subscription::begin(local, &encoding);
+        let subscription = self.subscription.get_or_insert_with(begin);
+        if subscription.encoding() != &*encoding {
+            return false;
+        }
         if let Err(why) = subscription.listen(wanted, limit).await {
             tracing::warn!(pool = %self.local.name(), %why, "LISTEN cannot be shared");
             return false;
         }
         self.note_subscribed(true);
         true
+    }
+
+    /// The client's `client_encoding`, if it is the one that servers of its pool begin with.
+    fn usual_encoding(&self) -> Option<Arc<str>> {
+        let parameters = self.local.pool.parameters.load();
+        let usual = parameters.as_ref()?.get(CLIENT_ENCODING)?;
+        let own = self.settings.reported(CLIENT_ENCODING.as_bytes())?;
+        let same = (own == usual).then(|| std::str::from_utf8(own))?;
+        same.ok().map(Arc::from)
     }
 
     /// Listens to no more than these by way of the listening connection.
@@ -125,6 +135,7 @@ impl Client {
             while placed < AT_ONCE {
                 let message = match subscription.poll_next(cx) {
                     Poll::Pending => break,
+                    Poll::Ready(None) if self.local.pool.is_removed() => return Err(End::Removed),
                     Poll::Ready(None) => return Err(End::NotificationsMissed),
                     Poll::Ready(Some(message)) => message,
                 };

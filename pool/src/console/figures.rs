@@ -1,12 +1,12 @@
 //! What is shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bs9_api::types::PoolStatus;
 use bs9_config::{Database, Postgres, ServerAddress};
 
 use super::{answer::Value, table::TOTALS_NAMES};
-use crate::{engine::ROLL_PATIENCE, registry::Registry, roster::Roll};
+use crate::{engine::ROLL_PATIENCE, pool::Pool, registry::Registry, roster::Roll};
 
 type Rows = Vec<Vec<Value>>;
 
@@ -305,12 +305,23 @@ fn one_database(registry: &Registry, postgres: &Postgres, database: &Database) -
         text(database.pool_mode.name()),
         None,
         limit(database.limits.max_connections),
-        number(own.map(|pool| pool.open()).sum::<usize>()),
+        number(connections(own, 0)),
         limit(database.limits.max_client_connections),
         number(registry.census.of_database(&database.name)),
         flag(standing.paused),
         flag(standing.disabled),
     ]
+}
+
+/// Server connections of pools that share this one of their budgets: those that listen for all
+/// clients count under its limit as well.
+fn connections<'a>(pools: impl Iterator<Item = &'a Arc<Pool>>, budget: usize) -> usize {
+    let (mut open, mut listening) = (0, 0);
+    for pool in pools {
+        open += pool.open();
+        listening = pool.budgets[budget].listening();
+    }
+    open + listening
 }
 
 pub(super) fn users(registry: &Registry) -> Rows {
@@ -325,7 +336,7 @@ pub(super) fn users(registry: &Registry) -> Rows {
             None,
             None,
             limit(user.limits.max_connections),
-            number(own.map(|pool| pool.open()).sum::<usize>()),
+            number(connections(own, 1)),
             limit(user.limits.max_client_connections),
             number(registry.census.of_user(&user.name)),
         ]
@@ -340,7 +351,7 @@ pub(super) fn config(registry: &Registry) -> Rows {
     let seconds = |time: std::time::Duration| time.as_secs_f64().to_string();
     let maybe = |time: Option<std::time::Duration>| time.map_or("0".to_owned(), seconds);
     let count = |limit: Option<usize>| limit.unwrap_or(0).to_string();
-    let names = |names: &[std::sync::Arc<str>]| names.join(",");
+    let names = |names: &[Arc<str>]| names.join(",");
     let limits = &postgres.limits;
     let rows = [
         ("admin_users", names(&postgres.console.admin_users), ""),

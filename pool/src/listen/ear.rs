@@ -2,7 +2,7 @@
 
 use std::{
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,7 +16,11 @@ use bs9_wire::{
 };
 
 use super::subscription::Message;
-use crate::server::ServerError;
+use crate::{
+    plan::Plan,
+    pool::{Pool, PoolKey},
+    server::ServerError,
+};
 
 /// Longest message that is taken. A notification has at most 8000 bytes.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -29,8 +33,14 @@ pub(super) struct Ear {
     part: Vec<u8>,
     /// Bytes of it that were understood.
     read: usize,
-    /// Under which plan it was made.
-    pub(super) epoch: u64,
+    /// As whom it is logged in, for logs.
+    pub(super) key: PoolKey,
+    /// Not kept alive: its clients may all have gone.
+    pool: Weak<Pool>,
+    /// Under which of its plans it was made.
+    epoch: u64,
+    /// For a query.
+    limit: Duration,
     /// Since when a query has been running.
     asked: Option<CoarseInstant>,
     /// What was wrong with it.
@@ -51,18 +61,34 @@ pub(super) enum Heard {
 }
 
 impl Ear {
-    pub(super) fn new(stream: Transport, epoch: u64) -> Self {
-        let heard = bs9_net::now();
+    /// Logged in as `pool`, under that plan of its.
+    pub(super) fn new(stream: Transport, pool: &Arc<Pool>, plan: &Plan) -> Self {
         Self {
             stream,
             buffer: None,
             part: Vec::new(),
             read: 0,
-            epoch,
+            key: pool.key.clone(),
+            pool: Arc::downgrade(pool),
+            epoch: plan.epoch,
+            limit: plan.connect_timeout(),
             asked: None,
             failure: None,
-            heard,
+            heard: bs9_net::now(),
         }
+    }
+
+    /// As whom it is logged in, while there is such a pool.
+    pub(super) fn pool(&self) -> Option<Arc<Pool>> {
+        self.pool.upgrade()
+    }
+
+    /// Whether it would be made in another way now, or not at all.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.pool().is_none_or(|pool| {
+            let plan = pool.plan.load();
+            plan.removed || plan.epoch != self.epoch
+        })
     }
 
     /// Whether a query is running.
@@ -75,15 +101,15 @@ impl Ear {
         bs9_net::now().since(self.heard)
     }
 
-    /// For how long the query has been running.
-    pub(super) fn asked_for(&self) -> Duration {
-        self.asked.map_or(Duration::ZERO, |since| bs9_net::now().since(since))
+    /// Whether the query has been running for too long.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.asked.is_some_and(|since| bs9_net::now().since(since) > self.limit)
     }
 
     /// Sends a query, given as a whole message.
-    pub(super) async fn ask(&mut self, query: &[u8], limit: Duration) -> Result<(), ServerError> {
+    pub(super) async fn ask(&mut self, query: &[u8]) -> Result<(), ServerError> {
         debug_assert!(self.asked.is_none(), "one at a time");
-        let sent = bs9_net::time::timeout(limit, self.stream.write_all(query)).await;
+        let sent = bs9_net::time::timeout(self.limit, self.stream.write_all(query)).await;
         sent.map_err(|_| ServerError::TimedOut)??;
         self.asked = Some(bs9_net::now());
         Ok(())

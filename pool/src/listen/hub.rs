@@ -1,15 +1,9 @@
-//! Who listens to what, for all clients of a pool on all shards: one task, on the shard of the
-//! client that was first, which ends when it has had nothing to do for a while.
+//! Who listens to what, for all clients of a database on all shards: one task, on the shard of
+//! the client that was first, which ends when it has had nothing to do for a while.
 
-use std::{
-    future::poll_fn,
-    rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
-use bs9_net::CoarseInstant;
+use bs9_net::{CoarseInstant, Shard};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,10 +11,14 @@ use super::{
     Channel,
     ear::{Ear, Heard},
     for_each,
+    pools::Pools,
+    right::Right,
     subscription::{Mailbox, Message},
+    way::{Listening, Order, Refusal},
 };
 use crate::{
-    local::{LocalPool, RetryPace},
+    local::RetryPace,
+    pool::Pool,
     server::{self, ServerError},
 };
 
@@ -30,54 +28,29 @@ const TICK: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(10);
 /// A connection on which nothing has come for so long is asked whether it is alive.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long other connections are given to make room for this one.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Channels that one query is about.
 const BATCH: usize = 256;
 /// Notifications given out in a row.
 const BURST: usize = 32;
 
-/// The way to a pool's hub.
-#[derive(Default)]
-pub(crate) struct Listening {
-    hub: Mutex<Option<mpsc::UnboundedSender<Order>>>,
-}
-
-/// What clients tell it. A client waits for each answer, so there are not many.
-pub(super) enum Order {
-    Join {
-        id: u64,
-        mailbox: Mailbox,
-    },
-    /// It listens to these and to nothing else.
-    Listen {
-        id: u64,
-        channels: Vec<Channel>,
-        done: Option<oneshot::Sender<Result<(), Refusal>>>,
-    },
-    Leave {
-        id: u64,
-    },
-}
-
-/// Why nobody listens for a client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("the listening connection cannot be made: {0}")]
-    NoConnection(String),
-    #[error("the server refused: {0}")]
-    Refused(String),
-    #[error("the server did not answer in time")]
-    TimedOut,
-    #[error("nobody listens any more")]
-    Ended,
-}
-
-struct Hub {
-    local: Rc<LocalPool>,
+pub(super) struct Hub {
+    shard: Rc<Shard>,
+    listening: Arc<Listening>,
     orders: mpsc::UnboundedReceiver<Order>,
     clients: FxHashMap<u64, Client>,
+    /// Those they are of.
+    pools: Pools,
+    /// The `client_encoding` of all of them.
+    encoding: Arc<str>,
     channels: FxHashMap<Channel, State>,
+    // In this order: the connection is closed before its place is given back.
     ear: Option<Ear>,
+    right: Right,
     retry: RetryPace,
+    /// All that was in the way last was a limit: whoever asks is told at once if it still is.
+    limited: bool,
     /// What was listened to was lost with a connection.
     deaf_since: Option<CoarseInstant>,
     /// Since when there is no client.
@@ -89,7 +62,8 @@ struct Hub {
 }
 
 struct Client {
-    /// `None`: it was sent more than it took.
+    pool: Arc<Pool>,
+    /// `None`: it was sent more than it took, or nobody listens for it any more.
     mailbox: Option<Mailbox>,
     channels: Vec<Channel>,
     waits: Option<oneshot::Sender<Result<(), Refusal>>>,
@@ -114,38 +88,24 @@ enum Server {
     ToldToStop,
 }
 
-// === impl Listening ===
-
-impl Listening {
-    /// Where orders go. Starts the hub if there is none.
-    pub(super) fn hub(&self, local: &Rc<LocalPool>) -> mpsc::UnboundedSender<Order> {
-        let mut hub = self.lock();
-        if let Some(known) = hub.as_ref().filter(|known| !known.is_closed()) {
-            return known.clone();
-        }
-        let (sender, orders) = mpsc::unbounded_channel();
-        *hub = Some(sender.clone());
-        bs9_net::spawn(Hub::new(local, orders).run());
-        sender
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<mpsc::UnboundedSender<Order>>> {
-        // Nothing panics while it is half changed.
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Hub ===
-
 impl Hub {
-    fn new(local: &Rc<LocalPool>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+    pub(super) fn new(
+        listening: &Arc<Listening>,
+        shard: &Rc<Shard>,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Self {
         Self {
-            local: Rc::clone(local),
+            shard: Rc::clone(shard),
+            listening: Arc::clone(listening),
             orders,
             clients: FxHashMap::default(),
+            pools: Pools::default(),
+            encoding: Arc::default(),
             channels: FxHashMap::default(),
             ear: None,
+            right: Right::default(),
             retry: RetryPace::default(),
+            limited: false,
             deaf_since: None,
             unused_since: bs9_net::now(),
             refused: false,
@@ -153,14 +113,14 @@ impl Hub {
         }
     }
 
-    async fn run(mut self) {
-        let timer = self.local.shard().timer();
+    pub(super) async fn run(mut self) {
+        let timer = self.shard.timer();
         let mut due = bs9_net::now().plus(TICK);
         loop {
             self.see_to_the_ear().await;
             let retry = self.retry.remaining().filter(|_| self.ear.is_none());
             timer.set_at(retry.map_or(due, |left| bs9_net::now().plus(left).min(due)));
-            let buffers = Rc::clone(self.local.shard().buffers());
+            let buffers = Rc::clone(self.shard.buffers());
             let ear = &mut self.ear;
             let hear = poll_fn(|cx| match ear {
                 Some(ear) => ear.poll_hear(cx, &buffers),
@@ -193,22 +153,21 @@ impl Hub {
                 break;
             }
         }
-        if let Some(ear) = self.ear.take() {
-            ear.close();
-        }
     }
 
     /// Whether there has been no client for a while.
     fn is_unused(&self) -> bool {
-        let draining = self.local.shard().is_draining();
+        let draining = self.shard.is_draining();
         let lingered = bs9_net::now().since(self.unused_since) >= LINGER;
         self.clients.is_empty() && (draining || lingered)
     }
 
-    /// Whoever comes now starts another. False when somebody has come already.
+    /// Whoever comes now starts another, and finds everything given back. False when somebody has
+    /// come already.
     fn end(&mut self) -> bool {
-        let pool = Arc::clone(&self.local.pool);
-        let mut hub = pool.listening.lock();
+        self.hang_up();
+        let listening = Arc::clone(&self.listening);
+        let mut hub = listening.lock();
         match self.orders.try_recv() {
             Ok(order) => {
                 drop(hub);
@@ -226,12 +185,24 @@ impl Hub {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Join { id, mailbox } => {
-                let client = Client { mailbox: Some(mailbox), channels: Vec::new(), waits: None };
-                self.clients.insert(id, client);
+            Order::Join { id, pool, encoding, mailbox } => {
+                if self.clients.is_empty() && self.encoding != encoding {
+                    self.hang_up();
+                    self.encoding = Arc::clone(&encoding);
+                }
+                // Others are told when they ask.
+                if self.encoding == encoding {
+                    self.pools.join(&pool);
+                    let mailbox = Some(mailbox);
+                    let client = Client { pool, mailbox, channels: Vec::new(), waits: None };
+                    self.clients.insert(id, client);
+                }
             }
             Order::Listen { id, channels, done } => {
-                let Some(client) = self.clients.get_mut(&id) else { return };
+                let Some(client) = self.clients.get_mut(&id) else {
+                    let _gave_up = done.map(|done| done.send(Err(Refusal::Encoding)));
+                    return;
+                };
                 for channel in &channels {
                     let state = self.channels.entry(Arc::clone(channel)).or_default();
                     if !state.clients.contains(&id) {
@@ -245,9 +216,11 @@ impl Hub {
             }
             Order::Leave { id } => {
                 let Some(client) = self.clients.remove(&id) else { return };
+                self.pools.leave(&client.pool);
                 self.forget(id, client.channels.iter());
                 if self.clients.is_empty() {
                     self.unused_since = bs9_net::now();
+                    self.deaf_since = None;
                 }
             }
         }
@@ -289,40 +262,97 @@ impl Hub {
         }
     }
 
+    /// These hear nothing any more, and are told so when they are outside of a transaction.
+    fn dismiss(&mut self, which: impl Fn(&Client) -> bool) {
+        for client in self.clients.values_mut().filter(|client| which(client)) {
+            client.mailbox = None;
+        }
+    }
+
     fn deliver(&mut self, channel: &[u8], message: &Message) {
         let Some(state) = self.channels.get(channel) else { return };
-        let limit = self.local.with_plan(|plan| plan.postgres().limits.notification_queue);
         for id in &state.clients {
             let Some(client) = self.clients.get_mut(id) else { continue };
+            let limit = client.pool.plan.load().postgres().limits.notification_queue;
             let full = client.mailbox.as_ref().is_some_and(|mailbox| !mailbox.put(message, limit));
             if full {
                 client.mailbox = None;
-                self.local.cell().notification_overflows.increment();
-                tracing::warn!(pool = %self.local.name(), "a client does not take its notifications: it is disconnected");
+                client.pool.cells[self.shard.index()].notification_overflows.increment();
+                tracing::warn!(pool = %client.pool.key, "a client does not take its notifications: it is disconnected");
             }
         }
     }
 
     // === The connection ===
 
-    /// Makes it when it is needed, and has it told what has changed.
-    async fn see_to_the_ear(&mut self) {
-        if self.ear.is_none() {
-            let wanted = self.channels.values().any(|state| !state.clients.is_empty());
-            let waits = self.retry.remaining().is_some() || self.local.pool.is_paused();
-            if !wanted || waits {
-                return;
-            }
-            let plan = self.local.pool.plan.load_full();
-            match server::open(&self.local, &plan).await {
-                Ok(stream) => self.ear = Some(Ear::new(stream, plan.epoch)),
-                Err(failure) => {
-                    self.retry.failed();
-                    tracing::warn!(pool = %self.local.name(), error = %failure, "the listening connection cannot be made");
-                    self.refuse(&Refusal::NoConnection(failure.to_string()));
-                    return;
+    /// Whether anybody listens, or would.
+    fn is_wanted(&self) -> bool {
+        self.channels.values().any(|state| !state.clients.is_empty())
+    }
+
+    /// Makes it when it is needed and may be made, as one pool after the other until it works.
+    /// False: there is none.
+    async fn connect(&mut self) -> bool {
+        if !self.is_wanted() {
+            self.right.give_up();
+            return false;
+        }
+        let asked = self.limited && self.clients.values().any(|client| client.waits.is_some());
+        let early = self.retry.remaining().is_some();
+        if early && !asked || self.pools.are_paused() {
+            return false;
+        }
+        let patience = if early { Duration::ZERO } else { PATIENCE };
+        let began = bs9_net::now();
+        let (mut limited, mut last) = (true, None);
+        self.pools.begin();
+        while let Some(pool) = self.pools.next() {
+            let left = patience.saturating_sub(bs9_net::now().since(began));
+            match self.connect_as(&pool, left).await {
+                Ok(()) => {
+                    self.pools.prefer(&pool);
+                    self.limited = false;
+                    return true;
+                }
+                Err(why) => {
+                    limited &= why == Refusal::Limit;
+                    last = Some(why);
                 }
             }
+            // Nobody waits for longer. The others have their turn after a pause.
+            if bs9_net::now().since(began) >= pool.plan.load().connect_timeout() {
+                break;
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                self.carry_out(order);
+            }
+        }
+        if !early {
+            self.retry.failed();
+        }
+        self.limited = limited && last.is_some();
+        self.refuse(&last.unwrap_or(Refusal::Removed));
+        false
+    }
+
+    async fn connect_as(&mut self, pool: &Arc<Pool>, patience: Duration) -> Result<(), Refusal> {
+        if !self.right.claim(pool, patience).await {
+            return Err(Refusal::Limit);
+        }
+        let plan = pool.plan.load_full();
+        let opened = server::open(pool, &plan, self.shard.buffers(), &self.encoding).await;
+        let stream = opened.map_err(|failure| {
+            tracing::warn!(pool = %pool.key, error = %failure, "the listening connection cannot be made");
+            Refusal::NoConnection(failure.to_string())
+        })?;
+        self.ear = Some(Ear::new(stream, pool, &plan));
+        Ok(())
+    }
+
+    /// Has it told what has changed.
+    async fn see_to_the_ear(&mut self) {
+        if self.ear.is_none() && !self.connect().await {
+            return;
         }
         let Some(ear) = &mut self.ear else { return };
         if ear.is_asked() || self.refused {
@@ -347,8 +377,7 @@ impl Hub {
         }
         let mut query = Vec::new();
         for_each(&mut query, commands.iter().map(|(command, channel)| (*command, &**channel)));
-        let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
-        if let Err(error) = ear.ask(&query, limit).await {
+        if let Err(error) = ear.ask(&query).await {
             self.lose(&error);
         }
     }
@@ -373,7 +402,8 @@ impl Hub {
                 match outcome {
                     Ok(()) => self.answer(),
                     Err(why) => {
-                        tracing::warn!(pool = %self.local.name(), why, "the server does not listen");
+                        let pool = self.ear.as_ref().map(|ear| tracing::field::display(&ear.key));
+                        tracing::warn!(pool, why, "the server does not listen");
                         self.refused = true;
                         self.refuse(&Refusal::Refused(why));
                     }
@@ -386,36 +416,62 @@ impl Hub {
     /// After a loss: whether everything is listened to again.
     fn note_recovery(&mut self) {
         let deaf = self.channels.values().any(|state| state.server != Server::Listens);
-        if !deaf && let Some(since) = self.deaf_since.take() {
-            self.retry.reset();
+        let Some(ear) = self.ear.as_ref().filter(|_| !deaf) else { return };
+        self.retry.reset();
+        if let Some(since) = self.deaf_since.take() {
             let seconds = bs9_net::now().since(since).as_secs_f64();
-            tracing::info!(pool = %self.local.name(), seconds, "the listening connection is back");
+            tracing::info!(pool = %ear.key, seconds, "the listening connection is back");
         }
     }
 
     fn lose(&mut self, error: &ServerError) {
-        let Some(ear) = self.ear.take() else { return };
-        ear.close();
-        let listened = self.channels.values().any(|state| state.server == Server::Listens);
-        if listened {
-            self.local.cell().listener_losses.increment();
+        let Some(ear) = &self.ear else { return };
+        if self.channels.values().any(|state| state.server == Server::Listens) {
+            if let Some(pool) = ear.pool() {
+                pool.cells[self.shard.index()].listener_losses.increment();
+            }
             self.deaf_since.get_or_insert_with(bs9_net::now);
-            tracing::warn!(pool = %self.local.name(), %error, "the listening connection was lost: what is notified until it is back is not heard");
+            tracing::warn!(pool = %ear.key, %error, "the listening connection was lost: what is notified until it is back is not heard");
+        }
+        self.close();
+        self.retry.failed();
+    }
+
+    fn close(&mut self) {
+        if let Some(ear) = self.ear.take() {
+            ear.close();
         }
         self.channels.retain(|_, state| {
             state.server = Server::Deaf;
             !state.clients.is_empty()
         });
-        self.retry.failed();
     }
 
-    /// Lets go of a connection that is of no more use.
+    /// Lets go of the connection, and of its place.
+    fn hang_up(&mut self) {
+        self.close();
+        self.right.give_up();
+    }
+
+    /// Lets go of what is of no more use, or better used by others.
     fn check_health(&mut self) {
-        let (epoch, limit) = self.local.with_plan(|plan| (plan.epoch, plan.connect_timeout()));
-        let Some(ear) = &mut self.ear else { return };
-        if ear.asked_for() > limit {
+        let unused = self.clients.is_empty();
+        if self.right.is_the_last() || unused && self.right.is_wanted() {
+            if !unused {
+                tracing::warn!(
+                    "a limit on server connections leaves none to listen for all clients: those that listen are disconnected"
+                );
+                self.dismiss(|_| true);
+            }
+            self.hang_up();
+        }
+        if self.pools.lack_one() {
+            self.dismiss(|client| client.pool.is_removed());
+        }
+        let Some(ear) = &self.ear else { return };
+        if ear.is_overdue() {
             self.lose(&ServerError::TimedOut);
-        } else if ear.epoch != epoch {
+        } else if ear.is_outdated() {
             self.lose(&ServerError::Closed);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -16,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Channel,
-    hub::{Order, Refusal},
+    way::{Order, Refusal},
 };
 use crate::local::LocalPool;
 
@@ -27,6 +26,8 @@ pub(super) type Message = Arc<[u8]>;
 pub(crate) struct Subscription {
     id: u64,
     channels: BTreeSet<Channel>,
+    /// Its client's `client_encoding`.
+    encoding: Arc<str>,
     hub: mpsc::UnboundedSender<Order>,
     /// Where the hub's messages come from; ended by it when there were too many.
     inbox: mpsc::UnboundedReceiver<Message>,
@@ -41,16 +42,23 @@ pub(super) struct Mailbox {
 }
 
 impl Subscription {
-    /// To nothing yet.
-    pub(crate) fn begin(local: &Rc<LocalPool>) -> Box<Self> {
+    /// To nothing yet. The client is to hear in this `client_encoding`.
+    pub(crate) fn begin(local: &LocalPool, encoding: &Arc<str>) -> Box<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Relaxed);
-        let hub = local.pool.listening.hub(local);
+        let pool = Arc::clone(&local.pool);
+        let hub = pool.listening.hub(local.shard());
         let (sender, inbox) = mpsc::unbounded_channel();
         let queued = Arc::<AtomicUsize>::default();
         let mailbox = Mailbox { sender, queued: Arc::clone(&queued) };
-        let _hub_has_ended = hub.send(Order::Join { id, mailbox });
-        Box::new(Self { id, channels: BTreeSet::new(), hub, inbox, queued })
+        let encoding = Arc::clone(encoding);
+        let joins = Order::Join { id, pool, encoding: Arc::clone(&encoding), mailbox };
+        let _hub_has_ended = hub.send(joins);
+        Box::new(Self { id, channels: BTreeSet::new(), encoding, hub, inbox, queued })
+    }
+
+    pub(crate) fn encoding(&self) -> &str {
+        &self.encoding
     }
 
     pub(crate) fn channels(&self) -> &BTreeSet<Channel> {
@@ -93,7 +101,8 @@ impl Subscription {
         Notification::read(body).is_ok_and(|read| self.channels.contains(read.channel))
     }
 
-    /// The next message for the client; `None`: there were more than are kept.
+    /// The next message for the client; `None`: there were more than are kept, or nobody listens
+    /// for it any more.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let next = self.inbox.poll_recv(cx);
         if let Poll::Ready(Some(message)) = &next {

@@ -5,6 +5,7 @@ use crate::{
     budget::Budget,
     part::Part,
     plan::{Plan, ServerUser},
+    registry::Shared,
 };
 
 fn load(waiting: usize, servers: usize) -> Load {
@@ -75,7 +76,8 @@ fn pool_of(limits: &str, shards: usize, budgets: [Arc<Budget>; 2]) -> Arc<Pool> 
     let user = ServerUser { name: "alice".into(), secret: None };
     let key = PoolKey { database: "app".into(), user: "alice".into() };
     let plan = Plan::new(&part, &database, &key.database, &user);
-    Pool::new(key, plan, false, shards, StatementStore::new(0), budgets, Arc::default())
+    let shared = Shared { budgets, listening: Arc::default() };
+    Pool::new(key, plan, false, shards, StatementStore::new(0), shared, Arc::default())
 }
 
 #[test]
@@ -115,6 +117,47 @@ fn what_is_kept_for_nobody_gives_way_to_clients_of_others() {
     let used = hungry.permit(Ceiling::Size).expect("it was left to it");
     drop(used);
     assert!(keeper.permit(Ceiling::Least).is_ok(), "nobody is hungry any more");
+}
+
+#[test]
+fn who_listens_counts_under_a_shared_limit_and_leaves_one_to_clients() {
+    let shared = Budget::new();
+    shared.set_limit(Some(2));
+    let pool = pool_of("pool_size = 5", 1, [Arc::clone(&shared), Budget::new()]);
+    let listen = || shared.share_to_listen(&pool);
+    let server = pool.permit(Ceiling::Size).expect("nobody has one");
+    let ear = listen().expect("one is left");
+    assert!(ear.has_room() && !ear.is_wanted() && !ear.is_the_last());
+    assert!(listen().is_none(), "clients would have none");
+    assert_eq!(pool.permit(Ceiling::Size).err(), Some(NoPermit::Shared));
+    assert!(ear.is_wanted());
+    drop(ear);
+    let second = pool.permit(Ceiling::Size).expect("it was given back");
+    assert!(!pool.should_yield());
+    let ear = listen().expect("others are to make room");
+    assert!(!ear.has_room() && pool.should_yield());
+    assert_eq!(pool.permit(Ceiling::Size).err(), Some(NoPermit::Shared));
+    drop(server);
+    assert!(ear.has_room() && !pool.should_yield());
+    assert_eq!(pool.permit(Ceiling::Size).err(), Some(NoPermit::Shared), "it is taken");
+    shared.set_limit(Some(1));
+    assert!(ear.is_the_last());
+    drop((second, ear));
+    assert!(listen().is_none());
+    assert_eq!(shared.listening(), 0);
+    let _last = pool.permit(Ceiling::Size).expect("all was given back");
+}
+
+#[test]
+fn who_listens_comes_after_hungry_pools_that_have_less() {
+    let shared = Budget::new();
+    shared.set_limit(Some(3));
+    let beside = || pool_of("pool_size = 5", 1, [Arc::clone(&shared), Budget::new()]);
+    let (rich, poor) = (beside(), beside());
+    let _all = [&rich, &rich, &poor].map(|pool| pool.permit(Ceiling::Size).expect("one of three"));
+    assert_eq!(poor.permit(Ceiling::Size).err(), Some(NoPermit::Shared));
+    assert!(shared.share_to_listen(&rich).is_none());
+    assert!(shared.share_to_listen(&poor).is_some(), "nobody else is hungry");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use bs9_config::{ChannelBinding, ProtocolLevel, SslMode};
-use bs9_net::{Buffer, Transport};
+use bs9_net::{Buffer, BufferPool, Transport};
 use bs9_wire::{
     auth::{
         Verifier,
@@ -32,10 +32,10 @@ use crate::{
     failure::LoginFailure,
     local::LocalPool,
     plan::Plan,
-    pool::{DerivedKeys, Permit},
+    pool::{DerivedKeys, Permit, Pool},
     prepared::cache::Cache,
     seat::Seat,
-    settings::Parameters,
+    settings::{CLIENT_ENCODING, Parameters},
     tls::Encryption,
 };
 
@@ -48,7 +48,13 @@ pub(crate) async fn log_in(
     let mut seat = Seat::new(&local, Place::Login);
     // Behind the seat, so that on failure it is given back before the others are told.
     let permit = permit;
-    let session = attempt_in_time(&local, &plan).await?;
+    let attempt = Attempt {
+        pool: &local.pool,
+        plan: &plan,
+        buffers: local.shard().buffers(),
+        client_encoding: None,
+    };
+    let session = attempt.in_time().await?;
     seat.move_to(Place::Active);
     seat.card().note_process(session.target.process_id);
     let settings = local.share_settings(session.parameters.settings());
@@ -77,18 +83,21 @@ pub(crate) async fn log_in(
     Ok(Server { stream: session.stream, state, seat })
 }
 
-/// Connects and logs in, for a connection that serves no client and counts as none of the pool's.
-pub(crate) async fn open(local: &Rc<LocalPool>, plan: &Plan) -> Result<Transport, LoginFailure> {
-    attempt_in_time(local, plan).await.map(|session| session.stream)
-}
-
-async fn attempt_in_time(local: &Rc<LocalPool>, plan: &Plan) -> Result<Session, LoginFailure> {
-    let limit = plan.connect_timeout();
-    let attempt = bs9_net::time::timeout(limit, attempt(local, plan));
-    attempt.await.unwrap_or_else(|_| {
-        let message = format!("server login timed out after {} s", limit.as_secs_f64());
-        Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message))
-    })
+/// Connects and logs in as `pool`, for a connection that serves no client and counts as none of
+/// the pool's.
+pub(crate) async fn open(
+    pool: &Pool,
+    plan: &Plan,
+    buffers: &Rc<BufferPool>,
+    client_encoding: &str,
+) -> Result<Transport, LoginFailure> {
+    let attempt = Attempt { pool, plan, buffers, client_encoding: Some(client_encoding) };
+    let session = attempt.in_time().await?;
+    if session.parameters.get(CLIENT_ENCODING) != Some(client_encoding.as_bytes()) {
+        let message = format!("the server does not speak {client_encoding}");
+        return Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message));
+    }
+    Ok(session.stream)
 }
 
 /// A login that succeeded.
@@ -122,59 +131,77 @@ impl From<LineError> for Failed {
     }
 }
 
-/// Tries as far as `sslmode` wants it: `allow` begins without TLS, the others with it, and the
-/// two that do not insist on it try the other way as well.
-async fn attempt(local: &Rc<LocalPool>, plan: &Plan) -> Result<Session, LoginFailure> {
-    let encryption = plan.target.encryption.as_ref();
-    let begins_with = encryption.filter(|one| one.sslmode() != SslMode::Allow);
-    let first = match attempt_once(local, plan, begins_with).await {
-        Ok(session) => return Ok(session),
-        Err(failed) => failed,
-    };
-    let Some(encryption) = encryption.filter(|one| one.is_optional() && first.over_encryption)
-    else {
-        return Err(first.failure);
-    };
-    let other = if begins_with.is_some() { None } else { Some(encryption) };
-    match attempt_once(local, plan, other).await {
-        Ok(session) => Ok(session),
-        // Refused for the same: what the preferred way was told says more.
-        Err(second) if second.over_encryption => Err(first.failure),
-        Err(second) => Err(second.failure),
+/// What is logged in with.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    pool: &'a Pool,
+    plan: &'a Plan,
+    buffers: &'a Rc<BufferPool>,
+    /// `None`: the server's default.
+    client_encoding: Option<&'a str>,
+}
+
+impl Attempt<'_> {
+    async fn in_time(self) -> Result<Session, LoginFailure> {
+        let limit = self.plan.connect_timeout();
+        let attempt = bs9_net::time::timeout(limit, self.make());
+        attempt.await.unwrap_or_else(|_| {
+            let message = format!("server login timed out after {} s", limit.as_secs_f64());
+            Err(LoginFailure::new(SqlState::CANNOT_CONNECT, message))
+        })
+    }
+
+    /// Tries as far as `sslmode` wants it: `allow` begins without TLS, the others with it, and the
+    /// two that do not insist on it try the other way as well.
+    async fn make(self) -> Result<Session, LoginFailure> {
+        let encryption = self.plan.target.encryption.as_ref();
+        let begins_with = encryption.filter(|one| one.sslmode() != SslMode::Allow);
+        let first = match self.make_once(begins_with).await {
+            Ok(session) => return Ok(session),
+            Err(failed) => failed,
+        };
+        let Some(encryption) = encryption.filter(|one| one.is_optional() && first.over_encryption)
+        else {
+            return Err(first.failure);
+        };
+        let other = if begins_with.is_some() { None } else { Some(encryption) };
+        match self.make_once(other).await {
+            Ok(session) => Ok(session),
+            // Refused for the same: what the preferred way was told says more.
+            Err(second) if second.over_encryption => Err(first.failure),
+            Err(second) => Err(second.failure),
+        }
+    }
+
+    async fn make_once(self, encryption: Option<&Arc<Encryption>>) -> Result<Session, Failed> {
+        let target = &self.plan.target;
+        let Line { stream, binding } = match encryption {
+            None => Line::open(&target.address).await?,
+            Some(encryption) => {
+                let optional = encryption.sslmode() == SslMode::Prefer;
+                Line::open_encrypted(&target.address, encryption, optional, self.buffers).await?
+            }
+        };
+        let encryption = encryption.filter(|_| stream.agreed().is_some()).cloned();
+        let asked = match target.max_protocol {
+            ProtocolLevel::V3_0 => ProtocolVersion::V3_0,
+            ProtocolLevel::V3_2 => ProtocolVersion::V3_2,
+        };
+        let Self { pool, plan, .. } = self;
+        let buffer = self.buffers.take();
+        let out = Vec::new();
+        let mut login = Login { pool, plan, stream, encryption, binding, asked, buffer, out };
+        let session = StartupParameters { user: &target.user, database: &target.dbname };
+        let encoding = self.client_encoding.map(|encoding| (CLIENT_ENCODING, encoding));
+        startup_message(&mut login.out, asked, session, encoding);
+        login.send().await?;
+        login.authenticate().await?;
+        Ok(login.finish().await?)
     }
 }
 
-async fn attempt_once(
-    local: &Rc<LocalPool>,
-    plan: &Plan,
-    encryption: Option<&Arc<Encryption>>,
-) -> Result<Session, Failed> {
-    let target = &plan.target;
-    let buffers = local.shard().buffers();
-    let Line { stream, binding } = match encryption {
-        None => Line::open(&target.address).await?,
-        Some(encryption) => {
-            let optional = encryption.sslmode() == SslMode::Prefer;
-            Line::open_encrypted(&target.address, encryption, optional, buffers).await?
-        }
-    };
-    let encryption = encryption.filter(|_| stream.agreed().is_some()).cloned();
-    let asked = match target.max_protocol {
-        ProtocolLevel::V3_0 => ProtocolVersion::V3_0,
-        ProtocolLevel::V3_2 => ProtocolVersion::V3_2,
-    };
-    let buffer = buffers.take();
-    let out = Vec::new();
-    let mut login = Login { local, plan, stream, encryption, binding, asked, buffer, out };
-    let session = StartupParameters { user: &target.user, database: &target.dbname };
-    startup_message(&mut login.out, asked, session, []);
-    login.send().await?;
-    login.authenticate().await?;
-    Ok(login.finish().await?)
-}
-
 struct Login<'a> {
-    local: &'a Rc<LocalPool>,
+    pool: &'a Pool,
     plan: &'a Plan,
     stream: Transport,
     /// By which it is encrypted.
@@ -325,7 +352,7 @@ impl Login<'_> {
     /// last was found to have.
     fn secret(&self) -> Option<Verifier> {
         let configured = self.plan.target.secret.clone();
-        configured.or_else(|| self.local.pool.learned.load().as_deref().cloned())
+        configured.or_else(|| self.pool.learned.load().as_deref().cloned())
     }
 
     async fn authenticate_scram(
@@ -360,7 +387,7 @@ impl Login<'_> {
 
     /// Keys for the server's salt: remembered, a client's, or derived on another thread.
     async fn scram_keys(&self, challenge: &Challenge) -> Result<ScramKeys, LoginFailure> {
-        let pool = &self.local.pool;
+        let pool = self.pool;
         let password = match self.secret() {
             Some(Verifier::Plain(password)) => password,
             Some(Verifier::Scram(_)) => {

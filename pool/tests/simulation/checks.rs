@@ -111,11 +111,15 @@ impl World {
         }
     }
 
-    /// Servers that the pool has not let go of.
+    /// Servers that the pool has not let go of, but for those that listen for clients.
     pub(super) fn open(&self, of: impl Fn(&Server) -> bool) -> usize {
+        self.open_to_all(|server| of(server) && !server.is_ear.get())
+    }
+
+    /// All servers that the pool has not let go of.
+    pub(super) fn open_to_all(&self, of: impl Fn(&Server) -> bool) -> usize {
         let servers = self.servers.borrow();
-        let counts = |server: &&Rc<Server>| of(server) && !server.is_ear.get();
-        servers.iter().filter(|server| counts(server) && !server.is_gone()).count()
+        servers.iter().filter(|server| of(server) && !server.is_gone()).count()
     }
 
     /// Whether a server of this pool, other than the `new` one, may turn out to be the one that

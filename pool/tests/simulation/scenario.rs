@@ -47,7 +47,7 @@ pub(super) enum Mode {
 pub(super) const DATABASES: [&str; 2] = ["app", "etc"];
 
 /// Users there are.
-pub(super) const USERS: usize = 3;
+const USERS: usize = 3;
 
 /// A pool, by the numbers of what it is called by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,7 +177,8 @@ impl Scenario {
 
     /// Whether it may be that nobody can be listened for.
     pub(super) fn may_be_deaf(&self) -> bool {
-        self.kills || self.refusals > 0 || self.orders
+        let limited = self.reloads || self.limits.database.is_some();
+        self.kills || self.refusals > 0 || self.orders || limited
     }
 
     /// What a reload changes the limits to.
@@ -236,6 +237,8 @@ impl Scenario {
         match sqlstate {
             "57014" => self.wait_timeout.is_some() || self.query_timeout.is_some(),
             "53300" => self.waiting.is_some(),
+            // A limit was lowered to where nobody can be listened for.
+            "53400" => self.listens && self.reloads,
             "25P03" => self.idle_transaction_timeout.is_some(),
             "57P01" | "08001" | "08003" | "08006" => self.kills,
             "57P03" => self.refusals > 0,

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::Notify;
 
 use super::{
-    scenario::{DATABASES, Limits, Pool, USERS},
+    scenario::{DATABASES, Limits, Pool},
     session::{Session, said_in},
     text::{Kept, Sender, Word, sender_of, told_in, verb_of},
     world::{World, dice, sleep},
@@ -54,7 +54,7 @@ pub(super) struct Server {
     pub(super) is_ear: Cell<bool>,
     /// It has run what a client wanted.
     pub(super) has_worked: Cell<bool>,
-    /// A limit that it exceeds, unless it turns out not to be counted.
+    /// A limit that it exceeds, unless it turns out to listen for clients.
     exceeds: RefCell<Option<String>>,
     /// It is busy with a message, or with what it says.
     is_busy: Cell<bool>,
@@ -129,7 +129,7 @@ impl Server {
         self.pool.get().is_some_and(|pool| pool.database == database)
     }
 
-    /// The limits are for it, too.
+    /// It does not listen for clients: the limits of its pool are for it.
     fn is_counted(&self, world: &World) {
         if let Some(exceeds) = self.exceeds.take() {
             world.violated(exceeds);
@@ -269,24 +269,18 @@ fn count(world: &World, new: &Server, pool: Pool) {
     let own = |server: &Server| server.pool.get() == Some(pool);
     let of_database = most(|limits| limits.database.unwrap_or(usize::MAX));
     let logs_in = |server: &Server| own(server) && !server.logged_in.get();
-    // Who listens for clients is not counted, and not known before it listens.
-    let may_be_ear = |user| world.may_be_ear(Pool { user, ..pool }, new);
-    let (ears, ear) = ((0..USERS).filter(|user| may_be_ear(*user)).count(), may_be_ear(pool.user));
-    let ear = usize::from(ear);
-    let counts = [
-        ("of a pool", world.open(own), most(Limits::most) + ear),
-        (
-            "of the database",
-            world.open(|server| server.is_of(pool.database)),
-            of_database.saturating_add(ears),
-        ),
-        ("logging in", world.open(logs_in), world.scenario.logins + ear),
-    ];
-    for (what, count, limit) in counts {
-        if count > limit {
-            new.exceeds.replace(Some(format!("{count} servers {what} where {limit} may be")));
-        }
+    let exceeds = |what: &str, count: usize, limit: usize| {
+        (count > limit).then(|| format!("{count} servers {what} where {limit} may be"))
+    };
+    let all = world.open_to_all(|server| server.is_of(pool.database));
+    if let Some(exceeds) = exceeds("of the database", all, of_database) {
+        world.violated(exceeds);
     }
+    // Who listens for clients is of no pool, and not known before it listens.
+    let ear = usize::from(world.may_be_ear(pool, new));
+    let of_pool = exceeds("of a pool", world.open(own), most(Limits::most) + ear);
+    let logging_in = exceeds("logging in", world.open(logs_in), world.scenario.logins + ear);
+    new.exceeds.replace(of_pool.or(logging_in));
     if !world.scenario.listens {
         new.is_counted(world);
     }

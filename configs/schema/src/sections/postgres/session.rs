@@ -22,7 +22,7 @@ const LISTEN: &[Word<Stateful>] = &[
     Word::is(
         "shared",
         Stateful::Shared,
-        "The client goes on without a server connection of its own: one more connection for each pool, beyond `pool_size`, listens for all its clients. `LISTEN` and `UNLISTEN` take effect when their transaction commits. A client with another `client_encoding` than the server's is pinned.",
+        "The client goes on without a server connection of its own: one more connection for each database, beyond `pool_size` but within `max_connections`, listens for the clients of all its users. `LISTEN` and `UNLISTEN` take effect when their transaction commits. A client is pinned when `max_connections` leaves no room for that connection, or when it has another `client_encoding` than the server's.",
     ),
     STATEFUL[0],
     STATEFUL[1],
