@@ -217,10 +217,15 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Instructions of a request, stretch by stretch. Under valgrind a second holds few requests,
     /// which would look as if they paid for what is done each second anyway: most of many short
-    /// stretches are without it, and the cheapest is, however slow the machine.
+    /// stretches are without it, and the cheapest is, however slow the machine. A connection that
+    /// is quiet for a second is put away, and its next request costs more: those of a stretch are
+    /// used right before it, as they would be where a second holds many requests.
     pub(super) fn request(&mut self, bench: &Bench) -> anyhow::Result<Spread> {
         let mut stretches = Vec::with_capacity(STRETCHES);
         for _ in 0..STRETCHES {
+            let at = self.rounds.at;
+            self.rounds.ask(bench, STRETCH_TIMES)?;
+            self.rounds.at = at;
             let cost = self.bs9.count(|| self.rounds.ask(bench, STRETCH_TIMES))?;
             stretches.push(cost.instructions / STRETCH_TIMES as f64);
         }
