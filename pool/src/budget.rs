@@ -107,9 +107,14 @@ impl Budget {
         Some(ListeningShare(Share(Arc::clone(self))))
     }
 
+    /// Connections of all pools, and those that listen.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(SeqCst)
+    }
+
     /// Whether more was taken than there may be.
     pub(crate) fn has_too_many(&self) -> bool {
-        self.open.load(SeqCst) > self.limit.load(SeqCst)
+        self.open() > self.limit.load(SeqCst)
     }
 
     /// Connections that listen, those that are still to be made included.

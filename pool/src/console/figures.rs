@@ -313,15 +313,10 @@ fn one_database(registry: &Registry, postgres: &Postgres, database: &Database) -
     ]
 }
 
-/// Server connections of pools that share this one of their budgets: those that listen for all
-/// clients count under its limit as well.
-fn connections<'a>(pools: impl Iterator<Item = &'a Arc<Pool>>, budget: usize) -> usize {
-    let (mut open, mut listening) = (0, 0);
-    for pool in pools {
-        open += pool.open();
-        listening = pool.budgets[budget].listening();
-    }
-    open + listening
+/// Server connections of pools that share this one of their budgets, and those that listen for
+/// all clients, which count under its limit as well.
+fn connections<'a>(mut pools: impl Iterator<Item = &'a Arc<Pool>>, budget: usize) -> usize {
+    pools.next().map_or(0, |pool| pool.budgets[budget].open())
 }
 
 pub(super) fn users(registry: &Registry) -> Rows {
