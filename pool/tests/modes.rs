@@ -144,7 +144,7 @@ fn a_single_server_goes_from_shard_to_shard() {
 fn waiting_has_an_end_and_a_limit() {
     let pooler = Pooler::start(|config| {
         with_mode(PoolMode::Transaction, 1)(config);
-        settings(config).wait_timeout = Duration::from_millis(300);
+        settings(config).wait_timeout = Duration::from_secs(2);
         settings(config).max_waiting_clients = 1;
     });
     let mut holder = Dialogue::log_in(pooler.address, "alice", &[]);
@@ -183,7 +183,7 @@ fn a_client_that_gives_up_waiting_is_forgotten() {
 #[test]
 fn idle_clients_are_told_when_their_time_is_up() {
     let pooler = Pooler::start(|config| {
-        settings(config).client_idle_timeout = Some(Duration::from_millis(300));
+        settings(config).client_idle_timeout = Some(Duration::from_millis(1_500));
         settings(config).idle_transaction_timeout = Some(Duration::from_millis(100));
     });
     let mut idle = Dialogue::log_in(pooler.address, "alice", &[]);
@@ -194,7 +194,7 @@ fn idle_clients_are_told_when_their_time_is_up() {
     assert_eq!(stuck.next(), None);
     assert_eq!(idle.receive().sqlstate(), "57P05");
     let mut busy = Dialogue::log_in(pooler.address, "alice", &[]);
-    assert_eq!(busy.value("SELECT 'awake' FROM pg_sleep(0.6)"), "awake");
+    assert_eq!(busy.value("SELECT 'awake' FROM pg_sleep(2)"), "awake");
 }
 
 #[test]

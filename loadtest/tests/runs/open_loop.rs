@@ -65,12 +65,13 @@ fn queries(before: impl Fn() + Send + Sync + 'static) -> (Server, String, Option
     (server, url, Options { query_mode: Some(QueryMode::Simple), ..Options::default() })
 }
 
-/// At a rate that comes to 120 in this time, on these connections.
+/// So many at a rate that takes them 0.6 s, or longer where the machine is busy.
 fn at_a_rate(options: Options) -> Options {
+    let due = requests(120, 8);
     Options {
-        rate: Rate::ramp(100.0, 300.0),
-        duration: Some(Duration::from_millis(600)),
-        connections: 8,
+        rate: Rate::constant(200.0),
+        requests: due.requests,
+        connections: due.connections,
         threads: Some(2),
         ..options
     }
@@ -78,10 +79,12 @@ fn at_a_rate(options: Options) -> Options {
 
 fn all_that_were_due(report: &Report) {
     assert_eq!((report.requests.succeeded, report.requests.failed), (120, 0), "{report}");
-    assert_eq!((report.pacing, report.asked_per_second), ("open", Some([100.0, 300.0])));
+    assert_eq!((report.pacing, report.asked_per_second), ("open", Some([200.0, 200.0])));
     for distribution in [&report.latency_seconds, &report.service_seconds] {
         assert_eq!(distribution.as_ref().unwrap().count, 120, "{report}");
     }
+    // None was sent before it was due, the last of them 119 intervals behind the first.
+    assert!(report.elapsed_seconds > 118.0 / 200.0, "{report}");
 }
 
 #[test]

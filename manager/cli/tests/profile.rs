@@ -79,7 +79,8 @@ fn figures_recommendations_and_a_flame_graph_of_a_service_under_load() {
     sandbox.write(".config/bs9/services/web.toml", SERVICE);
     sandbox.bs9(&["apply", "--yes"]).ok();
     let url = "http://127.0.0.1:8000/";
-    let _load = sandbox.spawn("load.log", &["loadtest", url, "-c", "2", "-d", "10m"]);
+    let _load =
+        sandbox.spawn("load.log", &["loadtest", url, "-c", "2", "--rate", "100", "-d", "10m"]);
     eventually("there is load", || {
         let status = sandbox.bs9(&["lb", "status", "--json"]).json().to_string();
         (!status.contains("\"requests_total\":0,")).then_some(())

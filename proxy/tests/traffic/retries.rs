@@ -226,7 +226,7 @@ fn statuses_are_tried_again_only_when_they_are_named() {
 #[test]
 fn a_try_has_a_limit_of_its_own() {
     let bad = silent();
-    let route = "timeout = \"20s\"\nretries = { per_try_timeout = \"100ms\" }";
+    let route = "timeout = \"20s\"\nretries = { per_try_timeout = \"500ms\" }";
     let (proxy, _good) = beside_a_good_one(&bad, route, TURNS);
     let mut client = proxy.web();
     for _ in 0..4 {

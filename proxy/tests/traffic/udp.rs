@@ -148,7 +148,7 @@ fn what_comes_in_a_burst_passes_whole_and_in_order() {
 #[test]
 fn a_session_ends_when_it_is_idle_or_has_been_answered_often_enough() {
     let echo = Echo::new("");
-    let idle = Proxy::start(&toml(1, "idle_timeout = \"50ms\"", &[echo.address]));
+    let idle = Proxy::start(&toml(1, "idle_timeout = \"500ms\"", &[echo.address]));
     let client = Client::of(&idle);
     assert_eq!(client.ask("hello"), "hello");
     eventually("it is over", || idle.open_connections() == 0);

@@ -301,8 +301,8 @@ fn each_request_has_timeouts_of_its_own() {
         }
     });
     let site = Site {
-        route: "timeout = \"300ms\"",
-        listener: "body_timeout = \"300ms\"",
+        route: "timeout = \"1s\"",
+        listener: "body_timeout = \"1s\"",
         ..Site::of([origin.address()])
     };
     let proxy = site.start();
