@@ -26,6 +26,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
+    /// Go through all rows so many times, each time with a part of the rounds: a range then holds
+    /// what differs from one quarter of an hour to the next.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) sweeps: u32,
+
     /// Measured seconds of load in a turn; rows that compare a p99 or load generators take at
     /// least 3 or 4.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]

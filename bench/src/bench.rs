@@ -24,6 +24,8 @@ pub(crate) struct Bench {
     pub(crate) missing: Vec<(Contender, String)>,
     pub(crate) machine: Machine,
     pub(crate) rounds: u32,
+    /// How often all rows are gone through; each time with its share of the rounds.
+    pub(crate) sweeps: u32,
     /// The measured part of a turn.
     pub(crate) measured: Duration,
     /// The part of a turn before the measured one.
@@ -67,6 +69,7 @@ impl Bench {
             installed,
             missing,
             rounds: arguments.rounds,
+            sweeps: arguments.sweeps,
             measured: Duration::from_secs(arguments.seconds.into()),
             warmup: Duration::from_secs(arguments.warmup_seconds.into()),
         };

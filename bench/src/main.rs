@@ -74,6 +74,7 @@ use crate::arguments::{Arguments, Command};
 use crate::bench::Bench;
 use crate::interrupt::Interrupted;
 use crate::report::Report;
+use crate::rounds::Gathered;
 use crate::stillness::Stillness;
 
 /// The exit code of a program ended by SIGINT, by the shell's convention.
@@ -131,8 +132,16 @@ fn compare(bench: &Bench, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut report = Report::begin(bench);
     let patience = Duration::from_secs(arguments.patience.into());
     let mut stillness = Stillness::watch(bench, patience)?;
-    for row in row::select(&arguments.only)? {
-        let result = rounds::run(bench, row, &mut stillness)?;
+    let mut rows: Vec<_> =
+        row::select(&arguments.only)?.into_iter().map(Gathered::nothing_of).collect();
+    for sweep in 0..bench.sweeps - 1 {
+        for row in &mut rows {
+            row.sweep(bench, sweep, &mut stillness)?;
+        }
+    }
+    for mut row in rows {
+        row.sweep(bench, bench.sweeps - 1, &mut stillness)?;
+        let result = row.into_result();
         writeln!(out, "{}", result.table())?;
         report.rows.push(result);
     }

@@ -1,10 +1,10 @@
-//! What a row compares, what it counts work in, and how good it has to be.
+//! What a row measures, what it counts work in, and how good it has to be.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The figure that a row compares. Less is better in each of them.
+/// The figure that a row is about. Less is better in each that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Measure {
@@ -14,6 +14,9 @@ pub(crate) enum Measure {
     CpuAtSameRate,
     /// Seconds that 99 of 100 units took at most.
     P99,
+    /// The same, as load generators tell it of one and the same server: neither more nor less of
+    /// it is better, so it is not compared.
+    ToldP99,
     /// Bytes of resident memory that each unit adds.
     Memory,
     /// Seconds that one unit takes.
@@ -53,7 +56,7 @@ impl Measure {
         match self {
             Self::Cpu if unit == Unit::GIGABYTE_OF_MEBIBYTES => format!("ms CPU/{}", unit.name),
             Self::Cpu | Self::CpuAtSameRate => format!("µs CPU/{}", unit.name),
-            Self::P99 => format!("ms p99/{}", unit.name),
+            Self::P99 | Self::ToldP99 => format!("ms p99/{}", unit.name),
             Self::Memory => format!("KiB/{}", unit.name),
             Self::Time => format!("ms/{}", unit.name),
         }
@@ -64,9 +67,14 @@ impl Measure {
         match self {
             Self::CpuAtSameRate => 1e6,
             Self::Cpu if unit != Unit::GIGABYTE_OF_MEBIBYTES => 1e6,
-            Self::Cpu | Self::P99 | Self::Time => 1e3,
+            Self::Cpu | Self::P99 | Self::ToldP99 | Self::Time => 1e3,
             Self::Memory => 1.0 / 1024.0,
         }
+    }
+
+    /// Whether one program's figure over another's says which is better.
+    pub(crate) fn is_compared(self) -> bool {
+        self != Self::ToldP99
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Report {
     machine: Machine,
     cores: Cores,
     rounds: u32,
+    sweeps: u32,
     warmup_seconds: f64,
     measured_seconds: f64,
     pub(crate) rows: Vec<RowResult>,
@@ -104,6 +105,7 @@ impl Report {
             machine: bench.machine.clone(),
             cores: bench.cores.clone(),
             rounds: bench.rounds,
+            sweeps: bench.sweeps,
             warmup_seconds: bench.warmup.as_secs_f64(),
             measured_seconds: bench.measured.as_secs_f64(),
             rows: Vec::new(),
@@ -213,8 +215,10 @@ impl ContenderResult {
             Spread::of(rounds().filter_map(rates))
         };
         let rate = (measure == Measure::CpuAtSameRate).then(rates).flatten();
-        let comparable =
-            self.is_comparable() && peer.is_comparable() && rate.is_none_or(is_the_same);
+        let comparable = measure.is_compared()
+            && self.is_comparable()
+            && peer.is_comparable()
+            && rate.is_none_or(is_the_same);
         let ratios = rounds().map(|(ours, theirs)| ours.value / theirs.value);
         let ratio = comparable.then(|| Spread::of(ratios)).flatten();
         let verdict = goal.zip(ratio).map(|(goal, ratio)| goal.verdict(ratio.median));
@@ -315,6 +319,13 @@ mod tests {
         assert_eq!(over(101.0).ratio, None);
         assert_eq!(over(94.0).ratio, None);
         assert!((over(100.0).rate.unwrap().median - 0.975).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_neither_better_nor_worse_is_not_compared() {
+        let [ours, peer] = [Contender::Bs9, Contender::Wrk].map(|who| result(who, &[9.0], 0));
+        assert_eq!(ours.over(&peer, Measure::ToldP99, None).ratio, None);
+        assert!(ours.over(&peer, Measure::P99, None).ratio.is_some());
     }
 
     #[test]

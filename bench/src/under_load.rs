@@ -75,7 +75,7 @@ impl<S: Service> Stage for UnderLoad<S> {
 
         let before = running.process.cpu_time()?;
         let measured = match self.measure {
-            Measure::P99 => bench.measured.max(LEAST_FOR_P99),
+            Measure::P99 | Measure::ToldP99 => bench.measured.max(LEAST_FOR_P99),
             Measure::Cpu | Measure::CpuAtSameRate | Measure::Memory | Measure::Time => {
                 bench.measured
             }
@@ -85,7 +85,7 @@ impl<S: Service> Stage for UnderLoad<S> {
         let units = load.units as f64 * self.unit.each;
         Ok(Figures {
             value: match self.measure {
-                Measure::P99 => load.latency.p99_seconds,
+                Measure::P99 | Measure::ToldP99 => load.latency.p99_seconds,
                 Measure::Cpu | Measure::CpuAtSameRate | Measure::Memory | Measure::Time => {
                     cpu_seconds / units
                 }

@@ -17,7 +17,7 @@ struct Run {
 
 #[test]
 fn a_row_comes_with_its_figures_as_a_table_and_as_json() {
-    let run = run("start", 2, &[("bs9", bs9())]);
+    let run = run("start", [3, 2], &[("bs9", bs9())]);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.said());
     let said = run.said();
     let (title, rest) = said.split_once('\n').expect("there is a title");
@@ -25,20 +25,23 @@ fn a_row_comes_with_its_figures_as_a_table_and_as_json() {
     let line = rest.lines().find(|line| line.contains("bs9")).expect("bs9 has a line");
     // Median, and what it lies between.
     assert!(line.contains('(') && line.contains('–') && line.contains('≤'), "{said}");
-    assert!(said.contains("2 rounds of 1 s after 1 s of warm-up"), "{said}");
+    assert!(
+        said.contains("3 rounds of 1 s after 1 s of warm-up, in 2 sweeps through all rows"),
+        "{said}"
+    );
     assert!(said.contains("Compare ratios, and only within one run."), "{said}");
     assert!(!said.contains("failed:") && !said.contains("errors:"), "{said}");
     assert!(run.markdown.contains("bs9"), "{}", run.markdown);
 
     let figures = &run.figures;
-    assert_eq!(figures["rounds"], 2);
+    assert_eq!((&figures["rounds"], &figures["sweeps"]), (&3.into(), &2.into()));
     let rows = figures["rows"].as_array().expect("there are rows");
     assert_eq!(rows.len(), 1);
     assert_eq!((&rows[0]["name"], &rows[0]["missing"]), (&"start".into(), &Value::Array(vec![])));
     let ours = run.ours();
     assert_eq!((&ours["name"], &ours["failure"]), (&"bs9".into(), &Value::Null));
     let values: Vec<_> = rounds(ours).iter().map(|round| round["value"].as_f64()).collect();
-    assert_eq!(values.len(), 2);
+    assert_eq!(values.len(), 3);
     assert!(values.iter().all(|value| *value > Some(0.0)), "{values:?}");
     // The table shows what the file says, in milliseconds.
     let limit = &rows[0]["limit"];
@@ -55,7 +58,7 @@ fn contenders_that_fail_have_a_note_instead_of_a_ratio_and_fail_the_run() {
     fs::write(&impostor, "#!/bin/sh\necho impostor 9.9\n").expect("the folder is our own");
     fs::set_permissions(&impostor, Permissions::from_mode(0o755)).expect("the file is our own");
     let impostors = ["bs9", "nginx", "haproxy"].map(|name| (name, impostor.clone()));
-    let run = run("http-connections", 1, &impostors);
+    let run = run("http-connections", [1, 1], &impostors);
     let said = run.said();
     assert_eq!(run.output.status.code(), Some(1), "{said}");
     for (name, _) in impostors {
@@ -78,7 +81,7 @@ fn contenders_that_fail_have_a_note_instead_of_a_ratio_and_fail_the_run() {
 
 #[test]
 fn bs9_that_fails_has_no_verdict_on_its_limit_either() {
-    let run = run("start", 1, &[("bs9", PathBuf::from("/bin/true"))]);
+    let run = run("start", [2, 2], &[("bs9", PathBuf::from("/bin/true"))]);
     assert_eq!(run.output.status.code(), Some(1), "{}", run.said());
     assert!(run.said().contains("\nfailed: bs9: "), "{}", run.said());
     assert!(rounds(run.ours()).is_empty(), "{}", run.ours());
@@ -100,12 +103,12 @@ fn rounds(contender: &Value) -> &[Value] {
     contender["rounds"].as_array().expect("rounds are a list")
 }
 
-/// Runs a row with these programs in the contenders' places.
-fn run(row: &str, rounds: u32, programs: &[(&str, PathBuf)]) -> Run {
+/// Runs a row with these programs in the contenders' places, so many rounds in so many sweeps.
+fn run(row: &str, [rounds, sweeps]: [u32; 2], programs: &[(&str, PathBuf)]) -> Run {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let (json, markdown) = (folder.path().join("run.json"), folder.path().join("run.md"));
     let mut bench = Command::new(env!("CARGO_BIN_EXE_bs9-bench"));
-    bench.args(["--only", row, "--rounds", &rounds.to_string()]);
+    bench.args(["--only", row, "--rounds", &rounds.to_string(), "--sweeps", &sweeps.to_string()]);
     bench.arg("--json").arg(&json).arg("--markdown").arg(&markdown);
     for (name, program) in programs {
         bench.arg("--binary").arg(format!("{name}={}", program.display()));

@@ -36,9 +36,13 @@ impl Report {
     /// What to know about the machine and the method, below the last table.
     pub(crate) fn footer(&self) -> String {
         let Self { machine, cores, rounds, .. } = self;
+        let sweeps = match self.sweeps {
+            1 => String::new(),
+            sweeps => format!(", in {sweeps} sweeps through all rows"),
+        };
         format!(
             "{}, {} cores in use, {}, Linux {}; contender on core {}, load and backends on {}\n\
-             {rounds} rounds of {} s after {} s of warm-up, medians; load averages {} before, {} after\n\
+             {rounds} rounds of {} s after {} s of warm-up{sweeps}, medians; load averages {} before, {} after\n\
              Compare ratios, and only within one run.",
             machine.cpu,
             cores.load.len() + 1,

@@ -30,7 +30,7 @@ pub(super) static STALL_ROW: Row = Row {
     name: "loadtest-stall",
     about: "load generators, 64 keep-alive connections, at an nginx that stands still for 1 s of 10: bs9 in open loop at 2,000 requests/s, wrk in closed loop, which corrects what it measures by the mean interval of its requests, and h2load, which does not; what p99 says of it",
     unit: Unit::REQUEST,
-    measure: Measure::P99,
+    measure: Measure::ToldP99,
     peers: &[Peer::shown(Contender::Wrk), Peer::shown(Contender::H2load)],
     limit: None,
     stage: |bench, _| Ok(Box::new(Stalling { target: Target::start(bench)? })),
