@@ -151,7 +151,7 @@ impl Budget {
     }
 
     fn has_room(&self) -> bool {
-        self.open.load(SeqCst) < self.limit.load(SeqCst)
+        self.open() < self.limit.load(SeqCst)
     }
 
     /// Whether `pool` may take what is free: nobody hungry has less, or has as much and is

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bs9_loadtest::{Options, QueryMode, Rate, Report, Script};
+use bs9_loadtest::{FailureKind, Options, QueryMode, Rate, Report, Script};
 
 use crate::{echo, postgres_scripted, report, requests, server::Server, websocket};
 
@@ -97,6 +97,23 @@ fn every_protocol_sends_as_many_as_are_due() {
     let report = report(&url, at_a_rate(Options { script, ..Options::default() }));
     all_that_were_due(&report);
     assert_eq!(report.requests.statements, Some(3 * 120), "{report}");
+}
+
+#[test]
+fn in_every_protocol_a_ramp_comes_to_the_mean_of_its_rates() {
+    for (_server, url, options) in [messages(|| ()), payloads(|| ()), queries(|| ())] {
+        let rate = Rate::ramp(100.0, 300.0);
+        let duration = Some(Duration::from_millis(600));
+        let report = report(&url, Options { rate, duration, connections: 8, ..options });
+        assert_eq!((report.pacing, report.asked_per_second), ("open", Some([100.0, 300.0])));
+        // What a busy machine did not come to is counted as well, and told apart.
+        assert_eq!(report.requests.total, 120, "{report}");
+        assert!(report.errors.iter().all(|error| error.kind == FailureKind::Unsent), "{report}");
+        for distribution in [&report.latency_seconds, &report.service_seconds] {
+            let count = distribution.as_ref().unwrap().count;
+            assert_eq!(count, report.requests.succeeded, "{report}");
+        }
+    }
 }
 
 #[test]

@@ -64,6 +64,15 @@ impl Own {
         Dialogue::log_in(self.pooler.address, &self.user(user), &[])
     }
 
+    /// A client of each user, both of which listen to this channel.
+    fn listening(&self, channel: &str) -> [Dialogue; 2] {
+        ["one", "two"].map(|user| {
+            let mut client = self.client(user);
+            assert_eq!(run(&mut client, &format!("LISTEN {channel}")), "CZ");
+            client
+        })
+    }
+
     /// Past the pool.
     fn sql(&self, statement: &str) -> String {
         past(self.name, statement)
@@ -127,6 +136,12 @@ impl Own {
     }
 }
 
+fn both_hear(clients: [&mut Dialogue; 2], payload: &str) {
+    for client in clients {
+        assert_eq!(told(&client.receive()).1, payload);
+    }
+}
+
 fn payload(client: &mut Dialogue) -> Vec<u8> {
     let reply = client.receive();
     let _is_a_notification = told(&reply);
@@ -138,18 +153,13 @@ fn payload(client: &mut Dialogue) -> Vec<u8> {
 #[test]
 fn clients_of_all_users_share_one_connection() {
     let own = Own::start("ln_users", |_| {});
-    let [mut one, mut two] = ["one", "two"].map(|user| own.client(user));
-    for client in [&mut one, &mut two] {
-        assert_eq!(run(client, "LISTEN everyone"), "CZ");
-    }
+    let [mut one, mut two] = own.listening("everyone");
     let ears = own.ears("everyone");
     assert_eq!((ears.len(), ears[0].1.as_str()), (1, "ln_users_one"));
     assert_eq!(own.connections(), 3, "that, and a server of each");
     assert_eq!(own.counted(), "3");
     own.notify("everyone", "x");
-    for client in [&mut one, &mut two] {
-        assert_eq!(told(&client.receive()).1, "x");
-    }
+    both_hear([&mut one, &mut two], "x");
     run(&mut one, "UNLISTEN *");
     own.notify("everyone", "y");
     assert_eq!(told(&two.receive()).1, "y");
@@ -160,10 +170,7 @@ fn clients_of_all_users_share_one_connection() {
 #[test]
 fn when_one_user_cannot_log_in_another_does() {
     let own = Own::start("ln_heirs", |_| {});
-    let [mut one, mut two] = ["one", "two"].map(|user| own.client(user));
-    for client in [&mut one, &mut two] {
-        run(client, "LISTEN heirs");
-    }
+    let [mut one, mut two] = own.listening("heirs");
     assert_eq!(own.ears("heirs")[0].1, "ln_heirs_one");
     Cluster::shared().sql("ALTER ROLE ln_heirs_one NOLOGIN");
     own.end_ear("heirs");
@@ -171,9 +178,7 @@ fn when_one_user_cannot_log_in_another_does() {
         own.ears("heirs").first().is_some_and(|(_, user)| user == "ln_heirs_two")
     });
     own.notify("heirs", "x");
-    for client in [&mut one, &mut two] {
-        assert_eq!(told(&client.receive()).1, "x");
-    }
+    both_hear([&mut one, &mut two], "x");
     // It goes on when its clients leave, and is made anew as one of those who are left.
     drop(two);
     own.pooler.wait_for("ln_heirs_two", "it has left", |pool| pool.clients_active == 0);
@@ -191,10 +196,7 @@ fn when_one_user_cannot_log_in_another_does() {
 #[test]
 fn every_user_is_tried_before_anybody_is_refused() {
     let own = Own::start("ln_rounds", |_| {});
-    let [mut one, mut two] = ["one", "two"].map(|user| own.client(user));
-    for client in [&mut one, &mut two] {
-        run(client, "LISTEN rounds");
-    }
+    let [mut one, mut two] = own.listening("rounds");
     run(&mut two, "BEGIN");
     run(&mut two, "LISTEN another");
     Cluster::shared().sql("ALTER ROLE ln_rounds_one NOLOGIN");
@@ -229,9 +231,7 @@ fn who_comes_when_nobody_can_log_in_is_asked_for_its_own() {
     run(&mut two, "LISTEN late");
     assert_eq!(own.pinned(), (1, 0));
     own.notify("late", "x");
-    for client in [&mut one, &mut two] {
-        assert_eq!(told(&client.receive()).1, "x");
-    }
+    both_hear([&mut one, &mut two], "x");
 }
 
 #[test]
@@ -301,9 +301,7 @@ fn it_is_one_of_those_the_database_may_have() {
         }
     }
     own.notify("pair", "x");
-    for client in [&mut one, &mut two] {
-        assert_eq!(told(&client.receive()).1, "x");
-    }
+    both_hear([&mut one, &mut two], "x");
     assert_eq!(own.pinned(), (0, 0));
 }
 
@@ -328,9 +326,7 @@ fn it_is_one_of_those_its_user_may_have() {
     Cluster::shared().sql("ALTER ROLE ln_members_two LOGIN");
     eventually("it is back", || !own.ears("members").is_empty());
     own.notify("members", "x");
-    for client in [&mut one, &mut two] {
-        assert_eq!(told(&client.receive()).1, "x");
-    }
+    both_hear([&mut one, &mut two], "x");
 }
 
 #[test]
