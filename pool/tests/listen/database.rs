@@ -196,7 +196,7 @@ fn when_one_user_cannot_log_in_another_does() {
 #[test]
 fn every_user_is_tried_before_anybody_is_refused() {
     let own = Own::start("ln_rounds", |_| {});
-    let [mut one, mut two] = own.listening("rounds");
+    let [_one, mut two] = own.listening("rounds");
     run(&mut two, "BEGIN");
     run(&mut two, "LISTEN another");
     Cluster::shared().sql("ALTER ROLE ln_rounds_one NOLOGIN");
