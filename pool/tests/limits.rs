@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bs9_api::types::PoolStatus;
 use bs9_config::{Config, Database, Postgres};
 use bs9_wire::startup::{ProtocolVersion, StartupParameters, startup_message};
 
@@ -13,6 +14,12 @@ fn settings(config: &mut Config) -> &mut Postgres {
 
 fn database(config: &mut Config) -> &mut Database {
     settings(config).databases.get_mut("app").unwrap()
+}
+
+/// Server connections of all pools.
+fn open(pooler: &Pooler) -> u64 {
+    let open = |pool: PoolStatus| pool.servers_idle + pool.servers_active + pool.servers_login;
+    pooler.statuses().into_iter().map(open).sum()
 }
 
 #[test]
@@ -163,48 +170,52 @@ fn a_transaction_that_takes_too_long_ends_its_client() {
 
 #[test]
 fn pools_of_one_database_share_its_connections() {
-    let pooler = Pooler::start(|config| database(config).limits.max_connections = Some(4));
-    let watch = "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('crowd', 'mortal')";
-    let mut other = Dialogue::log_in(pooler.address, "mortal", &[]);
+    let roles = ["shared_by_many", "shared_by_one"];
+    let pooler = Pooler::with_roles(&roles, |config| {
+        database(config).limits.max_connections = Some(4);
+    });
+    let mut other = Dialogue::log_in(pooler.address, "shared_by_one", &[]);
     // One pool takes all there are, what is idle in the other included.
     let mut crowd: Vec<_> =
-        (0..8).map(|_| Dialogue::log_in(pooler.address, "crowd", &[])).collect();
+        (0..8).map(|_| Dialogue::log_in(pooler.address, "shared_by_many", &[])).collect();
     for client in &mut crowd[..4] {
         client.query("BEGIN");
         client.until_ready();
     }
     other.query("SELECT 'mine'");
-    pooler.wait_for("mortal", "it waits", |pool| pool.clients_waiting == 1);
-    assert_eq!(Cluster::shared().sql(watch), "4");
+    pooler.wait_for("shared_by_one", "it waits", |pool| pool.clients_waiting == 1);
+    assert_eq!(open(&pooler), 4);
+    eventually("the idle one is closed", || Cluster::shared().connections_of(&roles) == 4);
     // What comes back is passed on, though others wait in the same pool.
     crowd[7].query("SELECT 'not yet'");
-    pooler.wait_for("crowd", "another waits", |pool| pool.clients_waiting == 1);
+    pooler.wait_for("shared_by_many", "another waits", |pool| pool.clients_waiting == 1);
     crowd[0].query("COMMIT");
     crowd[0].until_ready();
     assert_eq!(other.tags_until_ready(), "TDCZ");
     assert_eq!(crowd[7].tags_until_ready(), "TDCZ");
-    assert!(Cluster::shared().sql(watch).parse::<u32>().unwrap() <= 4);
+    assert!(open(&pooler) <= 4);
+    eventually("one was closed for it", || Cluster::shared().connections_of(&roles) <= 4);
 }
 
 #[test]
 fn pools_of_one_user_share_its_connections() {
-    let pooler = Pooler::start(|config| {
+    let pooler = Pooler::with_roles(&["limited_everywhere", "unlimited"], |config| {
         let mut second = database(config).clone();
         second.name = "second".into();
         second.dbname = Some("app".into());
         let postgres = settings(config);
         postgres.databases.insert("second".into(), second);
-        postgres.users.get_mut("crowd").unwrap().limits.max_connections = Some(2);
+        postgres.users.get_mut("limited_everywhere").unwrap().limits.max_connections = Some(2);
     });
     // Of another database: the limit is the user's.
     let mut other = Dialogue::open(pooler.address);
     let mut packet = Vec::new();
-    let session = StartupParameters { user: "crowd", database: "second" };
+    let session = StartupParameters { user: "limited_everywhere", database: "second" };
     startup_message(&mut packet, ProtocolVersion::V3_0, session, []);
     other.send(&packet);
     other.until_ready();
     let mut crowd: Vec<_> =
-        (0..2).map(|_| Dialogue::log_in(pooler.address, "crowd", &[])).collect();
+        (0..2).map(|_| Dialogue::log_in(pooler.address, "limited_everywhere", &[])).collect();
     for client in &mut crowd {
         client.query("BEGIN");
         client.until_ready();
@@ -214,12 +225,10 @@ fn pools_of_one_user_share_its_connections() {
         let mut statuses = pooler.statuses().into_iter();
         statuses.any(|pool| pool.database == "second" && pool.clients_waiting == 1)
     });
-    let crowded = pooler.statuses().into_iter().filter(|pool| pool.user == "crowd");
-    let open = crowded.map(|pool| pool.servers_idle + pool.servers_active + pool.servers_login);
-    assert_eq!(open.sum::<u64>(), 2);
+    assert_eq!(open(&pooler), 2);
     // Others are not concerned.
-    let mut mortal = Dialogue::log_in(pooler.address, "mortal", &[]);
-    assert_eq!(mortal.value("SELECT 1"), "1");
+    let mut unlimited = Dialogue::log_in(pooler.address, "unlimited", &[]);
+    assert_eq!(unlimited.value("SELECT 1"), "1");
     crowd[0].query("COMMIT");
     crowd[0].until_ready();
     assert_eq!(other.tags_until_ready(), "TDCZ");
@@ -238,11 +247,7 @@ fn an_idle_connection_makes_room_for_another_pool() {
             assert_eq!(client.value(&format!("SELECT {round}")), round.to_string());
         }
     }
-    let open = |user| {
-        let status = pooler.status(user);
-        status.servers_idle + status.servers_active + status.servers_login
-    };
-    eventually("one is left", || open("alice") + open("bob") == 1);
+    eventually("one is left", || open(&pooler) == 1);
 }
 
 #[test]

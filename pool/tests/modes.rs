@@ -87,11 +87,12 @@ fn statement_mode_takes_statements_and_refuses_transactions() {
 
 #[tokio::test]
 async fn the_limit_holds_over_all_shards_and_everyone_is_served() {
-    let pooler = Arc::new(Pooler::start(with_mode(PoolMode::Transaction, 3)));
+    let limited = with_mode(PoolMode::Transaction, 3);
+    let pooler = Arc::new(Pooler::with_roles(&["limited"], limited));
     let clients = (0..24).map(|n| {
         let pooler = Arc::clone(&pooler);
         tokio::spawn(async move {
-            let client = pooler.connect("crowd").await;
+            let client = pooler.connect("limited").await;
             for round in 0..40 {
                 let text = format!("SELECT {}", n * 1000 + round);
                 let rows = client.simple_query(&text).await.unwrap();
@@ -101,17 +102,16 @@ async fn the_limit_holds_over_all_shards_and_everyone_is_served() {
         })
     });
     let clients: Vec<_> = clients.collect();
-    let watch = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'crowd'";
     let mut most = 0;
     while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
-        most = most.max(Cluster::shared().sql(watch).parse().unwrap());
+        most = most.max(Cluster::shared().connections_of(&["limited"]));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for client in clients {
         client.await.unwrap();
     }
     assert!(most <= 3, "{most} connections where 3 are allowed");
-    let status = pooler.status("crowd");
+    let status = pooler.status("limited");
     assert!(status.server_connects_total <= 3, "{status:?}");
     assert_eq!(status.servers_closed_dirty_total, 0);
     assert_eq!(status.clients_waiting, 0);
@@ -215,17 +215,11 @@ fn idle_and_old_servers_are_closed() {
 
 #[tokio::test]
 async fn a_server_that_died_idle_is_replaced_unnoticed() {
-    let pooler = Pooler::start(with_mode(PoolMode::Transaction, 2));
-    let client = pooler.connect("mortal").await;
+    let pooler = Pooler::with_roles(&["replaced"], with_mode(PoolMode::Transaction, 2));
+    let client = pooler.connect("replaced").await;
     for _ in 0..5 {
         client.simple_query("SELECT 1").await.unwrap();
-        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'";
-        Cluster::shared().sql(kill);
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mortal'";
-        crate::postgres::eventually_async("the server has gone", async || {
-            Cluster::shared().sql(gone) == "0"
-        })
-        .await;
+        Cluster::shared().end_connections_of("replaced");
         client.simple_query("SELECT 1").await.unwrap();
     }
 }

@@ -26,32 +26,24 @@ impl Own {
     fn start(name: &'static str, change: impl FnOnce(&mut Config)) -> Self {
         Cluster::shared().sql(&format!(
             "DROP DATABASE IF EXISTS {name} WITH (FORCE);
-             DROP ROLE IF EXISTS {name}_one;
-             DROP ROLE IF EXISTS {name}_two;
-             CREATE DATABASE {name};
-             CREATE ROLE {name}_one LOGIN;
-             CREATE ROLE {name}_two LOGIN"
+             CREATE DATABASE {name}"
         ));
-        let pooler = Pooler::start(|config| {
-            Self::configure(name, config);
+        let users = Self::users(name);
+        let pooler = Pooler::with_roles(&users.each_ref().map(String::as_str), |config| {
+            database(config).dbname = Some(name.into());
             change(config);
         });
         Self { name, pooler }
     }
 
-    fn configure(name: &str, config: &mut Config) {
-        let postgres = config.postgres.as_mut().unwrap();
-        for user in ["one", "two"] {
-            let mut known = postgres.users["bob"].clone();
-            known.name = format!("{name}_{user}").into();
-            postgres.users.insert(known.name.clone(), known);
-        }
-        database(config).dbname = Some(name.into());
+    fn users(name: &str) -> [String; 2] {
+        ["one", "two"].map(|user| format!("{name}_{user}"))
     }
 
     fn reload(&self, change: impl FnOnce(&mut Config)) {
         let mut config = Pooler::config(Cluster::shared());
-        Self::configure(self.name, &mut config);
+        Pooler::add_users(&mut config, &Self::users(self.name).each_ref().map(String::as_str));
+        database(&mut config).dbname = Some(self.name.into());
         change(&mut config);
         self.pooler.reload(config);
     }

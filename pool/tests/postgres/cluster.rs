@@ -182,6 +182,26 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Makes these roles anew.
+    pub(crate) fn make_roles(&self, roles: &[&str]) {
+        let again = |role| format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN;");
+        self.sql(&roles.iter().map(again).collect::<String>());
+    }
+
+    /// Connections these roles have; of one that was closed only now the server may know no end yet.
+    pub(crate) fn connections_of(&self, roles: &[&str]) -> usize {
+        let among = format!("'{}'", roles.join("','"));
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename IN ({among})");
+        self.sql(&count).parse().expect("a number")
+    }
+
+    /// Ends the connections of a role, and waits until they have ended.
+    pub(crate) fn end_connections_of(&self, role: &str) {
+        self.sql(&format!(
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE usename = '{role}'"
+        ));
+    }
+
     /// Where it listens on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port

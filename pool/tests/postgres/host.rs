@@ -41,6 +41,26 @@ impl Pooler {
         Self::in_front_of(Cluster::shared(), change)
     }
 
+    /// Likewise, with these roles besides, which are made anew. Tests share the cluster at the same
+    /// time: whoever counts or ends connections does so to those of a role of its own.
+    pub(crate) fn with_roles(roles: &[&str], change: impl FnOnce(&mut Config)) -> Self {
+        Cluster::shared().make_roles(roles);
+        Self::start(|config| {
+            Self::add_users(config, roles);
+            change(config);
+        })
+    }
+
+    /// Adds users that are like the others.
+    pub(crate) fn add_users(config: &mut Config, names: &[&str]) {
+        let users = &mut config.postgres.as_mut().unwrap().users;
+        for &name in names {
+            let mut user = users["bob"].clone();
+            user.name = name.into();
+            users.insert(user.name.clone(), user);
+        }
+    }
+
     pub(crate) fn in_front_of(cluster: &Cluster, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Self::config(cluster);
         change(&mut config);

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use crate::postgres::{Cluster, Dialogue, Pooler, batch, eventually};
+use bs9_config::Config;
 
-fn pooler(size: usize, limit: usize) -> Pooler {
-    Pooler::start(|config| {
+use crate::postgres::{Cluster, Dialogue, Pooler, batch};
+
+fn with_limit(size: usize, limit: usize) -> impl FnOnce(&mut Config) {
+    move |config| {
         let postgres = config.postgres.as_mut().unwrap();
         postgres.max_prepared_statements = limit;
         postgres.databases.get_mut("app").unwrap().pool_size = size;
-    })
+    }
+}
+
+fn pooler(size: usize, limit: usize) -> Pooler {
+    Pooler::start(with_limit(size, limit))
 }
 
 #[test]
@@ -92,17 +98,12 @@ fn more_statements_than_a_server_may_have() {
 
 #[test]
 fn statements_outlive_their_servers() {
-    let pooler = Pooler::start(|config| {
-        config.postgres.as_mut().unwrap().databases.get_mut("app").unwrap().pool_size = 2;
-    });
-    let mut client = Dialogue::log_in(pooler.address, "mortal", &[]);
+    let pooler = Pooler::with_roles(&["outlived"], with_limit(2, 200));
+    let mut client = Dialogue::log_in(pooler.address, "outlived", &[]);
     client.send(&batch().parse("a", "SELECT $1::int * 2").sync().0);
     client.until_ready();
     for round in 0..10 {
-        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'";
-        Cluster::shared().sql(kill);
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mortal'";
-        eventually("the server has gone", || Cluster::shared().sql(gone) == "0");
+        Cluster::shared().end_connections_of("outlived");
         client.send(&batch().run("a", &["21"]).parse("b", "SELECT 'b'").close("b").sync().0);
         let replies = client.until_ready();
         let tags: String = replies.iter().map(|reply| reply.tag).collect();
@@ -115,12 +116,14 @@ fn statements_outlive_their_servers() {
 fn a_dead_server_is_noticed_before_anything_is_said() {
     // The kernel takes what is written to a server that has just been killed: what is tested
     // is that the client hears either nothing but its replies, or that the server was lost.
-    let pooler = pooler(1, 200);
+    let pooler = Pooler::with_roles(&["noticed"], with_limit(1, 200));
     for _ in 0..20 {
-        let mut client = Dialogue::log_in(pooler.address, "mortal", &[]);
+        let mut client = Dialogue::log_in(pooler.address, "noticed", &[]);
         client.send(&batch().parse("a", "SELECT 1").run("a", &[]).sync().0);
         assert_eq!(client.tags_until_ready(), "12DCZ");
-        Cluster::shared().sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mortal'");
+        Cluster::shared().sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'noticed'",
+        );
         client.send(&batch().close("a").parse("a", "SELECT 1").run("a", &[]).sync().0);
         let mut tags = String::new();
         while let Some(reply) = client.next() {
