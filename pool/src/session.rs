@@ -13,7 +13,7 @@ use bs9_net::Counter;
 
 use crate::{
     listen::Unlistened,
-    sql::{Kind, Lexer, Token},
+    sql::{Kind, Lexer, Quoting, Token},
 };
 
 mod long;
@@ -104,13 +104,41 @@ impl Reason {
 
 impl Effects {
     /// What `text` does; `None`: nothing of the kind.
-    pub(crate) fn of(text: &[u8]) -> Option<Self> {
+    pub(crate) fn of(text: &[u8], quoting: Quoting) -> Option<Self> {
         if text.len() > MAX_TEXT {
-            return LongText::read_whole(text);
+            return LongText::read_whole(text, quoting);
         }
         let mut effects = Self::default();
-        read::read_more(text, &mut effects);
+        read::read_more(text, quoting, &mut effects);
         (effects != Self::default()).then_some(effects)
+    }
+
+    /// What `text` may do that the server reads later: what is under way may change whether
+    /// backslashes escape.
+    pub(crate) fn in_doubt(text: &[u8], quoting: Quoting) -> Option<Self> {
+        let effects = Self::of(text, quoting);
+        if memchr::memchr(b'\\', text).is_none() {
+            return effects;
+        }
+        Self::either(effects, Self::of(text, quoting.otherwise()))
+    }
+
+    /// What a text does of which there are two readings. Where they differ the client is tied to its
+    /// server, and nothing is taken for undone.
+    pub(crate) fn either(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        if one == other {
+            return one;
+        }
+        let mut both = Self::default();
+        for effects in [one, other].into_iter().flatten() {
+            let Self { set, reset, pins, .. } = effects;
+            both.add(Self { pins, ..Self::default() });
+            for name in set.into_iter().chain(reset) {
+                both.note_set(name);
+            }
+        }
+        both.note_pin(Reason::Setting);
+        Some(both)
     }
 
     /// As if the texts had been one.

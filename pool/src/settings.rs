@@ -15,10 +15,15 @@ use std::{
 
 use bs9_wire::{encode::frontend, tag::FrontendTag};
 
+use crate::sql::Quoting;
+
 mod encoding;
 
 /// The character set that a client and its server speak.
 pub(crate) const CLIENT_ENCODING: &str = "client_encoding";
+
+/// Whether backslashes are nothing special in ordinary strings.
+const CONFORMING_STRINGS: &str = "standard_conforming_strings";
 
 /// Reported parameters that a session may set and that follow the client.
 const TRACKED: [&str; 8] = [
@@ -28,7 +33,7 @@ const TRACKED: [&str; 8] = [
     "default_transaction_read_only",
     "IntervalStyle",
     "search_path",
-    "standard_conforming_strings",
+    CONFORMING_STRINGS,
     "TimeZone",
 ];
 
@@ -152,6 +157,15 @@ fn is_meaningless(name: &str) -> bool {
         })
 }
 
+/// How a server reads the strings in a text that is understood by this: see [`Settings::context`].
+pub(crate) fn quoting_of(context: &[u8]) -> Quoting {
+    let value = |name: &str| {
+        let mut entries = context.split(|byte| *byte == 0);
+        entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    Quoting::new(value(CONFORMING_STRINGS), value(CLIENT_ENCODING))
+}
+
 fn order(one: &str, other: &str) -> std::cmp::Ordering {
     one.bytes().map(|b| b.to_ascii_lowercase()).cmp(other.bytes().map(|b| b.to_ascii_lowercase()))
 }
@@ -177,6 +191,11 @@ impl Settings {
             }
             context.into()
         })
+    }
+
+    /// How a server reads the strings in a text.
+    pub(crate) fn quoting(&self) -> Quoting {
+        quoting_of(self.context())
     }
 
     /// Names of parameters that servers do not report.

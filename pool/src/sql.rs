@@ -1,8 +1,9 @@
-//! SQL, taken apart as far as quoting goes: PostgreSQL's lexical rules (its documentation, 4.1),
-//! with `standard_conforming_strings` on.
+//! SQL, taken apart as far as quoting goes: PostgreSQL's lexical rules (its documentation, 4.1).
 
+mod quoting;
 mod redact;
 
+pub(crate) use quoting::Quoting;
 pub(crate) use redact::redact;
 
 /// A piece of a text.
@@ -34,11 +35,12 @@ pub(crate) enum Kind {
 /// The pieces of a text, in order; together they are the text.
 pub(crate) struct Lexer<'a> {
     rest: &'a [u8],
+    quoting: Quoting,
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { rest: text }
+    pub(crate) fn new(text: &'a [u8], quoting: Quoting) -> Self {
+        Self { rest: text, quoting }
     }
 }
 
@@ -46,7 +48,7 @@ impl<'a> Iterator for Lexer<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        let (kind, length) = first(self.rest)?;
+        let (kind, length) = first(self.rest, self.quoting)?;
         let (text, rest) = self.rest.split_at(length.min(self.rest.len()));
         self.rest = rest;
         Some(Token { kind, text })
@@ -93,7 +95,8 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// The kind and length of the first piece.
-fn first(text: &[u8]) -> Option<(Kind, usize)> {
+fn first(text: &[u8], quoting: Quoting) -> Option<(Kind, usize)> {
+    let string = |start| quoting.end_of_string(text, start);
     let length = |matches: fn(u8) -> bool| {
         text.iter().position(|byte| !matches(*byte)).unwrap_or(text.len())
     };
@@ -104,15 +107,17 @@ fn first(text: &[u8]) -> Option<(Kind, usize)> {
             (Kind::Space, end.map_or(text.len(), |at| at + 1))
         }
         b'/' if text.starts_with(b"/*") => (Kind::Space, comment(text)),
-        b'\'' => (Kind::Literal, quoted(text, 1, b'\'', false)),
-        b'"' => (Kind::Quoted, quoted(text, 1, b'"', false)),
-        b'e' | b'E' if text.get(1) == Some(&b'\'') => (Kind::Literal, quoted(text, 2, b'\'', true)),
-        b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if text.get(1) == Some(&b'\'') => {
-            (Kind::Literal, quoted(text, 2, b'\'', false))
+        b'\'' => (Kind::Literal, string(1)),
+        b'"' => (Kind::Quoted, end_of_quoted(text, 1, b'"')),
+        b'e' | b'E' if text.get(1) == Some(&b'\'') => {
+            (Kind::Literal, quoting.end_of_escaped(text, 2))
         }
-        b'u' | b'U' if text.get(1..3) == Some(b"&'") => {
-            (Kind::Literal, quoted(text, 3, b'\'', false))
+        b'b' | b'B' | b'x' | b'X' if text.get(1) == Some(&b'\'') => {
+            (Kind::Literal, end_of_quoted(text, 2, b'\''))
         }
+        b'n' | b'N' if text.get(1) == Some(&b'\'') => (Kind::Literal, string(2)),
+        // With backslashes that escape, the server refuses it.
+        b'u' | b'U' if text.get(1..3) == Some(b"&'") => (Kind::Literal, string(3)),
         b'$' => dollar(text),
         byte if is_word_start(byte) => (Kind::Word, length(is_word)),
         byte if byte.is_ascii_digit() => (Kind::Number, number(text)),
@@ -122,12 +127,11 @@ fn first(text: &[u8]) -> Option<(Kind, usize)> {
     Some(found)
 }
 
-/// The length of what is quoted from `start` on; the whole text when it does not end.
-fn quoted(text: &[u8], start: usize, quote: u8, escapes: bool) -> usize {
+/// Where what is quoted from `start` on ends; the end of the text when it does not.
+fn end_of_quoted(text: &[u8], start: usize, quote: u8) -> usize {
     let mut at = start;
     while let Some(byte) = text.get(at) {
         at += match *byte {
-            b'\\' if escapes => 2,
             byte if byte == quote && text.get(at + 1) == Some(&quote) => 2,
             byte if byte == quote => return at + 1,
             _ => 1,
@@ -188,7 +192,8 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
-        let lexer = Lexer::new(text.as_bytes()).filter(|token| token.kind != Kind::Space);
+        let lexer = Lexer::new(text.as_bytes(), Quoting::default())
+            .filter(|token| token.kind != Kind::Space);
         lexer.map(|t| (t.kind, String::from_utf8_lossy(t.text).into_owned())).collect()
     }
 
@@ -216,14 +221,18 @@ mod tests {
     proptest! {
         #[test]
         fn the_pieces_are_the_text(text in prop::collection::vec(any::<u8>(), 0..200)) {
-            let pieces: Vec<u8> = Lexer::new(&text).flat_map(|t| t.text.to_vec()).collect();
-            prop_assert_eq!(pieces, text);
+            for quoting in Quoting::each() {
+                let pieces = Lexer::new(&text, quoting).flat_map(|t| t.text.to_vec());
+                prop_assert_eq!(&pieces.collect::<Vec<u8>>(), &text);
+            }
         }
 
         #[test]
         fn likely_text_is_taken_apart(text in "[ a$'\"e1.*/\\-]{0,40}") {
-            let pieces: Vec<u8> = Lexer::new(text.as_bytes()).flat_map(|t| t.text.to_vec()).collect();
-            prop_assert_eq!(pieces, text.into_bytes());
+            for quoting in Quoting::each() {
+                let pieces = Lexer::new(text.as_bytes(), quoting).flat_map(|t| t.text.to_vec());
+                prop_assert_eq!(&pieces.collect::<Vec<u8>>(), text.as_bytes());
+            }
         }
     }
 }

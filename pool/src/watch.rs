@@ -9,7 +9,10 @@ use bs9_wire::{
     tag::FrontendTag,
 };
 
-use crate::{prepared::names::Statements, sql};
+use crate::{
+    prepared::names::Statements,
+    sql::{self, Quoting},
+};
 
 /// Requests under way whose texts are kept; further ones are logged without.
 const MAX_TEXTS: usize = 16;
@@ -20,10 +23,13 @@ pub(crate) struct Watch {
     /// Bytes of a text that are kept.
     limit: usize,
     /// The text of the batch that is being sent.
-    batch: Option<Box<[u8]>>,
+    batch: Option<Text>,
     /// Texts of requests that end with a ReadyForQuery, in order.
-    asked: VecDeque<Option<Box<[u8]>>>,
+    asked: VecDeque<Option<Text>>,
 }
+
+/// A text, and how the server reads it.
+type Text = (Box<[u8]>, Quoting);
 
 impl Watch {
     pub(crate) fn new(log: &QueryLog) -> Self {
@@ -37,15 +43,16 @@ impl Watch {
         header: Header<FrontendTag>,
         message: &[u8],
         statements: Option<&Statements>,
+        quoting: Quoting,
     ) {
         let body = message.get(HEADER_LEN..).unwrap_or_default();
         match header.tag {
-            FrontendTag::Query => self.end(Some(self.cut(body))),
+            FrontendTag::Query => self.end(Some((self.cut(body), quoting))),
             FrontendTag::Parse if self.batch.is_none() => {
                 let text = Parse::read(body).map(|parse| parse.query);
                 // Not all there: the name comes first, the text behind it.
                 let text = text.unwrap_or_else(|_| after_nul(body));
-                self.batch = Some(self.cut(text));
+                self.batch = Some((self.cut(text), quoting));
             }
             FrontendTag::Bind if self.batch.is_none() => {
                 let Ok(bind) = Bind::read(body) else { return };
@@ -53,7 +60,8 @@ impl Watch {
                     b"" => known.unnamed.as_ref(),
                     name => known.get(name),
                 });
-                self.batch = known.map(|statement| self.cut(statement.body()));
+                self.batch =
+                    known.map(|statement| (self.cut(statement.body()), statement.quoting()));
             }
             FrontendTag::Sync | FrontendTag::FunctionCall => {
                 let text = self.batch.take();
@@ -68,7 +76,7 @@ impl Watch {
         text[..end.min(self.limit)].into()
     }
 
-    fn end(&mut self, text: Option<Box<[u8]>>) {
+    fn end(&mut self, text: Option<Text>) {
         let text = text.filter(|_| self.asked.len() < MAX_TEXTS);
         self.asked.push_back(text);
     }
@@ -87,7 +95,8 @@ impl Watch {
         if took < threshold || log.sample < 1.0 && rand::random::<f64>() >= log.sample {
             return None;
         }
-        Some(sql::redact(&text.unwrap_or_default(), log.max_bytes, log.literals))
+        let (text, quoting) = text.unwrap_or_default();
+        Some(sql::redact(&text, quoting, log.max_bytes, log.literals))
     }
 }
 
@@ -104,7 +113,7 @@ mod tests {
 
     fn note(watch: &mut Watch, message: &[u8]) {
         let header = Header::parse(message).unwrap().unwrap();
-        watch.note(header, message, None);
+        watch.note(header, message, None, Quoting::default());
     }
 
     fn log(threshold: u64, sample: f64) -> QueryLog {

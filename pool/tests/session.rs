@@ -2,7 +2,7 @@
 //! refused.
 
 use bs9_config::{Config, SessionState, Stateful};
-use bs9_wire::{encode::frontend, message::Report};
+use bs9_wire::{encode::frontend, message::Report, tag::FrontendTag};
 
 use crate::postgres::{Cluster, Dialogue, Pooler};
 
@@ -28,8 +28,8 @@ fn run(client: &mut Dialogue, text: &str) {
 fn batch(client: &mut Dialogue, text: &str) -> String {
     let mut out = Vec::new();
     frontend::parse(&mut out, b"", text.as_bytes(), &[]);
-    out.extend(Dialogue::message(bs9_wire::tag::FrontendTag::Bind, &[0; 8]));
-    out.extend(Dialogue::message(bs9_wire::tag::FrontendTag::Execute, &[0; 5]));
+    out.extend(Dialogue::message(FrontendTag::Bind, &[0; 8]));
+    out.extend(Dialogue::message(FrontendTag::Execute, &[0; 5]));
     frontend::sync(&mut out);
     client.send(&out);
     client.tags_until_ready()
@@ -62,6 +62,41 @@ fn what_a_client_sets_follows_it_and_nobody_else() {
     assert_eq!(one.value("SHOW lock_timeout"), "3s");
     let status = pooler.status("alice");
     assert_eq!((status.servers_closed_dirty_total, status.pins_total.len()), (0, 0));
+}
+
+#[test]
+fn strings_end_where_the_server_says() {
+    const SO: &[u8] = b"\x83\x5c";
+    let pooler = single(|_| {});
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    for (first, string) in [
+        ("SET standard_conforming_strings = off", &b"'\\''"[..]),
+        ("SET standard_conforming_strings = off", b"N'\\'; SET work_mem = \\''"),
+        ("SET standard_conforming_strings = on", b"'\\'"),
+        ("SET client_encoding = 'SJIS'", &[b"E'", SO, b"'"].concat()),
+    ] {
+        let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+        run(&mut one, first);
+        // Behind it is a statement; what it looks like otherwise is a string, or none that ends.
+        let text = [b"SELECT ", string, b"; SET work_mem = '19MB'; SELECT ''\0"].concat();
+        one.send(&Dialogue::message(FrontendTag::Query, &text));
+        let replies = one.until_ready();
+        assert!(replies.iter().all(|reply| reply.tag != 'E'), "{first}: {replies:?}");
+        assert_eq!(other.value("SHOW work_mem"), "4MB", "{first}");
+        assert_eq!(one.value("SHOW work_mem"), "19MB", "{first}");
+    }
+    // Nobody knows yet when the second is read how the first will end.
+    let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut out = Vec::new();
+    frontend::query(&mut out, "SET standard_conforming_strings = off");
+    frontend::query(&mut out, "SELECT '\\''; SET work_mem = '21MB'; SELECT ''");
+    one.send(&out);
+    one.until_ready();
+    one.until_ready();
+    assert_eq!(one.value("SHOW work_mem"), "21MB");
+    assert_eq!(pooler.status("alice").pins_total[0].reason, "setting");
+    drop(one);
+    assert_eq!(other.value("SHOW work_mem"), "4MB");
 }
 
 #[test]

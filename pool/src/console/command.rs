@@ -14,7 +14,7 @@ use super::{
 use crate::{
     orders::OrderError,
     shard::PoolShard,
-    sql::{Kind, Lexer},
+    sql::{Kind, Lexer, Quoting},
 };
 
 /// How long `PAUSE` and `KILL` wait for server connections to be gone.
@@ -90,8 +90,9 @@ impl Command {
     /// # Errors
     /// When there is no such command.
     pub(super) fn read(text: &str) -> Result<Self, Fault> {
-        let tokens: Vec<_> =
-            Lexer::new(text.as_bytes()).filter(|token| token.kind != Kind::Space).collect();
+        let tokens: Vec<_> = Lexer::new(text.as_bytes(), Quoting::default())
+            .filter(|token| token.kind != Kind::Space)
+            .collect();
         let unknown = || {
             let shown: String = text.chars().take(100).collect();
             Fault::new(SqlState::SYNTAX_ERROR, format!("unknown command: {shown}"))

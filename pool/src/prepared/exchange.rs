@@ -25,12 +25,7 @@ use super::{
     names::Statements,
     statement::{Exhausted, MAX_STATEMENT_BYTES, Statement, StatementStore},
 };
-use crate::{
-    cell::Cell,
-    session::{self, Effects},
-    settings::Settings,
-    watch::Watch,
-};
+use crate::{cell::Cell, session, settings::Settings, sql::Quoting, watch::Watch};
 
 /// Entries of the ledger that one message may take.
 const MOST_ENTRIES: usize = 16;
@@ -129,7 +124,7 @@ impl Exchange<'_> {
     #[inline]
     pub(crate) fn note_asked(&mut self, header: Header<FrontendTag>, message: &[u8]) {
         if let Some(watch) = self.watch {
-            watch.note(header, message, self.statements.as_deref());
+            watch.note(header, message, self.statements.as_deref(), self.settings.quoting());
         }
     }
 
@@ -244,21 +239,21 @@ impl Exchange<'_> {
         match known.filter(|known| known.matters()) {
             Some(known) => {
                 let known = Arc::clone(known);
-                self.note_telling_use(known.query())
+                self.note_telling_use(known.query(), known.quoting())
             }
             None => Ok(false),
         }
     }
 
     #[cold]
-    fn note_telling_use(&mut self, text: &[u8]) -> Result<bool, Refused> {
+    fn note_telling_use(&mut self, text: &[u8], quoting: Quoting) -> Result<bool, Refused> {
         if deallocate::forgets(text) == Some(Forgets::All) {
             self.forgets = true;
             if let Some(statements) = self.statements.as_mut() {
                 statements.forgetting = true;
             }
         }
-        let Some(note) = self.note_effects(text, false) else { return Ok(false) };
+        let Some(note) = self.note_effects(text, quoting, false) else { return Ok(false) };
         self.bind_after(&note)?;
         Ok(true)
     }
@@ -369,7 +364,7 @@ impl Exchange<'_> {
         let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
         if let Some(body) = lost {
             let text = body.split(|byte| *byte == 0).next().unwrap_or_default();
-            if let Some(effects) = Effects::of(text) {
+            if let Some(effects) = self.effects_of(text, self.settings.quoting()) {
                 self.note_unkept(&effects);
             }
         }

@@ -17,12 +17,15 @@ use super::{
 use crate::{
     listen,
     session::{Effects, LongText, Reason},
+    sql::Quoting,
 };
 
 /// A text that is not read at once, as it passes.
 #[derive(Debug)]
 pub(crate) struct Passing {
     text: LongText,
+    /// As it is if backslashes are read otherwise by then.
+    otherwise: Option<LongText>,
     asked: Asked,
 }
 
@@ -35,6 +38,17 @@ enum Asked {
     Amid,
     /// To prepare it: it is run who knows when.
     Prepared,
+}
+
+impl Passing {
+    fn finish(self) -> (Asked, Option<Effects>) {
+        let effects = self.text.finish();
+        let effects = match self.otherwise {
+            Some(otherwise) => Effects::either(effects, otherwise.finish()),
+            None => effects,
+        };
+        (self.asked, effects)
+    }
 }
 
 impl Exchange<'_> {
@@ -51,10 +65,19 @@ impl Exchange<'_> {
         }
     }
 
+    /// What `text` does when it is read like this, or maybe otherwise by the time its turn comes.
+    pub(super) fn effects_of(&self, text: &[u8], quoting: Quoting) -> Option<Effects> {
+        if self.ledger.is_empty() {
+            Effects::of(text, quoting)
+        } else {
+            Effects::in_doubt(text, quoting)
+        }
+    }
+
     /// Why `text` is refused, if it is.
     #[cold]
     pub(super) fn refusal_of(&self, text: &[u8]) -> Option<Refusal> {
-        let reasons = Effects::of(text)?.pins;
+        let reasons = self.effects_of(text, self.settings.quoting())?.pins;
         let refused = |reason: &Reason| self.policy(*reason) == Stateful::Refuse;
         let (message, hint) = match reasons.into_iter().find(refused)? {
             Reason::AdvisoryLock => (
@@ -87,8 +110,13 @@ impl Exchange<'_> {
     /// transaction tells.
     #[cold]
     #[must_use]
-    pub(super) fn note_effects(&mut self, text: &[u8], certain: bool) -> Option<String> {
-        let effects = Effects::of(text)?;
+    pub(super) fn note_effects(
+        &mut self,
+        text: &[u8],
+        quoting: Quoting,
+        certain: bool,
+    ) -> Option<String> {
+        let effects = self.effects_of(text, quoting)?;
         self.note_known_effects(effects, certain)
     }
 
@@ -128,9 +156,11 @@ impl Exchange<'_> {
     fn begin_long(&mut self, begin: &[u8], asked: Asked) {
         let store = self.store;
         let statements = self.statements.get_or_insert_with(|| Statements::new(store));
-        let mut text = LongText::default();
-        text.read_on(begin);
-        statements.long = Some(Box::new(Passing { text, asked }));
+        let quoting = self.settings.quoting();
+        let text = LongText::new(quoting);
+        let otherwise = (!self.ledger.is_empty()).then(|| LongText::new(quoting.otherwise()));
+        statements.long = Some(Box::new(Passing { text, otherwise, asked }));
+        self.read_on(begin);
     }
 
     /// More of it has come.
@@ -140,6 +170,9 @@ impl Exchange<'_> {
             && let Some(long) = &mut statements.long
         {
             long.text.read_on(piece);
+            if let Some(otherwise) = &mut long.otherwise {
+                otherwise.read_on(piece);
+            }
         }
     }
 
@@ -148,10 +181,10 @@ impl Exchange<'_> {
     pub(crate) fn end_long(&mut self) {
         if let Some(statements) = self.statements
             && let Some(long) = statements.long.take()
-            && let Some(effects) = long.text.finish()
+            && let (asked, Some(effects)) = long.finish()
         {
-            match long.asked {
-                Asked::Alone | Asked::Amid => self.note_passed(effects, long.asked),
+            match asked {
+                Asked::Alone | Asked::Amid => self.note_passed(effects, asked),
                 Asked::Prepared => self.note_unkept(&effects),
             }
         }

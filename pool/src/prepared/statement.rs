@@ -12,7 +12,11 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::deallocate::{self, Forgets};
-use crate::session::{self, Effects};
+use crate::{
+    session::{self, Effects},
+    settings,
+    sql::Quoting,
+};
 
 /// Longest Parse message that is kept, bytes.
 pub(crate) const MAX_STATEMENT_BYTES: usize = 4 << 20;
@@ -66,6 +70,11 @@ impl Statement {
     pub(crate) fn query(&self) -> &[u8] {
         let end = self.body.iter().position(|byte| *byte == 0);
         &self.body[..end.unwrap_or(self.body.len())]
+    }
+
+    /// How a server reads the strings in it.
+    pub(crate) fn quoting(&self) -> Quoting {
+        settings::quoting_of(&self.context)
     }
 
     /// Whether it changes what outlives its transaction.
@@ -194,7 +203,8 @@ impl StatementStore {
     ) -> Statement {
         let query = body.iter().position(|byte| *byte == 0).map_or(body, |end| &body[..end]);
         let start = &query[..query.len().min(session::TELLING_BYTES)];
-        let matters = session::may_matter(query) && Effects::of(query).is_some()
+        let matters = session::may_matter(query)
+            && Effects::in_doubt(query, settings::quoting_of(context)).is_some()
             || deallocate::may_forget(start) && deallocate::forgets(query) == Some(Forgets::All);
         Statement {
             context: Arc::clone(context),

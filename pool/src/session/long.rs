@@ -7,7 +7,7 @@
 use memchr::{memchr2, memchr3};
 
 use super::{Effects, Reason, may_matter, read};
-use crate::sql::{Kind, Lexer};
+use crate::sql::{Kind, Lexer, Quoting};
 
 /// Bytes of a statement that are kept, comments left out.
 const MAX_HEAD: usize = 4096;
@@ -21,6 +21,7 @@ const MAX_UNLISTENED: usize = 1024;
 /// A text as far as it has come.
 #[derive(Debug, Default)]
 pub(crate) struct LongText {
+    quoting: Quoting,
     place: Place,
     /// How the statement begins.
     head: Vec<u8>,
@@ -53,6 +54,8 @@ enum Place {
     Quoted(Quotes),
     /// Behind a backslash.
     Escaped,
+    /// Behind the first byte of a character of two, in a string with backslashes.
+    Pair,
     /// Behind a quote: the end, or the first of two.
     Quote(Quotes),
     /// Behind `-`.
@@ -85,6 +88,10 @@ impl Quotes {
 // === impl LongText ===
 
 impl LongText {
+    pub(crate) fn new(quoting: Quoting) -> Self {
+        Self { quoting, ..Self::default() }
+    }
+
     /// Takes what comes next; from the zero that ends the text on, nothing.
     pub(crate) fn read_on(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() && self.place != Place::Over {
@@ -92,7 +99,9 @@ impl LongText {
             let skipped = match self.place {
                 Place::Quoted(Quotes::Single) => memchr2(b'\'', 0, piece),
                 Place::Quoted(Quotes::Double) => memchr2(b'"', 0, piece),
-                Place::Quoted(Quotes::Escapes) => memchr3(b'\'', b'\\', 0, piece),
+                Place::Quoted(Quotes::Escapes) if !self.quoting.has_pairs() => {
+                    memchr3(b'\'', b'\\', 0, piece)
+                }
                 Place::InDollars(0) => memchr2(b'$', 0, piece),
                 _ => Some(0),
             };
@@ -114,8 +123,8 @@ impl LongText {
     }
 
     /// What a text does that is all here.
-    pub(super) fn read_whole(text: &[u8]) -> Option<Effects> {
-        let mut long = Self::default();
+    pub(super) fn read_whole(text: &[u8], quoting: Quoting) -> Option<Effects> {
+        let mut long = Self::new(quoting);
         long.read_on(text);
         long.finish()
     }
@@ -134,9 +143,10 @@ impl LongText {
                 }
                 self.keep(&[byte]);
             }
-            Place::Word if byte == b'\'' && self.word == b"e" => {
+            Place::Word if byte == b'\'' && prefix(&self.word).is_some() => {
+                let quotes = prefix(&self.word).unwrap_or_else(|| self.ordinary());
                 self.word.clear();
-                self.enter(Place::Quoted(Quotes::Escapes), byte);
+                self.enter(Place::Quoted(quotes), byte);
             }
             Place::Number if goes_on_in_number(byte) => self.keep(&[byte]),
             Place::Parameter if byte.is_ascii_digit() => self.keep(&[byte]),
@@ -154,8 +164,11 @@ impl LongText {
                 self.enter(Place::Quote(quotes), byte);
             }
             Place::Quoted(Quotes::Escapes) if byte == b'\\' => self.enter(Place::Escaped, byte),
+            Place::Quoted(Quotes::Escapes) | Place::Escaped if self.quoting.is_pair(byte) => {
+                self.enter(Place::Pair, byte);
+            }
             Place::Quoted(_) => self.keep(&[byte]),
-            Place::Escaped => self.enter(Place::Quoted(Quotes::Escapes), byte),
+            Place::Escaped | Place::Pair => self.enter(Place::Quoted(Quotes::Escapes), byte),
             Place::Quote(quotes) if byte == quotes.quote() => {
                 self.enter(Place::Quoted(quotes), byte);
             }
@@ -179,7 +192,7 @@ impl LongText {
     /// The first byte of a token.
     fn begin(&mut self, byte: u8) {
         match byte {
-            b'\'' => self.enter(Place::Quoted(Quotes::Single), byte),
+            b'\'' => self.enter(Place::Quoted(self.ordinary()), byte),
             b'"' => self.enter(Place::Quoted(Quotes::Double), byte),
             b'$' => {
                 self.mark.clear();
@@ -202,6 +215,11 @@ impl LongText {
             }
             byte => self.keep(&[byte]),
         }
+    }
+
+    /// What ends a string that nothing stands before.
+    fn ordinary(&self) -> Quotes {
+        if self.quoting.escapes { Quotes::Escapes } else { Quotes::Single }
     }
 
     /// The token is over, whatever comes now.
@@ -239,9 +257,12 @@ impl LongText {
             // Where this ends is not known.
             self.note(Reason::Setting);
             self.place = Place::Over;
-        } else if byte == b'\'' && self.mark.eq_ignore_ascii_case(b"$e") {
-            self.keep(b"$e");
-            self.enter(Place::Quoted(Quotes::Escapes), byte);
+        } else if byte == b'\''
+            && let Some(quotes) = prefix(&self.mark[1..].to_ascii_lowercase())
+        {
+            let mark = std::mem::take(&mut self.mark);
+            self.keep(&mark);
+            self.enter(Place::Quoted(quotes), byte);
         } else {
             self.end_token();
             self.begin(byte);
@@ -301,12 +322,13 @@ impl LongText {
 
     fn end_statement(&mut self) {
         if may_matter(&self.head) {
-            read::read_more(&self.head, &mut self.effects);
+            read::read_more(&self.head, self.quoting, &mut self.effects);
         }
         self.effects.unlistened.truncate(MAX_UNLISTENED);
         let watched = std::mem::take(&mut self.watched);
         if std::mem::take(&mut self.overflows) {
-            let mut words = Lexer::new(&self.head).filter(|token| token.kind != Kind::Space);
+            let mut words =
+                Lexer::new(&self.head, self.quoting).filter(|token| token.kind != Kind::Space);
             let first = words.next();
             let begins = |word: &str| first.as_ref().is_some_and(|first| first.is_word(word));
             let (sets, declares) = (begins("SET") || begins("RESET"), begins("DECLARE"));
@@ -334,6 +356,15 @@ impl LongText {
     }
 }
 
+/// What ends a string right behind this word, in lower case, if the word is a part of it.
+fn prefix(word: &[u8]) -> Option<Quotes> {
+    match word {
+        b"e" => Some(Quotes::Escapes),
+        b"b" | b"x" => Some(Quotes::Single),
+        _ => None,
+    }
+}
+
 fn goes_on_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
@@ -349,7 +380,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Option<Effects> {
-        LongText::read_whole(text.as_bytes())
+        LongText::read_whole(text.as_bytes(), Quoting::default())
     }
 
     fn pins(text: &str) -> Vec<Reason> {
@@ -411,8 +442,9 @@ mod tests {
         fn pieces_are_read_like_the_whole(
             text in prop::collection::vec(any::<u8>(), 0..300),
             cuts in prop::collection::vec(1usize..20, 1..40),
+            quoting in prop::sample::select(Quoting::each().collect::<Vec<_>>()),
         ) {
-            let mut long = LongText::default();
+            let mut long = LongText::new(quoting);
             let (mut rest, mut cuts) = (&text[..], cuts.iter().cycle());
             while !rest.is_empty() {
                 let cut = *cuts.next().unwrap_or(&1);
@@ -420,22 +452,24 @@ mod tests {
                 long.read_on(piece);
                 rest = behind;
             }
-            prop_assert_eq!(long.finish(), LongText::read_whole(&text));
+            prop_assert_eq!(long.finish(), LongText::read_whole(&text, quoting));
         }
 
         /// Where quotes and comments begin and end is seen as it is in short texts.
         #[test]
         fn long_texts_are_read_like_short_ones(
             parts in prop::collection::vec(prop::sample::select(vec![
-                "'", "\"", "$$", "$a$", "$e", "$1", "e'", "E'", "\\", "--", "\n", "\r", "/*", "*/", ";",
+                "'", "\"", "$$", "$a$", "$e", "$1", "e'", "E'", "N'", "x'", "$b'", "\u{83}\\", "\u{b1}", "\\", "--", "\n", "\r", "/*", "*/", ";",
                 " ", "1", "1e", "x", "a.b", "SET a = 1", "; SET b = 2;", "listen x", "-", "/", "*", "(", "u&'",
             ]), 0..40),
+            quoting in prop::sample::select(Quoting::each().collect::<Vec<_>>()),
         ) {
-            let text = parts.concat();
+            // One byte each, as where they begin characters of two.
+            let text: Vec<u8> = parts.concat().chars().map(|c| c as u8).collect();
             let mut wanted = Effects::default();
-            read::read_more(text.as_bytes(), &mut wanted);
+            read::read_more(&text, quoting, &mut wanted);
             let wanted = (wanted != Effects::default()).then_some(wanted);
-            prop_assert_eq!(told(&text), wanted, "{:?}", text);
+            prop_assert_eq!(LongText::read_whole(&text, quoting), wanted, "{:?}", parts);
         }
     }
 }

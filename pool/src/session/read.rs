@@ -1,14 +1,14 @@
 //! Reading statements.
 
-use super::{Effects, Kind, Lexer, Reason, Token, Unlistened};
+use super::{Effects, Kind, Lexer, Quoting, Reason, Token, Unlistened};
 
 /// The words of a statement, white space and comments left out.
 type Statement<'a> = [Token<'a>];
 
 /// Reads a text behind what was read before.
-pub(super) fn read_more(text: &[u8], effects: &mut Effects) {
+pub(super) fn read_more(text: &[u8], quoting: Quoting, effects: &mut Effects) {
     let tokens: Vec<Token<'_>> =
-        Lexer::new(text).filter(|token| token.kind != Kind::Space).collect();
+        Lexer::new(text, quoting).filter(|token| token.kind != Kind::Space).collect();
     for statement in tokens.split(|token| token.is(b';')) {
         read_statement(statement, effects);
     }

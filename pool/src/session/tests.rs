@@ -4,8 +4,9 @@ use super::*;
 
 fn told(text: &str) -> String {
     let long = text.len() > MAX_TEXT;
-    let Some(effects) =
-        (long || may_matter(text.as_bytes())).then(|| Effects::of(text.as_bytes())).flatten()
+    let Some(effects) = (long || may_matter(text.as_bytes()))
+        .then(|| Effects::of(text.as_bytes(), Quoting::default()))
+        .flatten()
     else {
         return String::new();
     };
@@ -122,9 +123,39 @@ fn what_texts_do_to_a_session() {
 #[test]
 fn more_names_than_are_followed_tie_the_client_to_its_server() {
     let text: String = (0..MAX_NAMES + 1).map(|n| format!("SET a.n{n} = 1;")).collect();
-    let effects = Effects::of(text.as_bytes()).unwrap();
+    let effects = Effects::of(text.as_bytes(), Quoting::default()).unwrap();
     assert_eq!(effects.set.len(), MAX_NAMES);
     assert_eq!(effects.pins, [Reason::Setting]);
+}
+
+#[test]
+fn texts_are_read_as_the_server_reads_them() {
+    let conforming = Quoting::default();
+    let set = |name: &str| Some(Effects { set: vec![name.into()], ..Effects::default() });
+    for (text, on, off) in [
+        (r"SELECT '\''; SET a = 'x'", None, set("a")),
+        (r"SELECT '\'; SET a = 1; --'", set("a"), None),
+        (r"SELECT '\\'; SET a = 1", set("a"), set("a")),
+        (r"SELECT 'C:\dir'; SET a = 1", set("a"), set("a")),
+    ] {
+        for much in [String::new(), format!("SELECT '{}';", "x".repeat(MAX_TEXT))] {
+            let text = much + text;
+            assert_eq!(Effects::of(text.as_bytes(), conforming), on, "{text}");
+            assert_eq!(Effects::of(text.as_bytes(), conforming.otherwise()), off, "{text}");
+            // What is under way decides.
+            let doubt = Effects::in_doubt(text.as_bytes(), conforming).unwrap();
+            assert_eq!(doubt.set, [Box::from("a")], "{text}");
+            assert_eq!(doubt.pins.contains(&Reason::Setting), on != off, "{text}");
+        }
+    }
+    for text in ["RESET ALL", "RESET a", "UNLISTEN a"] {
+        let hidden = format!(r"SELECT '\'; {text}; --'");
+        let effects = Effects::of(hidden.as_bytes(), conforming).unwrap();
+        assert!(effects.reset_all || !(effects.reset.is_empty() && effects.unlistened.is_empty()));
+        let doubt = Effects::in_doubt(hidden.as_bytes(), conforming).unwrap();
+        assert_eq!(doubt.pins, [Reason::Setting]);
+        assert!(!doubt.reset_all && doubt.reset.is_empty() && doubt.unlistened.is_empty());
+    }
 }
 
 #[test]
@@ -138,7 +169,7 @@ fn a_whole_short_select_is_not_read_but_the_start_of_a_longer_one_is() {
 proptest! {
     #[test]
     fn any_text_is_read(text in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _effects = Effects::of(&text);
+        let _effects = Effects::of(&text, Quoting::default());
         let _gate = may_matter(&text);
     }
 
@@ -151,6 +182,6 @@ proptest! {
         let text = format!("{space}{word}");
         let start = &text.as_bytes()[..text.len().min(TELLING_BYTES)];
         prop_assert!(may_begin_to_matter(start), "{:?}", text);
-        prop_assert!(Effects::of(text.as_bytes()).is_some());
+        prop_assert!(Effects::of(text.as_bytes(), Quoting::default()).is_some());
     }
 }

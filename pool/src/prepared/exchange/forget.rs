@@ -73,7 +73,7 @@ impl Exchange<'_> {
         if let Some(refusal) = self.refusal_of(text) {
             return self.refuse_query(refusal, length);
         }
-        match self.note_effects(text, self.is_alone()) {
+        match self.note_effects(text, self.settings.quoting(), self.is_alone()) {
             Some(note) => self.query_after(&note),
             None => Ok(Step::Pass),
         }
