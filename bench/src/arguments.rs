@@ -202,7 +202,9 @@ fn parse_binary(text: &str) -> Result<(Contender, PathBuf), String> {
         let known: Vec<_> = Contender::ALL.iter().map(|c| c.name()).collect();
         format!("no contender {name:?}; known: {}", known.join(", "))
     })?;
-    Ok((contender, PathBuf::from(path)))
+    // It is started in a folder of its own.
+    let path = std::path::absolute(path).map_err(|e| format!("{path:?}: {e}"))?;
+    Ok((contender, path))
 }
 
 #[cfg(test)]
@@ -218,7 +220,10 @@ mod tests {
     #[test]
     fn a_binary_names_a_known_contender() {
         assert_eq!(parse_binary("nginx=/x/nginx"), Ok((Contender::Nginx, "/x/nginx".into())));
+        let (_, near) = parse_binary("nginx=build/nginx").unwrap();
+        assert!(near.is_absolute() && near.ends_with("build/nginx"));
         assert!(parse_binary("nginx").is_err());
+        assert!(parse_binary("nginx=").is_err());
         assert!(parse_binary("apache=/x").unwrap_err().contains("haproxy"));
     }
 }
