@@ -124,9 +124,12 @@ impl Wire {
         (&self.socket).write_all(bytes.as_ref())
     }
 
-    /// Says that nothing more will be sent.
+    /// Says that nothing more will be sent, unless the other side has reset the connection already.
     pub(crate) fn finish(&self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
+        match self.socket.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            other => other.unwrap(),
+        }
     }
 
     /// Closes with a reset.
