@@ -131,10 +131,11 @@ impl Effects {
         }
         let mut both = Self::default();
         for effects in [one, other].into_iter().flatten() {
-            let Self { set, reset, pins, .. } = effects;
-            both.add(Self { pins, ..Self::default() });
-            for name in set.into_iter().chain(reset) {
+            for name in effects.set.into_iter().chain(effects.reset) {
                 both.note_set(name);
+            }
+            for pin in effects.pins {
+                both.note_pin(pin);
             }
         }
         both.note_pin(Reason::Setting);

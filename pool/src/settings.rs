@@ -65,9 +65,10 @@ pub(crate) struct Settings {
     context: Context,
 }
 
-/// What [`Settings::context`] has found; no part of the settings' value.
+/// What [`Settings::context`] has found, and how strings are read by it; no part of the settings'
+/// value.
 #[derive(Debug, Default)]
-struct Context(OnceLock<Arc<[u8]>>);
+struct Context(OnceLock<(Arc<[u8]>, Quoting)>);
 
 impl Clone for Context {
     /// What is cloned is about to be changed.
@@ -179,6 +180,15 @@ impl Settings {
     /// is the same. (Literals are converted when a statement is prepared, by `DateStyle` for
     /// one; its bytes are read by `client_encoding`.)
     pub(crate) fn context(&self) -> &Arc<[u8]> {
+        &self.understanding().0
+    }
+
+    /// How a server reads the strings in a text.
+    pub(crate) fn quoting(&self) -> Quoting {
+        self.understanding().1
+    }
+
+    fn understanding(&self) -> &(Arc<[u8]>, Quoting) {
         self.context.0.get_or_init(|| {
             let mut context = Vec::new();
             for entry in &self.entries {
@@ -189,13 +199,9 @@ impl Settings {
                     context.push(0);
                 }
             }
-            context.into()
+            let quoting = quoting_of(&context);
+            (context.into(), quoting)
         })
-    }
-
-    /// How a server reads the strings in a text.
-    pub(crate) fn quoting(&self) -> Quoting {
-        quoting_of(self.context())
     }
 
     /// Names of parameters that servers do not report.

@@ -60,8 +60,7 @@ impl Watch {
                     b"" => known.unnamed.as_ref(),
                     name => known.get(name),
                 });
-                self.batch =
-                    known.map(|statement| (self.cut(statement.body()), statement.quoting()));
+                self.batch = known.map(|statement| (self.cut(statement.body()), quoting));
             }
             FrontendTag::Sync | FrontendTag::FunctionCall => {
                 let text = self.batch.take();

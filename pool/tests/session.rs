@@ -100,6 +100,42 @@ fn strings_end_where_the_server_says() {
 }
 
 #[test]
+fn strings_of_what_was_prepared_end_where_they_did_then() {
+    let pooler = single(|_| {});
+    let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+    let hidden = "SELECT '\\'', set_config('work_mem', '19MB', false), ''";
+    for settled in [true, false] {
+        let mut one = Dialogue::log_in(pooler.address, "alice", &[]);
+        let mut out = Vec::new();
+        frontend::query(&mut out, "SET standard_conforming_strings = off");
+        if settled {
+            one.send(&out);
+            one.until_ready();
+            out.clear();
+        }
+        // Else it is prepared before anybody knows how it is read.
+        frontend::parse(&mut out, b"s", hidden.as_bytes(), &[]);
+        frontend::sync(&mut out);
+        one.send(&out);
+        one.until_ready();
+        if !settled {
+            one.until_ready();
+        }
+        out.clear();
+        frontend::bind(&mut out, b"", b"s");
+        frontend::execute(&mut out, b"");
+        frontend::sync(&mut out);
+        one.send(&out);
+        assert_eq!(one.tags_until_ready(), "2DCZ");
+        assert_eq!(one.value("SHOW work_mem"), "19MB", "{settled}");
+        let pins = pooler.status("alice").pins_total;
+        assert_eq!(pins.is_empty(), settled, "{pins:?}");
+        drop(one);
+        assert_eq!(other.value("SHOW work_mem"), "4MB", "{settled}");
+    }
+}
+
+#[test]
 fn in_the_extended_protocol_too() {
     let pooler = single(|_| {});
     let mut one = Dialogue::log_in(pooler.address, "alice", &[]);

@@ -25,7 +25,7 @@ use super::{
     names::Statements,
     statement::{Exhausted, MAX_STATEMENT_BYTES, Statement, StatementStore},
 };
-use crate::{cell::Cell, session, settings::Settings, sql::Quoting, watch::Watch};
+use crate::{cell::Cell, session, settings::Settings, watch::Watch};
 
 /// Entries of the ledger that one message may take.
 const MOST_ENTRIES: usize = 16;
@@ -239,21 +239,26 @@ impl Exchange<'_> {
         match known.filter(|known| known.matters()) {
             Some(known) => {
                 let known = Arc::clone(known);
-                self.note_telling_use(known.query(), known.quoting())
+                self.note_telling_use(&known)
             }
             None => Ok(false),
         }
     }
 
     #[cold]
-    fn note_telling_use(&mut self, text: &[u8], quoting: Quoting) -> Result<bool, Refused> {
+    fn note_telling_use(&mut self, statement: &Statement) -> Result<bool, Refused> {
+        let text = statement.query();
         if deallocate::forgets(text) == Some(Forgets::All) {
             self.forgets = true;
             if let Some(statements) = self.statements.as_mut() {
                 statements.forgetting = true;
             }
         }
-        let Some(note) = self.note_effects(text, quoting, false) else { return Ok(false) };
+        let settled = self.ledger.is_empty() && statement.is_of(self.settings.context());
+        let effects = self.effects_of(text, settled);
+        let Some(note) = effects.and_then(|effects| self.note_effects(effects, false)) else {
+            return Ok(false);
+        };
         self.bind_after(&note)?;
         Ok(true)
     }
@@ -328,7 +333,8 @@ impl Exchange<'_> {
             }
         }
         if session::may_matter(parse.query)
-            && let Some(refusal) = self.refusal_of(parse.query)
+            && let Some(effects) = self.effects_of(parse.query, self.ledger.is_empty())
+            && let Some(refusal) = self.refusal_of(&effects)
         {
             self.refuse(refusal)?;
             return Ok(Step::Edited { taken: message.len() });
@@ -364,7 +370,7 @@ impl Exchange<'_> {
         let _owed = self.ledger.expect(Request::Parse, Origin::Client, id)?;
         if let Some(body) = lost {
             let text = body.split(|byte| *byte == 0).next().unwrap_or_default();
-            if let Some(effects) = self.effects_of(text, self.settings.quoting()) {
+            if let Some(effects) = self.effects_of(text, false) {
                 self.note_unkept(&effects);
             }
         }

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     listen,
     session::{Effects, LongText, Reason},
-    sql::Quoting,
 };
 
 /// A text that is not read at once, as it passes.
@@ -65,21 +64,19 @@ impl Exchange<'_> {
         }
     }
 
-    /// What `text` does when it is read like this, or maybe otherwise by the time its turn comes.
-    pub(super) fn effects_of(&self, text: &[u8], quoting: Quoting) -> Option<Effects> {
-        if self.ledger.is_empty() {
-            Effects::of(text, quoting)
-        } else {
-            Effects::in_doubt(text, quoting)
-        }
+    /// What `text` does. Unless `settled`, the server may read its strings otherwise than by the
+    /// settings there are now.
+    #[cold]
+    pub(super) fn effects_of(&self, text: &[u8], settled: bool) -> Option<Effects> {
+        let quoting = self.settings.quoting();
+        if settled { Effects::of(text, quoting) } else { Effects::in_doubt(text, quoting) }
     }
 
-    /// Why `text` is refused, if it is.
+    /// Why a text that does this is refused, if it is.
     #[cold]
-    pub(super) fn refusal_of(&self, text: &[u8]) -> Option<Refusal> {
-        let reasons = self.effects_of(text, self.settings.quoting())?.pins;
-        let refused = |reason: &Reason| self.policy(*reason) == Stateful::Refuse;
-        let (message, hint) = match reasons.into_iter().find(refused)? {
+    pub(super) fn refusal_of(&self, effects: &Effects) -> Option<Refusal> {
+        let refused = |reason: &&Reason| self.policy(**reason) == Stateful::Refuse;
+        let (message, hint) = match effects.pins.iter().find(refused)? {
             Reason::AdvisoryLock => (
                 "session-level advisory locks are not allowed through this pool",
                 "Lock for the transaction instead: pg_advisory_xact_lock.",
@@ -105,22 +102,12 @@ impl Exchange<'_> {
         Some(Refusal { sqlstate: SqlState::FEATURE_NOT_SUPPORTED, message, hint: Some(hint) })
     }
 
-    /// The server is about to run `text`. `certain`: all of it and nothing else, so that no error
-    /// means that it was done. What is returned has to be run before it: then the outcome of the
-    /// transaction tells.
+    /// The server is about to run what does this. `certain`: all of it and nothing else, so that no
+    /// error means that it was done. What is returned has to be run before it: then the outcome of
+    /// the transaction tells.
     #[cold]
     #[must_use]
-    pub(super) fn note_effects(
-        &mut self,
-        text: &[u8],
-        quoting: Quoting,
-        certain: bool,
-    ) -> Option<String> {
-        let effects = self.effects_of(text, quoting)?;
-        self.note_known_effects(effects, certain)
-    }
-
-    fn note_known_effects(&mut self, mut effects: Effects, certain: bool) -> Option<String> {
+    pub(super) fn note_effects(&mut self, mut effects: Effects, certain: bool) -> Option<String> {
         let shared = self.session.listen == Stateful::Shared;
         let subscribed = self.statements.as_ref().is_some_and(|known| known.subscribed);
         if !(shared && subscribed) {
@@ -200,7 +187,7 @@ impl Exchange<'_> {
             // to hear too much.
             effects.unlistened.clear();
         }
-        let _nothing_to_note = self.note_known_effects(effects, true);
+        let _nothing_to_note = self.note_effects(effects, true);
         for reason in pins {
             self.pin(reason);
         }

@@ -15,7 +15,6 @@ use super::deallocate::{self, Forgets};
 use crate::{
     session::{self, Effects},
     settings,
-    sql::Quoting,
 };
 
 /// Longest Parse message that is kept, bytes.
@@ -70,11 +69,6 @@ impl Statement {
     pub(crate) fn query(&self) -> &[u8] {
         let end = self.body.iter().position(|byte| *byte == 0);
         &self.body[..end.unwrap_or(self.body.len())]
-    }
-
-    /// How a server reads the strings in it.
-    pub(crate) fn quoting(&self) -> Quoting {
-        settings::quoting_of(&self.context)
     }
 
     /// Whether it changes what outlives its transaction.

@@ -99,7 +99,7 @@ impl LongText {
             let skipped = match self.place {
                 Place::Quoted(Quotes::Single) => memchr2(b'\'', 0, piece),
                 Place::Quoted(Quotes::Double) => memchr2(b'"', 0, piece),
-                Place::Quoted(Quotes::Escapes) if !self.quoting.has_pairs() => {
+                Place::Quoted(Quotes::Escapes) if !self.quoting.knows_pairs() => {
                     memchr3(b'\'', b'\\', 0, piece)
                 }
                 Place::InDollars(0) => memchr2(b'$', 0, piece),
@@ -143,8 +143,11 @@ impl LongText {
                 }
                 self.keep(&[byte]);
             }
-            Place::Word if byte == b'\'' && prefix(&self.word).is_some() => {
-                let quotes = prefix(&self.word).unwrap_or_else(|| self.ordinary());
+            Place::Word if byte == b'\'' => {
+                let Some(quotes) = prefix(&self.word) else {
+                    self.end_token();
+                    return self.begin(byte);
+                };
                 self.word.clear();
                 self.enter(Place::Quoted(quotes), byte);
             }
@@ -164,7 +167,7 @@ impl LongText {
                 self.enter(Place::Quote(quotes), byte);
             }
             Place::Quoted(Quotes::Escapes) if byte == b'\\' => self.enter(Place::Escaped, byte),
-            Place::Quoted(Quotes::Escapes) | Place::Escaped if self.quoting.is_pair(byte) => {
+            Place::Quoted(Quotes::Escapes) | Place::Escaped if self.quoting.begins_pair(byte) => {
                 self.enter(Place::Pair, byte);
             }
             Place::Quoted(_) => self.keep(&[byte]),

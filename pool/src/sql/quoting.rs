@@ -43,7 +43,7 @@ impl Quoting {
     }
 
     /// Whether this byte and the next are one character.
-    pub(crate) fn is_pair(self, byte: u8) -> bool {
+    pub(crate) fn begins_pair(self, byte: u8) -> bool {
         match self.characters {
             Characters::Plain => false,
             Characters::Pairs => byte >= 0x80,
@@ -51,8 +51,8 @@ impl Quoting {
         }
     }
 
-    /// Whether any byte may be the first of such a character.
-    pub(crate) fn has_pairs(self) -> bool {
+    /// Whether any byte may begin such a character.
+    pub(crate) fn knows_pairs(self) -> bool {
         self.characters != Characters::Plain
     }
 
@@ -68,8 +68,9 @@ impl Quoting {
 
     /// Likewise, of one in which backslashes escape.
     pub(super) fn end_of_escaped(self, text: &[u8], start: usize) -> usize {
-        let character =
-            |at: usize| if text.get(at).is_some_and(|byte| self.is_pair(*byte)) { 2 } else { 1 };
+        let character = |at: usize| {
+            if text.get(at).is_some_and(|byte| self.begins_pair(*byte)) { 2 } else { 1 }
+        };
         let mut at = start;
         while let Some(byte) = text.get(at) {
             at += match byte {

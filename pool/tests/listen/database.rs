@@ -28,8 +28,7 @@ impl Own {
             "DROP DATABASE IF EXISTS {name} WITH (FORCE);
              CREATE DATABASE {name}"
         ));
-        let users = Self::users(name);
-        let pooler = Pooler::with_roles(&users.each_ref().map(String::as_str), |config| {
+        let pooler = Pooler::with_roles(&Self::users(name), |config| {
             database(config).dbname = Some(name.into());
             change(config);
         });
@@ -42,7 +41,7 @@ impl Own {
 
     fn reload(&self, change: impl FnOnce(&mut Config)) {
         let mut config = Pooler::config(Cluster::shared());
-        Pooler::add_users(&mut config, &Self::users(self.name).each_ref().map(String::as_str));
+        Pooler::add_users(&mut config, &Self::users(self.name));
         database(&mut config).dbname = Some(self.name.into());
         change(&mut config);
         self.pooler.reload(config);

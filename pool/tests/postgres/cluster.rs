@@ -183,9 +183,9 @@ impl Cluster {
     }
 
     /// Makes these roles anew.
-    pub(crate) fn make_roles(&self, roles: &[&str]) {
+    pub(crate) fn make_roles(&self, roles: &[impl AsRef<str>]) {
         let again = |role| format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN;");
-        self.sql(&roles.iter().map(again).collect::<String>());
+        self.sql(&roles.iter().map(AsRef::as_ref).map(again).collect::<String>());
     }
 
     /// Connections these roles have; of one that was closed only now the server may know no end yet.
@@ -197,9 +197,11 @@ impl Cluster {
 
     /// Ends the connections of a role, and waits until they have ended.
     pub(crate) fn end_connections_of(&self, role: &str) {
-        self.sql(&format!(
-            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE usename = '{role}'"
+        let staying = self.sql(&format!(
+            "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(pid, 20000))
+             FROM pg_stat_activity WHERE usename = '{role}'"
         ));
+        assert_eq!(staying, "0", "connections of {role}");
     }
 
     /// Where it listens on 127.0.0.1.

@@ -43,7 +43,7 @@ impl Pooler {
 
     /// Likewise, with these roles besides, which are made anew. Tests share the cluster at the same
     /// time: whoever counts or ends connections does so to those of a role of its own.
-    pub(crate) fn with_roles(roles: &[&str], change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with_roles(roles: &[impl AsRef<str>], change: impl FnOnce(&mut Config)) -> Self {
         Cluster::shared().make_roles(roles);
         Self::start(|config| {
             Self::add_users(config, roles);
@@ -52,11 +52,11 @@ impl Pooler {
     }
 
     /// Adds users that are like the others.
-    pub(crate) fn add_users(config: &mut Config, names: &[&str]) {
+    pub(crate) fn add_users(config: &mut Config, names: &[impl AsRef<str>]) {
         let users = &mut config.postgres.as_mut().unwrap().users;
-        for &name in names {
+        for name in names {
             let mut user = users["bob"].clone();
-            user.name = name.into();
+            user.name = name.as_ref().into();
             users.insert(user.name.clone(), user);
         }
     }

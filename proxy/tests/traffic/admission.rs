@@ -334,8 +334,11 @@ fn a_tcp_listener_reads_the_header_and_tells_the_endpoint_whom_it_names() {
         }
     }
     // Who is denied, and who says nothing of a client, gets no connection.
-    say(&proxy, &[&header(write_v1, "192.0.2.6:1")]);
-    say(&proxy, &[b"hello, who is there?\r\n"]);
+    for sent in [&header(write_v1, "192.0.2.6:1")[..], b"hello, who is there?\r\n"] {
+        let mut wire = proxy.client("raw");
+        wire.send(sent);
+        wire.expect_closed();
+    }
     assert_eq!(proxy.report("raw").listener.denied_connections(), 1);
     assert_eq!(proxy.report("raw").listener.bad_headers(), 1);
     assert_eq!((told.try_recv().ok(), origin.connections()), (None, 4));

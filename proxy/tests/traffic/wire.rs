@@ -124,12 +124,9 @@ impl Wire {
         (&self.socket).write_all(bytes.as_ref())
     }
 
-    /// Says that nothing more will be sent, unless the other side has reset the connection already.
+    /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
-        match self.socket.shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == ErrorKind::NotConnected => {}
-            other => other.unwrap(),
-        }
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Closes with a reset.

@@ -70,10 +70,13 @@ impl Exchange<'_> {
             Some(Forgets::One(name)) => return self.deallocate(&name, length),
             None => {}
         }
-        if let Some(refusal) = self.refusal_of(text) {
+        let Some(effects) = self.effects_of(text, self.ledger.is_empty()) else {
+            return Ok(Step::Pass);
+        };
+        if let Some(refusal) = self.refusal_of(&effects) {
             return self.refuse_query(refusal, length);
         }
-        match self.note_effects(text, self.settings.quoting(), self.is_alone()) {
+        match self.note_effects(effects, self.is_alone()) {
             Some(note) => self.query_after(&note),
             None => Ok(Step::Pass),
         }
