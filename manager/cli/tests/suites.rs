@@ -38,6 +38,8 @@ use side::{DATABASE, Side};
 struct Suite<'a> {
     name: &'static str,
     folder: PathBuf,
+    /// Where in it the tests are.
+    tests: &'static str,
     /// Files, without which all there are.
     some: &'a [&'a str],
     /// Never run: they test no server, or not this one.
@@ -58,11 +60,13 @@ impl Suite<'_> {
         pytest.arg(format!("cache_dir={}", side.folder().join("cache").display()));
         pytest.args(self.arguments);
         for left_out in self.without {
-            pytest.args(["--ignore", &format!("tests/{left_out}")]);
+            pytest.args(["--ignore", &format!("{}/{left_out}", self.tests)]);
         }
         match is_deep() || self.some.is_empty() {
-            true => _ = pytest.arg("tests"),
-            false => _ = pytest.args(self.some.iter().map(|file| format!("tests/{file}"))),
+            true => _ = pytest.arg(self.tests),
+            false => {
+                _ = pytest.args(self.some.iter().map(|file| format!("{}/{file}", self.tests)));
+            }
         }
         pytest.current_dir(&self.folder).envs(side.environment());
         pytest.env("PYTHONDONTWRITEBYTECODE", "1");
@@ -107,6 +111,7 @@ fn psycopg2() {
     Suite {
         name: "psycopg2",
         folder: dependency("suites/psycopg2"),
+        tests: "tests",
         some: &[
             "test_connection.py",
             "test_copy.py",
@@ -129,6 +134,7 @@ fn asyncpg() {
     Suite {
         name: "asyncpg",
         folder: folder.path().to_owned(),
+        tests: "tests",
         some: &["test_cache_invalidation.py", "test_prepare.py", "test_transaction.py"],
         // They start servers of their own, or look at asyncpg's sources.
         without: &[
@@ -143,12 +149,80 @@ fn asyncpg() {
 }
 
 #[test]
+fn pg8000() {
+    Suite {
+        name: "pg8000",
+        folder: dependency("suites/pg8000"),
+        tests: "test",
+        some: &[
+            "dbapi/test_copy.py",
+            "dbapi/test_dbapi.py",
+            "native/test_core.py",
+            "native/test_prepared_statement.py",
+            "native/test_query.py",
+        ],
+        // They set up a server's ways to log in, or tell how fast it is, or read documentation.
+        without: &[
+            "dbapi/auth",
+            "legacy/auth",
+            "native/auth",
+            "dbapi/test_benchmarks.py",
+            "legacy/test_benchmarks.py",
+            "native/test_benchmarks.py",
+            "test_readme.py",
+        ],
+        arguments: &[],
+    }
+    .compare();
+}
+
+/// Runs the tests that a package of node-postgres was released with, all of them in every run:
+/// they take seconds.
+fn mocha(package: &'static str, without: &[&str]) {
+    let folder = dependency("suites/node");
+    let tests = format!("node_modules/{package}/test");
+    let listed = fs::read_dir(folder.join(&tests)).unwrap();
+    let mut files: Vec<String> = listed
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|file| file.ends_with(".js") && !without.contains(&file.as_str()))
+        .map(|file| format!("{tests}/{file}"))
+        .collect();
+    files.sort_unstable();
+    compare(package, |side| {
+        let report = side.folder().join("report.json");
+        let output = Command::new("node")
+            .args(["node_modules/mocha/bin/mocha.js", "--exit", "--reporter", "json"])
+            .args(["--reporter-option", &format!("output={}", report.display())])
+            .args(&files)
+            .current_dir(&folder)
+            .envs(side.environment())
+            .output()
+            .unwrap_or_else(|error| panic!("node: {error}; make deps"));
+        let report = fs::read_to_string(&report)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        Results::of_mocha(&report)
+    });
+}
+
+#[test]
+fn node_postgres_cursors() {
+    mocha("pg-cursor", &[]);
+}
+
+#[test]
+fn node_postgres_pool() {
+    // They end the whole run: a program of its own, and what does so at a newer pg's warnings.
+    mocha("pg-pool", &["idle-timeout-exit.js", "setup.js"]);
+}
+
+#[test]
 #[ignore = "its package has no tests: make drivers PSYCOPG=<a checkout of psycopg 3>"]
 fn checkout_of_psycopg() {
     let folder = std::env::var_os("PSYCOPG").expect("PSYCOPG= names a checkout of psycopg 3");
     Suite {
         name: "psycopg",
         folder: folder.into(),
+        tests: "tests",
         some: &[],
         // psycopg_pool, which is about itself, and another database.
         without: &["pool", "crdb"],
@@ -158,7 +232,7 @@ fn checkout_of_psycopg() {
 }
 
 #[test]
-#[ignore = "its package has no tests: make drivers NODE_POSTGRES=<packages/pg of a checkout>"]
+#[ignore = "its own package has no tests: make drivers NODE_POSTGRES=<packages/pg of a checkout>"]
 fn checkout_of_node_postgres() {
     let folder = std::env::var_os("NODE_POSTGRES").expect("NODE_POSTGRES= names packages/pg");
     let folder = PathBuf::from(folder);

@@ -19,7 +19,8 @@ impl Results {
             };
             // A test's parameters, and those of a part of one, may have spaces in them.
             let rest = rest.split(" - ").next().unwrap_or_default();
-            let name = rest.find("tests/").map(|at| rest[at..].trim_end());
+            let at = ["tests/", "test/"].iter().find_map(|folder| rest.find(folder));
+            let name = at.map(|at| rest[at..].trim_end());
             if let Some(name) = name.filter(|name| name.contains("::")) {
                 results.note(name, passed);
             }
@@ -40,6 +41,18 @@ impl Results {
                 "ok" => results.note(name, true),
                 "FAILED" => results.note(name, false),
                 _ => {}
+            }
+        }
+        results
+    }
+
+    /// The report that mocha writes as JSON.
+    pub(crate) fn of_mocha(report: &str) -> Self {
+        let report: serde_json::Value = serde_json::from_str(report).unwrap();
+        let mut results = Self::default();
+        for (list, passed) in [("passes", true), ("failures", false)] {
+            for test in report[list].as_array().unwrap() {
+                results.note(test["fullTitle"].as_str().unwrap(), passed);
             }
         }
         results
@@ -100,4 +113,8 @@ fn summaries_are_read() {
     assert_eq!(direct.passed_only_in(&pooled), wanted);
     let rust = Results::of_libtest("test a::b ... ok\ntest c ... FAILED\ntest d ... ignored\n");
     assert_eq!(rust.to_string(), "1 of 2");
+    let node = Results::of_mocha(
+        r#"{"passes": [{"fullTitle": "a b"}, {"fullTitle": "c"}], "failures": [{"fullTitle": "c"}]}"#,
+    );
+    assert_eq!((node.to_string().as_str(), node.failed()), ("1 of 2", vec!["c"]));
 }
