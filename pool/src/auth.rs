@@ -22,6 +22,7 @@ pub(crate) use mock::Mock;
 pub(crate) use user::User;
 pub(crate) use workshop::{Urgency, Workshop};
 
+use crate::entrance::Entrances;
 use attempts::Attempts;
 
 /// What logins share, over all shards.
@@ -30,6 +31,8 @@ pub(crate) struct Doorkeeper {
     pub(crate) mock_secret: [u8; 32],
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) lookup: Lookup,
+    /// Those of servers.
+    pub(crate) entrances: Entrances,
     attempts: Attempts,
 }
 
@@ -39,6 +42,7 @@ impl Doorkeeper {
             mock_secret: rand::random(),
             workshop: Workshop::new(),
             lookup: Lookup::new(),
+            entrances: Entrances::default(),
             attempts: Attempts::default(),
         }
     }

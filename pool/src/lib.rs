@@ -34,6 +34,7 @@ mod census;
 mod client;
 mod console;
 mod engine;
+mod entrance;
 mod errors;
 mod failure;
 mod histogram;

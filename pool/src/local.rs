@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::{
     cancel::Registration,
     cell::{Cell, Place},
+    entrance::Entrance,
     failure::LoginFailure,
     plan::Plan,
     pool::{Pool, PoolKey},
@@ -59,6 +60,8 @@ pub(crate) struct LocalPool {
     /// When a server was last closed for its age: they go one by one, not all at once.
     retired: StdCell<CoarseInstant>,
     expectation: Expectation,
+    /// Where it stands in line to log in.
+    line: RefCell<Option<Arc<Entrance>>>,
     /// Since when clients wait without a break.
     starved_since: StdCell<CoarseInstant>,
     /// The keeper will look by itself soon.
@@ -104,6 +107,7 @@ impl LocalPool {
             retry: RetryPace::default(),
             retired: StdCell::new(bs9_net::now()),
             expectation: Expectation::default(),
+            line: RefCell::default(),
             starved_since: StdCell::new(bs9_net::now()),
             awaits_server: StdCell::new(false),
             limited: StdCell::new(false),

@@ -9,6 +9,7 @@ use bs9_wire::auth::Verifier;
 
 use crate::{
     auth::{User, Workshop},
+    entrance::Entrance,
     part::Part,
     tls::Encryption,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) removed: bool,
     pub(crate) mode: PoolMode,
     pub(crate) pool_size: usize,
+    /// Where its servers are logged in to.
+    pub(crate) entrance: Arc<Entrance>,
     /// Where keys are derived.
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) limits: DatabaseLimits,
@@ -67,6 +70,7 @@ impl Plan {
                 encryption: part.encryption(database).cloned(),
                 max_protocol: database.max_protocol,
             },
+            entrance: part.door.entrances.of(&database.address),
             workshop: Arc::clone(&part.door.workshop),
             epoch: 0,
             removed: false,

@@ -269,14 +269,19 @@ impl Pool {
     /// Tells the shards on which clients wait that there is a connection to be had.
     pub(crate) fn announce_room(self: &Arc<Self>) {
         for shard in self.starving_shards(usize::MAX) {
-            self.send(shard, Mail::Room(Arc::clone(self)));
+            let _may_have_ended = self.send(shard, Mail::Room(Arc::clone(self)));
         }
+    }
+
+    /// Tells a shard that it may log in now. False when it has ended.
+    pub(crate) fn announce_turn(self: &Arc<Self>, shard: usize) -> bool {
+        self.send(shard, Mail::Room(Arc::clone(self)))
     }
 
     /// Asks its shards for what they can spare, for another pool's sake.
     pub(crate) fn ask_for_spare(self: &Arc<Self>) {
         for shard in self.idle_shards(usize::MAX) {
-            self.send(shard, Mail::Spare(Arc::clone(self)));
+            let _may_have_ended = self.send(shard, Mail::Spare(Arc::clone(self)));
         }
     }
 
@@ -323,10 +328,9 @@ impl Pool {
         }
     }
 
-    fn send(&self, shard: usize, mail: Mail) {
-        if let Some(post) = self.post.get() {
-            let _may_have_ended = post.send(shard, mail);
-        }
+    /// False when that shard has ended.
+    fn send(&self, shard: usize, mail: Mail) -> bool {
+        self.post.get().is_some_and(|post| post.send(shard, mail))
     }
 
     pub(crate) fn known_settings(&self) -> MutexGuard<'_, KnownSettings> {

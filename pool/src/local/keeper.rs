@@ -8,6 +8,7 @@ use std::{
 
 use super::{LocalPool, LoginFailure, Mail, PoolShard};
 use crate::{
+    entrance::{Entrance, Entry},
     pool::{Ceiling, LoginTurn, NoPermit, Permit},
     server::{self, Server},
     wait::Waits as _,
@@ -17,6 +18,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Until another look, while logins of other shards are in the way.
 const TURN: Duration = Duration::from_millis(20);
+/// Likewise, while it stands in line at its server: it is called.
+const CALL: Duration = Duration::from_secs(1);
 /// Rounds after which a pool made for `*` that nobody uses is let go.
 const MAX_UNUSED_TICKS: u32 = 60;
 
@@ -40,7 +43,9 @@ pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
             local.make_round();
             unused = if local.is_unused() { unused + 1 } else { 0 };
         }
+        let before = local.line.take();
         look_again = local.tend();
+        local.leave_line(before);
         local.awaits_server.set(look_again.is_some());
         if unused > MAX_UNUSED_TICKS && local.pool.by_fallback {
             if let Some(home) = home.upgrade() {
@@ -55,12 +60,13 @@ pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
 struct LoginCount {
     local: Rc<LocalPool>,
     _turn: LoginTurn,
+    _entry: Entry,
 }
 
 impl LoginCount {
-    fn new(local: &Rc<LocalPool>, turn: LoginTurn) -> Self {
+    fn new(local: &Rc<LocalPool>, (turn, entry): (LoginTurn, Entry)) -> Self {
         local.logins.set(local.logins.get() + 1);
-        Self { local: Rc::clone(local), _turn: turn }
+        Self { local: Rc::clone(local), _turn: turn, _entry: entry }
     }
 }
 
@@ -100,7 +106,10 @@ impl LocalPool {
             if let Some(left) = self.retry.remaining() {
                 return Some(left);
             }
-            let Some(turn) = self.pool.login_turn() else { return Some(TURN) };
+            let turn = match self.login_turn() {
+                Ok(turn) => turn,
+                Err(wait) => return Some(wait),
+            };
             let permit = match self.pool.permit(Ceiling::Size) {
                 Err(NoPermit::Full) => self.reserve(),
                 other => other.map_err(Some),
@@ -113,6 +122,29 @@ impl LocalPool {
             }
         }
         None
+    }
+
+    /// The right to log in, of this pool and at its server; else when to look again.
+    fn login_turn(&self) -> Result<(LoginTurn, Entry), Duration> {
+        let turn = self.pool.login_turn().ok_or(TURN)?;
+        let plan = self.plan();
+        let limit = plan.postgres().limits.max_concurrent_server_logins;
+        let Some(entry) = plan.entrance.enter(&self.pool, self.shard.index(), limit) else {
+            *self.line.borrow_mut() = Some(Arc::clone(&plan.entrance));
+            return Err(CALL);
+        };
+        Ok((turn, entry))
+    }
+
+    /// Leaves the line it stood in `before`, unless it wants to be there still. Under another plan
+    /// it may be at another server.
+    fn leave_line(&self, before: Option<Arc<Entrance>>) {
+        let now = self.line.borrow();
+        if let Some(before) = before
+            && !now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &before))
+        {
+            before.leave(&self.pool, self.shard.index());
+        }
     }
 
     /// One of the reserve, when the first in line has waited long enough.
@@ -163,7 +195,10 @@ impl LocalPool {
         if left.is_some() {
             return left;
         }
-        let turn = self.pool.login_turn()?;
+        let turn = match self.login_turn() {
+            Ok(turn) => turn,
+            Err(wait) => return Some(wait),
+        };
         let permit = self.pool.permit(Ceiling::Least).ok()?;
         bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
         None

@@ -77,6 +77,8 @@ pub(super) struct Scenario {
     pub(super) turns: u64,
     pub(super) least: usize,
     pub(super) logins: usize,
+    /// Likewise, of all pools.
+    pub(super) entries: usize,
     pub(super) statements: usize,
     pub(super) wait_timeout: Option<u64>,
     pub(super) waiting: Option<usize>,
@@ -150,6 +152,7 @@ impl Scenario {
             turns: 1 + dice.below(10),
             least: dice.pick(&[0, 0, 1]),
             logins: dice.pick(&[1, 2, 8]),
+            entries: dice.pick(&[1, 3, 32]),
             statements: dice.pick(&[1, 2, 200]),
             wait_timeout: sometimes(&mut dice, &[200, 600]),
             waiting: sometimes(&mut dice, &[0, 1, 3]).map(|most| most as usize),
@@ -201,9 +204,11 @@ impl Scenario {
              [listeners.db]\nbind = [\"unix:{folder}/pool\"]\nprotocol = \"postgres\"\n\
              [postgres]\nauth = \"trust\"\npool_mode = \"{mode}\"\npool_size = {}\n\
              reserve_pool_size = {}\nreserve_pool_delay = \"100ms\"\nmin_pool_size = {}\n\
-             max_concurrent_logins = {}\nmax_prepared_statements = {}\n\
+             max_concurrent_logins = {}\nmax_concurrent_server_logins = {}\n\
+             max_prepared_statements = {}\n\
              server_idle_timeout = \"2s\"\nserver_lifetime = \"4s\"\n",
-            self.shards, limits.pool_size, limits.reserve, self.least, self.logins, self.statements,
+            self.shards, limits.pool_size, limits.reserve, self.least, self.logins, self.entries,
+            self.statements,
         );
         let mut key = |name: &str, value: Option<String>| {
             if let Some(value) = value {

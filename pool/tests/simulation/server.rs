@@ -280,7 +280,11 @@ fn count(world: &World, new: &Server, pool: Pool) {
     let ear = usize::from(world.may_be_ear(pool, new));
     let of_pool = exceeds("of a pool", world.open(own), most(Limits::most) + ear);
     let logging_in = exceeds("logging in", world.open(logs_in), world.scenario.logins + ear);
-    new.exceeds.replace(of_pool.or(logging_in));
+    // Nor is it counted at the entrance.
+    let ears = if world.scenario.listens { DATABASES.len() } else { 0 };
+    let entering = world.open_to_all(|server| !server.logged_in.get());
+    let entering = exceeds("entering", entering, world.scenario.entries + ears);
+    new.exceeds.replace(of_pool.or(logging_in).or(entering));
     if !world.scenario.listens {
         new.is_counted(world);
     }

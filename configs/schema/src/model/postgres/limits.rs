@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct PoolLimits {
     /// Logins at a server at once, per pool. Default 8.
     pub max_concurrent_logins: usize,
+    /// Logins at one server at once, of all pools. Default 32.
+    pub max_concurrent_server_logins: usize,
     /// How long a client waits before a server beyond `pool_size` may be connected for it.
     /// Default 5 s.
     pub reserve_pool_delay: Duration,
@@ -58,6 +60,7 @@ impl Default for PoolLimits {
         Self {
             notification_queue: 1 << 20,
             max_concurrent_logins: 8,
+            max_concurrent_server_logins: 32,
             reserve_pool_delay: Duration::from_secs(5),
             max_address_client_connections: None,
             wait_notice: Some(Duration::from_secs(5)),

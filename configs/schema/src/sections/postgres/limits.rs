@@ -57,6 +57,11 @@ pub(super) fn limits(t: &mut Scope<'_>) -> PoolLimits {
             integer(1..=1_000),
             8,
         ),
+        max_concurrent_server_logins: t.or(
+            Key::new("max_concurrent_server_logins", "Connections to one server being established at once by all pools that it has; they take turns."),
+            integer(1..=10_000),
+            32,
+        ),
         max_address_client_connections: t.optional(
             Key::new("max_address_client_connections", "Client connections of one IP address; those of unix sockets are not counted. Absent: no limit."),
             integer(1..=MAX_CLIENTS),
