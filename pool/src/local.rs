@@ -163,8 +163,11 @@ impl LocalPool {
         if before.as_deref() == Some(&parameters) {
             return;
         }
-        let version =
-            |parameters: &Parameters| parameters.get("server_version").map(<[u8]>::to_vec);
+        let version = |parameters: &Parameters| {
+            let version = parameters.get("server_version").map(<[u8]>::to_vec);
+            (version, parameters.settings())
+        };
+        // Another server, or one whose defaults were changed.
         if before.as_deref().is_some_and(|before| version(before) != version(&parameters)) {
             self.pool.known_settings().forget();
         }

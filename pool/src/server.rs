@@ -43,6 +43,8 @@ pub(crate) use login::{log_in, open};
 /// Requests a server may owe replies to. A client that pipelines more is not read from until
 /// some have come. Far above what a server may hold back unflushed (8 KiB of replies).
 const MAX_PIPELINED: usize = 16_384;
+/// Longest reply to the pool itself, bytes: values of parameters have no limit.
+const MAX_REPLY: usize = 1 << 20;
 
 /// Logged in, on its shard. Dropping it closes the connection and frees its place.
 pub(crate) struct Server {
@@ -124,7 +126,7 @@ pub(crate) enum ServerError {
     Violation(#[from] Violation),
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("a reply to the pool is longer than a buffer")]
+    #[error("a reply to the pool is longer than it takes")]
     TooLong,
     #[error("the server did not answer in time")]
     TimedOut,
@@ -228,7 +230,7 @@ impl Server {
             if buffer.is_empty() && self.state.ledger.is_empty() {
                 return Ok(failure.map_or(Ok(()), Err));
             }
-            if buffer.is_full() {
+            if buffer.is_full() && !buffer.grow(MAX_REPLY) {
                 return Err(ServerError::TooLong);
             }
             if self.stream.read(&mut buffer).await? == 0 {
@@ -270,13 +272,40 @@ impl Server {
         if changes.is_empty() {
             return Ok(Ok(()));
         }
-        let mut requests = Vec::with_capacity(256);
-        settings::write_changes(&mut requests, &changes);
-        self.state.prepared.drop_unnamed();
-        for request in [Request::Parse, Request::Bind, Request::Execute, Request::Sync] {
-            let _owed = self.state.ledger.expect(request, Origin::Pool, 0)?;
-        }
+        let mut batches = Vec::with_capacity(256);
+        let count = settings::write_changes(&mut batches, &changes);
+        let requests = self.expect_batches(batches, count, has.may_defer())?;
         self.converse(&requests, limit).await
+    }
+
+    /// Enters batches of the pool's own in the ledger, each of one query. `waits`: the session's
+    /// transactions may wait for others before they begin, and these are not to.
+    fn expect_batches(
+        &mut self,
+        mut batches: Vec<u8>,
+        count: usize,
+        waits: bool,
+    ) -> Result<Vec<u8>, ServerError> {
+        const AT_ONCE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
+        self.state.prepared.drop_unnamed();
+        let ledger = &mut self.state.ledger;
+        if waits {
+            let mut wrapped = Vec::with_capacity(batches.len() + 128);
+            frontend::query(&mut wrapped, AT_ONCE);
+            wrapped.append(&mut batches);
+            frontend::query(&mut wrapped, "COMMIT");
+            batches = wrapped;
+            let _owed = ledger.expect(Request::Query, Origin::Pool, 0)?;
+        }
+        for _ in 0..count {
+            for request in [Request::Parse, Request::Bind, Request::Execute, Request::Sync] {
+                let _owed = ledger.expect(request, Origin::Pool, 0)?;
+            }
+        }
+        if waits {
+            let _owed = ledger.expect(Request::Query, Origin::Pool, 0)?;
+        }
+        Ok(batches)
     }
 
     /// Closes the connection the way a client would, as far as that needs no waiting.

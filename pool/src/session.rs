@@ -13,7 +13,8 @@ use bs9_net::Counter;
 
 use crate::{
     listen::Unlistened,
-    sql::{Kind, Lexer, Quoting, Token},
+    settings,
+    sql::{Kind, Lexer, Quoting, Token, is_space},
 };
 
 mod long;
@@ -38,7 +39,8 @@ pub(crate) enum Reason {
     /// `PREPARE` in SQL: the name is the server's, not one of the pool's.
     SqlPrepared,
     Listen,
-    /// `set_config` of a name that only the server sees, or more names than are followed.
+    /// `set_config` of a name that only the server sees, more names than are followed, or acting as
+    /// another user.
     Setting,
 }
 
@@ -57,6 +59,9 @@ pub(crate) struct Effects {
     pub(crate) unlistened: Vec<Unlistened>,
     /// What the client listens to may change. See [`listen`](crate::listen).
     pub(crate) listens: bool,
+    /// Until the transaction is over, texts may mean something else than by the settings that are
+    /// known, whether that outlives it or not.
+    pub(crate) unsettles: bool,
 }
 
 /// Pins, by reason. Written by its shard alone.
@@ -137,6 +142,7 @@ impl Effects {
             for pin in effects.pins {
                 both.note_pin(pin);
             }
+            both.unsettles |= effects.unsettles;
         }
         both.note_pin(Reason::Setting);
         Some(both)
@@ -144,11 +150,9 @@ impl Effects {
 
     /// As if the texts had been one.
     pub(crate) fn add(&mut self, other: Self) {
-        if other.reset_all {
-            self.set.clear();
-            self.reset.clear();
-            self.reset_all = true;
-        }
+        // What was set before may be so again when a reset is rolled back: the server is asked.
+        self.reset_all |= other.reset_all;
+        self.unsettles |= other.unsettles;
         for name in other.reset {
             self.note_reset(name);
         }
@@ -162,7 +166,18 @@ impl Effects {
         self.listens |= other.listens;
     }
 
+    /// A parameter is set for the transaction alone.
+    fn note_local(&mut self, name: &str) {
+        self.unsettles |= !settings::is_meaningless(name);
+    }
+
     fn note_set(&mut self, name: Box<str>) {
+        self.note_local(&name);
+        if &*name == "session_authorization" {
+            // Who may do what hangs on it: it does not follow.
+            self.note_pin(Reason::Setting);
+            return;
+        }
         self.reset.retain(|known| *known != name);
         if self.set.len() + self.reset.len() >= MAX_NAMES {
             self.note_pin(Reason::Setting);
@@ -172,6 +187,7 @@ impl Effects {
     }
 
     fn note_reset(&mut self, name: Box<str>) {
+        self.note_local(&name);
         self.set.retain(|known| *known != name);
         if self.set.len() + self.reset.len() >= MAX_NAMES {
             self.note_pin(Reason::Setting);
@@ -184,6 +200,16 @@ impl Effects {
         if !self.pins.contains(&reason) {
             self.pins.push(reason);
         }
+    }
+}
+
+/// What a function does that is called by its number, which those of the server's own have for good
+/// (`pg_proc.dat`).
+pub(crate) fn called(function: u32) -> Option<Reason> {
+    match function {
+        2078 => Some(Reason::Setting),
+        2880..=2883 | 2886..=2889 => Some(Reason::AdvisoryLock),
+        _ => None,
     }
 }
 
@@ -210,7 +236,7 @@ pub(crate) fn may_begin_to_matter(text: &[u8]) -> bool {
             begins_with_a_word(text)
         }
         Some(b'u' | b'U') => text.len() < 2 || text[1] | 0x20 == b'n',
-        Some(b' ' | b'\n' | b'\t' | b'\r') => may_matter_trimmed(text),
+        Some(b' ' | b'\n' | b'\t' | b'\r' | b'\x0b' | b'\x0c') => may_matter_trimmed(text),
         Some(b'/' | b'-') => true,
         _ => false,
     }
@@ -218,7 +244,8 @@ pub(crate) fn may_begin_to_matter(text: &[u8]) -> bool {
 
 #[cold]
 fn may_matter_trimmed(text: &[u8]) -> bool {
-    let trimmed = text.trim_ascii_start();
+    let spaces = text.iter().take_while(|byte| is_space(**byte)).count();
+    let trimmed = &text[spaces..];
     // Nothing but white space so far: who knows.
     trimmed.is_empty() && !text.is_empty() || may_begin_to_matter(trimmed)
 }

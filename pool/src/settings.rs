@@ -45,6 +45,24 @@ const MEANINGLESS: [&str; 4] = [
     "synchronous_commit",
 ];
 
+/// Those that are never carried to another server: they end with the transaction, cannot be read or
+/// cannot be set.
+const UNFOLLOWED: [&str; 6] = [
+    "is_superuser",
+    "seed",
+    "session_authorization",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+];
+
+/// Under it, and serializable, a query of the pool's own would wait for other transactions.
+const DEFAULT_DEFERRABLE: &str = "default_transaction_deferrable";
+/// Decides what else may be set.
+const ROLE: &str = "role";
+
+/// Most parameters that follow a client, beside those that servers report.
+pub(crate) const MAX_FOLLOWED: usize = 256;
 /// Most parameters a client may ask for at login.
 const MAX_ASKED: usize = 64;
 /// Settings a pool remembers, so that clients alike share them.
@@ -149,13 +167,24 @@ pub(crate) fn tracked(name: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether a parameter does not change what a statement means when it is prepared.
-fn is_meaningless(name: &str) -> bool {
+pub(crate) fn is_meaningless(name: &str) -> bool {
     MEANINGLESS.iter().any(|known| known.eq_ignore_ascii_case(name))
         || name.contains('.')
         || ["_timeout", "_mem"].iter().any(|end| {
             let start = name.len().saturating_sub(end.len());
             name.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
         })
+}
+
+/// Whether a parameter can be carried to another server.
+pub(crate) fn is_followed(name: &str) -> bool {
+    !UNFOLLOWED.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether this is what a parameter has that no server lists, when it was reset.
+pub(crate) fn is_empty(name: &str, value: &[u8]) -> bool {
+    let none: &[u8] = if name.eq_ignore_ascii_case(ROLE) { b"none" } else { b"" };
+    value == none
 }
 
 /// How a server reads the strings in a text that is understood by this: see [`Settings::context`].
@@ -209,6 +238,17 @@ impl Settings {
         self.entries.iter().filter(|entry| !entry.reported).map(|entry| &*entry.name)
     }
 
+    /// Those of them whose values have other bytes in another character set.
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = &str> {
+        let encoded = self.entries.iter().filter(|entry| !entry.value.is_ascii());
+        encoded.filter(|entry| !entry.reported).map(|entry| &*entry.name)
+    }
+
+    /// Whether transactions may be deferrable by default, as far as that is known.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.find(DEFAULT_DEFERRABLE).is_ok()
+    }
+
     /// Whether servers report this parameter.
     pub(crate) fn is_reported(&self, name: &str) -> bool {
         self.find(name).is_ok_and(|at| self.entries[at].reported)
@@ -258,6 +298,14 @@ impl Settings {
         tracked.is_some()
     }
 
+    /// Names of reported parameters that have another value in `other`.
+    pub(crate) fn differing(&self, other: &Self) -> impl Iterator<Item = &str> {
+        let reported = self.entries.iter().filter(|entry| entry.reported);
+        let differs =
+            |entry: &&Setting| other.reported(entry.name.as_bytes()) != Some(&entry.value);
+        reported.filter(differs).map(|entry| &*entry.name)
+    }
+
     /// The value of a reported parameter.
     pub(crate) fn reported(&self, name: &[u8]) -> Option<&[u8]> {
         let entry = &self.entries[self.find(tracked(name)?).ok()?];
@@ -287,6 +335,11 @@ impl Settings {
         settings
     }
 
+    /// Whether there is something here that would have to be reset for `wanted`.
+    pub(crate) fn has_beside(&self, wanted: &Self) -> bool {
+        self.unreported().any(|name| wanted.find(name).is_err())
+    }
+
     /// What has to change on a server that has `self` for a client that wants `wanted`.
     /// `certain` is false when the unreported values of the server are not known any more.
     pub(crate) fn changes_to<'a>(&'a self, wanted: &'a Self, certain: bool) -> Vec<Change<'a>> {
@@ -302,6 +355,13 @@ impl Settings {
             if wanted.find(&entry.name).is_err() {
                 changes.push(Change { name: &entry.name, value: None });
             }
+        }
+        // A role that is left may set more than one that is taken on.
+        let leaves = self.asked(ROLE).is_some_and(|_| changes.iter().any(Change::is_of_role));
+        changes.sort_by_key(Change::is_of_role);
+        if leaves {
+            changes.retain(|change| !(change.is_of_role() && change.value.is_none()));
+            changes.insert(0, Change { name: ROLE, value: None });
         }
         changes
     }
@@ -355,11 +415,36 @@ fn is_parameter_name(name: &str) -> bool {
 
 // === impl Change ===
 
-/// Appends one extended-query batch that makes all `changes`, or none of them. Values travel as
-/// parameters, so no quoting can go wrong.
-pub(crate) fn write_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
+impl Change<'_> {
+    fn is_of_role(&self) -> bool {
+        self.name.eq_ignore_ascii_case(ROLE)
+    }
+
+    fn is_of_encoding(&self) -> bool {
+        self.name == CLIENT_ENCODING
+    }
+}
+
+/// Appends extended-query batches that make all `changes`: one, which makes none of them when one
+/// fails; and another before it when values are to be read by another character set than the server's
+/// of now. Values travel as parameters, so no quoting can go wrong. Returns how many.
+pub(crate) fn write_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) -> usize {
+    let ascii = |change: &Change<'_>| change.value.is_none_or(<[u8]>::is_ascii);
+    if changes.iter().any(Change::is_of_encoding) && !changes.iter().all(ascii) {
+        let (first, rest): (Vec<_>, Vec<_>) =
+            changes.iter().copied().partition(Change::is_of_encoding);
+        write_batch_of_changes(out, &first);
+        write_batch_of_changes(out, &rest);
+        return 2;
+    }
+    write_batch_of_changes(out, changes);
+    1
+}
+
+fn write_batch_of_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
+    // The values are of no interest, and may be long.
     let calls: Vec<String> = (0..changes.len())
-        .map(|n| format!("pg_catalog.set_config(${},${},false)", 2 * n + 1, 2 * n + 2))
+        .map(|n| format!("pg_catalog.set_config(${},${},false) IS NULL", 2 * n + 1, 2 * n + 2))
         .collect();
     let query = format!("SELECT {}", calls.join(","));
     let values: Vec<_> =
@@ -373,6 +458,25 @@ pub(crate) fn write_question(out: &mut Vec<u8>, names: &[Box<str>]) {
     let calls: Vec<String> =
         (1..=names.len()).map(|n| format!("pg_catalog.current_setting(${n},true)")).collect();
     let query = format!("SELECT {}", calls.join(","));
+    write_batch(out, &query, names.iter().map(|name| Some(name.as_bytes())));
+}
+
+/// Appends one that asks which of these parameters have a value that the session was given, by `SET`
+/// or by the pool. Of those that the server does not list it says NULL.
+pub(crate) fn write_question_of_source(out: &mut Vec<u8>, names: &[Box<str>]) {
+    let columns: Vec<String> = (1..=names.len())
+        .map(|n| {
+            format!(
+                "pg_catalog.bool_or(given) FILTER \
+                 (WHERE name OPERATOR(pg_catalog.=) pg_catalog.lower(${n}))"
+            )
+        })
+        .collect();
+    let query = format!(
+        "SELECT {} FROM (SELECT pg_catalog.lower(name), source OPERATOR(pg_catalog.=) 'session' \
+         FROM pg_catalog.pg_settings) AS listed (name, given)",
+        columns.join(",")
+    );
     write_batch(out, &query, names.iter().map(|name| Some(name.as_bytes())));
 }
 

@@ -86,6 +86,11 @@ impl<'a> Token<'a> {
     }
 }
 
+/// White space to the server's scanner; to some of its versions a vertical tab is none, and an error.
+pub(crate) fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'\x0b'
+}
+
 fn is_word_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
@@ -101,7 +106,7 @@ fn first(text: &[u8], quoting: Quoting) -> Option<(Kind, usize)> {
         text.iter().position(|byte| !matches(*byte)).unwrap_or(text.len())
     };
     let found = match *text.first()? {
-        byte if byte.is_ascii_whitespace() => (Kind::Space, length(|b| b.is_ascii_whitespace())),
+        byte if is_space(byte) => (Kind::Space, length(is_space)),
         b'-' if text.starts_with(b"--") => {
             let end = text.iter().position(|b| matches!(b, b'\n' | b'\r'));
             (Kind::Space, end.map_or(text.len(), |at| at + 1))

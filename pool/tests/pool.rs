@@ -4,6 +4,7 @@
 mod authentication;
 mod basics;
 mod cancel;
+mod carried;
 mod configured;
 mod console;
 mod dialogues;

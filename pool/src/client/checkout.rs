@@ -17,6 +17,8 @@ use crate::{
     wait::Waits as _,
 };
 
+/// Servers that are tried, one after the other, when they cannot be given a client's parameters.
+const MOST_ATTEMPTS: u32 = 3;
 /// Resets everything a session has.
 const RESET: &str = "DISCARD ALL";
 
@@ -26,20 +28,26 @@ impl Client {
         if self.local.with_plan(|plan| plan.removed) {
             return Err(End::Removed);
         }
-        let mut server = match self.local.take_idle() {
-            Some(server) => server,
-            None => {
-                self.enter(Phase::Waiting);
-                self.wait().await?
+        let mut attempts = MOST_ATTEMPTS;
+        loop {
+            let mut server = match self.local.take_idle() {
+                Some(server) => server,
+                None => {
+                    self.enter(Phase::Waiting);
+                    self.wait().await?
+                }
+            };
+            let same = Arc::ptr_eq(&server.state.settings, &self.settings);
+            if !(same && server.state.settings_certain && self.asked.is_none()) {
+                attempts -= 1;
+                // Boxed: rare, and large beside the rest of the task.
+                let synchronised = Box::pin(self.synchronise(server, attempts == 0)).await?;
+                let Some(own) = synchronised else { continue };
+                server = own;
             }
-        };
-        let same = Arc::ptr_eq(&server.state.settings, &self.settings);
-        if !(same && server.state.settings_certain && self.asked.is_none()) {
-            // Boxed: rare, and large beside the rest of the task.
-            server = Box::pin(self.synchronise(server)).await?;
+            self.registered.link(&server.state.target);
+            return Ok(server);
         }
-        self.registered.link(&server.state.target);
-        Ok(server)
     }
 
     /// Waits in line for a server.
@@ -79,15 +87,28 @@ impl Client {
     }
 
     /// Sets on the server what differs from what the client wants, in one round trip, and
-    /// tells the client where the server understood something else.
-    async fn synchronise(&mut self, mut server: Box<Server>) -> Result<Box<Server>, End> {
+    /// tells the client where the server understood something else. `None`: this server cannot be
+    /// brought there, and another may; unless it is the `last` to be tried.
+    async fn synchronise(
+        &mut self,
+        mut server: Box<Server>,
+        last: bool,
+    ) -> Result<Option<Box<Server>>, End> {
         let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
         self.local.cell().synchronisations.increment();
+        let bears_others = server.state.settings.has_beside(&self.settings);
         match server.apply(&self.settings, limit).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => {
+            Ok(Err(failure)) if self.asked.is_some() && !bears_others => {
+                // What the client asks for is what no server does.
                 self.local.give_back(server);
                 return Err(End::Setting(failure.into()));
+            }
+            Ok(Err(failure)) => {
+                // What another client left there is none of this one's business.
+                tracing::warn!(pool = %self.local.name(), error = %failure, "a server connection cannot be given a client's parameters: closed");
+                self.local.close_dirty(*server);
+                return if last { Err(End::Setting(failure.into())) } else { Ok(None) };
             }
             Err(error) => {
                 self.local.close_dirty(*server);
@@ -110,7 +131,7 @@ impl Client {
             self.local.learn_settings(*asked, &settings);
         }
         self.settings = settings;
-        Ok(server)
+        Ok(Some(server))
     }
 }
 
@@ -136,8 +157,8 @@ pub(super) fn reset_and_give_back(
     let local = Rc::clone(server.seat.local());
     let plan = local.plan();
     let configured = &plan.postgres().reset_query;
-    let query =
-        if everything && configured.is_empty() { RESET.into() } else { Arc::clone(configured) };
+    // What is configured need not undo what a client was kept with its server for.
+    let query = if everything { RESET.into() } else { Arc::clone(configured) };
     if query.is_empty() && cancelling.is_none() {
         local.give_back(server);
         return;

@@ -1,12 +1,17 @@
 //! What a client leaves in its session: carried over to its next server, or kept where it is.
 
+use std::sync::Arc;
+
 use bs9_config::{PoolMode, Stateful};
+use bs9_wire::encode::backend;
 
 use super::{Client, End, checkout, relay::Outcome};
 use crate::{
+    failure::LoginFailure,
+    listen::Subscription,
     server::Server,
     session::{Effects, Reason},
-    settings::Settings,
+    settings::{self, CLIENT_ENCODING, MAX_FOLLOWED, Settings},
 };
 
 impl Client {
@@ -22,8 +27,14 @@ impl Client {
         if let Some(cancelling) = self.registered.unlink() {
             cancelling.cancel_settled().await;
         }
-        self.note_settings(&mut server, &effects).await?;
         let mut pins = effects.pins.clone();
+        self.note_settings(&mut server, &effects, &mut pins).await?;
+        let spoken = self.settings.reported(CLIENT_ENCODING.as_bytes());
+        let understood = |known: &Box<Subscription>| Some(known.encoding().as_bytes()) == spoken;
+        if !self.subscription.as_ref().is_none_or(understood) && !pins.contains(&Reason::Listen) {
+            // The shared connection speaks another character set.
+            pins.push(Reason::Listen);
+        }
         if effects.listens {
             self.settle_listening(&mut server, &effects, &mut pins).await?;
         }
@@ -34,46 +45,79 @@ impl Client {
         Err(self.stay(server, &pins).await)
     }
 
-    /// Asks the server for the parameters that were touched.
+    /// Asks the server for the parameters that were touched. What cannot be followed is a reason to
+    /// stay with the server.
     async fn note_settings(
         &mut self,
-        server: &mut Box<Server>,
+        server: &mut Server,
         effects: &Effects,
+        pins: &mut Vec<Reason>,
     ) -> Result<(), End> {
-        let mut names: Vec<Box<str>> = effects.set.iter().chain(&effects.reset).cloned().collect();
-        if effects.reset_all {
-            names.extend(self.settings.unreported().map(Box::from));
+        let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
+        let touched = Touched::by(effects, &self.settings, &self.initial);
+        let waits = touched.defers || server.state.settings.may_defer();
+        let mut given = Vec::new();
+        if !touched.uncertain.is_empty() {
+            match server.given(&touched.uncertain, waits, limit).await {
+                Ok(Ok(answers)) => given = answers,
+                Ok(Err(failure)) => return Ok(stay_for(pins, &failure)),
+                Err(error) => return Err(End::ServerLost(error.to_string())),
+            }
         }
-        names.retain(|name| !self.settings.is_reported(name));
-        if names.is_empty() {
+        let (mut followed, mut reset) = (touched.followed, Vec::new());
+        for (name, given) in touched.uncertain.iter().zip(&given) {
+            match given {
+                Some(false) => reset.push(name.clone()),
+                _ if !self.settings.is_reported(name) => followed.push(name.clone()),
+                _ => {}
+            }
+        }
+        let mut values = Vec::new();
+        if !followed.is_empty() {
+            match server.current(&followed, waits, limit).await {
+                Ok(Ok(answers)) => values = answers,
+                Ok(Err(failure)) => return Ok(stay_for(pins, &failure)),
+                Err(error) => return Err(End::ServerLost(error.to_string())),
+            }
+        }
+        if followed.is_empty() && reset.is_empty() {
             return Ok(());
         }
-        let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
-        let values = match server.current(&names, limit).await {
-            Ok(Ok(values)) => values,
-            Ok(Err(failure)) => return Err(End::Setting(failure.into())),
-            Err(error) => return Err(End::ServerLost(error.to_string())),
-        };
-        let (mut has, mut wants) = (Settings::clone(&self.settings), None);
-        for (name, value) in names.iter().zip(values) {
-            let was_reset =
-                effects.reset.contains(name) || effects.reset_all && !effects.set.contains(name);
-            // A reset that was rolled back has left things as they were.
-            let is_reset = was_reset && value.as_deref() != self.settings.asked(name);
-            match value.filter(|_| !is_reset) {
-                Some(value) => has.follow(name, &value),
-                None => has.unfollow(name),
-            }
-            if is_reset && let Some(initial) = self.initial.asked(name) {
-                wants.get_or_insert_with(Vec::new).push((name, initial));
+        let mut has = Settings::clone(&self.settings);
+        for (name, value) in followed.into_iter().zip(values) {
+            let was_reset = effects.reset_all || effects.reset.contains(&name);
+            match value {
+                // Of parameters that are not listed this is what a reset leaves.
+                Some(value) if was_reset && settings::is_empty(&name, &value) => reset.push(name),
+                Some(value) => has.follow(&name, &value),
+                None => reset.push(name),
             }
         }
+        reset.iter().for_each(|name| has.unfollow(name));
         let mut settings = has.clone();
-        for (name, value) in wants.into_iter().flatten() {
-            settings.follow(name, value);
+        let mut news = Vec::new();
+        for name in &reset {
+            // What was asked for at login is what a reset leads back to.
+            if let Some(initial) = self.initial.asked(name) {
+                settings.follow(name, initial);
+            } else if let Some(initial) = self.initial.reported(name.as_bytes())
+                && settings.report(name.as_bytes(), initial)
+            {
+                backend::parameter_status(&mut news, name.as_bytes(), initial);
+            }
+        }
+        if settings.unreported().count() > MAX_FOLLOWED && !pins.contains(&Reason::Setting) {
+            pins.push(Reason::Setting);
         }
         server.state.settings = self.local.share_settings(has);
-        self.settings = self.local.share_settings(settings);
+        if pins.is_empty() {
+            if !news.is_empty() {
+                self.down.passage.put_behind(&news);
+            }
+            self.settings = self.local.share_settings(settings);
+        } else {
+            self.settings = Arc::clone(&server.state.settings);
+        }
         Ok(())
     }
 
@@ -108,5 +152,57 @@ impl Client {
                 End::ServerLost("the server connection was let go of".into())
             }
         }
+    }
+}
+
+/// Parameters that a client's texts have touched.
+struct Touched {
+    /// Set, and followed before: whatever value they have now.
+    followed: Vec<Box<str>>,
+    /// Perhaps set and perhaps not: it failed, was reset or was rolled back.
+    uncertain: Vec<Box<str>>,
+    /// Transactions may be deferrable by default now.
+    defers: bool,
+}
+
+impl Touched {
+    fn by(effects: &Effects, has: &Settings, initial: &Settings) -> Self {
+        let (mut followed, mut uncertain): (Vec<Box<str>>, Vec<Box<str>>) = Default::default();
+        let was_reset = |name: &str| {
+            let named = |names: &[Box<str>]| names.iter().any(|known| **known == *name);
+            named(&effects.reset) || effects.reset_all
+        };
+        let all = has.unreported().filter(|_| effects.reset_all).map(Box::from);
+        // Bytes of values are what they are in one character set.
+        let encoding = |name: &Box<str>| **name == *CLIENT_ENCODING;
+        let recoded = effects.set.iter().chain(&effects.reset).any(encoding) || effects.reset_all;
+        let encoded = has.encoded().filter(|_| recoded).map(Box::from);
+        for name in effects.set.iter().chain(&effects.reset).cloned().chain(all).chain(encoded) {
+            if has.is_reported(&name) || !settings::is_followed(&name) {
+                continue;
+            }
+            let certain = has.asked(&name).is_some() && !was_reset(&name);
+            let list = if certain { &mut followed } else { &mut uncertain };
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
+        // Of those that are reported the client may have asked for others than the server's own.
+        uncertain.extend(
+            initial
+                .differing(has)
+                .filter(|name| was_reset(&name.to_ascii_lowercase()))
+                .map(Box::from),
+        );
+        let defers = effects.set.iter().any(|name| name.ends_with("_deferrable"));
+        Self { followed, uncertain, defers }
+    }
+}
+
+/// The server did not say what was asked.
+fn stay_for(pins: &mut Vec<Reason>, failure: &LoginFailure) {
+    tracing::debug!(%failure, "parameters of a session cannot be followed");
+    if !pins.contains(&Reason::Setting) {
+        pins.push(Reason::Setting);
     }
 }

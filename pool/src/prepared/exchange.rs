@@ -101,6 +101,7 @@ impl Exchange<'_> {
             FrontendTag::Bind => self.bind(header, message),
             FrontendTag::Parse => self.parse(header, message),
             FrontendTag::Describe | FrontendTag::Close => self.target(header, message),
+            FrontendTag::FunctionCall => Ok(self.function_call(header, message)),
             _ => Ok(Step::Pass),
         }
     }
@@ -214,9 +215,10 @@ impl Exchange<'_> {
         }
         let mut statement = Arc::clone(known);
         let context = self.settings.context();
-        if statement.is_stale() || !statement.is_of(context) {
+        let unsettled = statements.is_unsettled();
+        if statement.is_stale() || !statement.is_of(context) || unsettled && !statement.is_own() {
             // Prepared now, it is understood by the settings of now.
-            let Ok(current) = self.store.share(context, statement.body()) else {
+            let Ok(current) = self.store.current(unsettled, context, statement.body()) else {
                 self.refuse(TOO_MANY)?;
                 return Ok(Named::Refused);
             };
@@ -378,7 +380,8 @@ impl Exchange<'_> {
     }
 
     fn parse_named(&mut self, name: &[u8], body: &[u8], length: usize) -> Result<Step, Refused> {
-        let Ok(statement) = self.store.share(self.settings.context(), body) else {
+        let unsettled = self.statements.as_ref().is_some_and(|known| known.is_unsettled());
+        let Ok(statement) = self.store.current(unsettled, self.settings.context(), body) else {
             self.refuse(TOO_MANY)?;
             return Ok(Step::Edited { taken: length });
         };

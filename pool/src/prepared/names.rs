@@ -59,6 +59,12 @@ impl Statements {
         })
     }
 
+    /// Whether texts may mean something else now than by the settings that are known.
+    #[inline]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.effects.as_ref().is_some_and(|effects| effects.unsettles)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.named.is_empty() && self.unnamed.is_none()
     }
@@ -159,7 +165,7 @@ impl Statements {
             Change::Named { statement, number: Some(number), .. }
             | Change::Prepared { statement, number } => {
                 // If settings changed on the way, it is not what others mean by this text.
-                let meant = statement.is_of(context);
+                let meant = statement.is_own() || statement.is_of(context);
                 cache.settle(number, meant);
             }
             Change::Again { name, statement, number, .. } => {

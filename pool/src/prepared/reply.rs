@@ -93,7 +93,7 @@ impl Exchange<'_> {
         let failed = record.zip(self.statements.as_mut());
         let failed = failed.and_then(|(id, statements)| statements.journal.take(id));
         self.settle(answers);
-        if let Some(entry) = closed.filter(|entry| entry.request == Request::Bind)
+        if let Some(entry) = closed.filter(uses_a_number)
             && report.as_ref().is_some_and(result_changed)
         {
             self.renew(entry.token);

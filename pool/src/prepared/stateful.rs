@@ -3,9 +3,11 @@
 use bs9_config::Stateful;
 use bs9_wire::{
     encode::frontend,
+    frame::{HEADER_LEN, Header},
     ledger::{Origin, Refused, Request},
     message::{backend::TransactionStatus, frontend::Target},
     sqlstate::SqlState,
+    tag::FrontendTag,
 };
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     listen,
-    session::{Effects, LongText, Reason},
+    session::{self, Effects, LongText, Reason},
 };
 
 /// A text that is not read at once, as it passes.
@@ -203,6 +205,19 @@ impl Exchange<'_> {
                 self.pin(reason);
             }
         }
+    }
+
+    /// A function is called by its number.
+    pub(super) fn function_call(&mut self, header: Header<FrontendTag>, message: &[u8]) -> Step {
+        let Some(number) = message.get(HEADER_LEN..).and_then(<[u8]>::first_chunk) else {
+            // Malformed when it is whole: the server will say so.
+            return if message.len() == header.total_len() { Step::Pass } else { Step::Wait };
+        };
+        let reason = session::called(u32::from_be_bytes(*number));
+        if let Some(reason) = reason.filter(|reason| self.policy(*reason) != Stateful::Ignore) {
+            self.pin(reason);
+        }
+        Step::Pass
     }
 
     fn pin(&mut self, reason: Reason) {

@@ -91,6 +91,11 @@ impl Statement {
         self.stale.store(true, Relaxed);
     }
 
+    /// Whether it is one client's alone.
+    pub(crate) fn is_own(&self) -> bool {
+        self.hash.is_none()
+    }
+
     /// Whether it was understood by these settings.
     pub(crate) fn is_of(&self, context: &Arc<[u8]>) -> bool {
         Arc::ptr_eq(&self.context, context) || self.context == *context
@@ -172,6 +177,17 @@ impl StatementStore {
         shared.entry(hash).or_default().push(Arc::downgrade(&statement));
         drop(shared);
         Ok(statement)
+    }
+
+    /// The statement everyone shares, or this client's own where what is known of its settings may not
+    /// be what the text is understood by.
+    pub(crate) fn current(
+        self: &Arc<Self>,
+        unsettled: bool,
+        context: &Arc<[u8]>,
+        body: &[u8],
+    ) -> Result<Arc<Statement>, Exhausted> {
+        if unsettled { self.own(context, body) } else { self.share(context, body) }
     }
 
     /// A statement of one client.

@@ -54,18 +54,38 @@ impl Server {
     }
 
     /// The values that parameters have in this session. An error of the server is returned
-    /// inside.
+    /// inside. `waits`: as of [`expect_batches`](Self::expect_batches).
     pub(crate) async fn current(
         &mut self,
         names: &[Box<str>],
+        waits: bool,
         limit: Duration,
     ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
-        let mut requests = Vec::with_capacity(256);
-        settings::write_question(&mut requests, names);
-        self.state.prepared.drop_unnamed();
-        for request in [Request::Parse, Request::Bind, Request::Execute, Request::Sync] {
-            let _owed = self.state.ledger.expect(request, Origin::Pool, 0)?;
-        }
+        self.question(settings::write_question, names, waits, limit).await
+    }
+
+    /// Which of these parameters have a value that the session was given; `None`: not to be known.
+    pub(crate) async fn given(
+        &mut self,
+        names: &[Box<str>],
+        waits: bool,
+        limit: Duration,
+    ) -> Result<Result<Vec<Option<bool>>, LoginFailure>, ServerError> {
+        let answer = self.question(settings::write_question_of_source, names, waits, limit).await?;
+        let is_true = |value: Value| value.map(|value| *value == *b"t");
+        Ok(answer.map(|values| values.into_iter().map(is_true).collect()))
+    }
+
+    async fn question(
+        &mut self,
+        write: fn(&mut Vec<u8>, &[Box<str>]),
+        names: &[Box<str>],
+        waits: bool,
+        limit: Duration,
+    ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
+        let mut batch = Vec::with_capacity(256);
+        write(&mut batch, names);
+        let requests = self.expect_batches(batch, 1, waits)?;
         let conversation = self.ask(&requests);
         let answer = bs9_net::time::timeout(limit, conversation).await;
         let answer = answer.unwrap_or(Err(ServerError::TimedOut))?;

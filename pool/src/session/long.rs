@@ -7,7 +7,7 @@
 use memchr::{memchr2, memchr3};
 
 use super::{Effects, Reason, may_matter, read};
-use crate::sql::{Kind, Lexer, Quoting};
+use crate::sql::{Kind, Lexer, Quoting, is_space};
 
 /// Bytes of a statement that are kept, comments left out.
 const MAX_HEAD: usize = 4096;
@@ -205,8 +205,8 @@ impl LongText {
             b'-' => self.place = Place::Dash,
             b'/' => self.place = Place::Slash,
             b';' => self.end_statement(),
-            byte if byte.is_ascii_whitespace() => {
-                if !self.head.last().is_none_or(u8::is_ascii_whitespace) {
+            byte if is_space(byte) => {
+                if !self.head.last().is_none_or(|last| is_space(*last)) {
                     self.keep(&[byte]);
                 }
             }

@@ -16,14 +16,28 @@ pub(super) fn read_more(text: &[u8], quoting: Quoting, effects: &mut Effects) {
 
 fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
     let Some((first, rest)) = statement.split_first() else { return };
+    if is_spelt_out(statement) {
+        // Which parameter or channel it names is not read here.
+        if ["SET", "RESET", "UNLISTEN"].iter().any(|word| first.is_word(word)) {
+            effects.unsettles = true;
+            effects.note_pin(Reason::Setting);
+            return;
+        }
+        effects.note_pin(Reason::Setting);
+    }
     if first.is_word("SET") {
         read_set(rest, effects);
     } else if first.is_word("RESET") {
         read_reset(rest, effects);
     } else if first.is_word("DISCARD") {
         if rest.first().is_some_and(|token| token.is_word("ALL")) {
-            effects.add(Effects { reset_all: true, ..Effects::default() });
+            effects.add(all_reset());
         }
+    } else if first.is_word("EXPLAIN") {
+        // With ANALYZE it is run.
+        let made = rest.iter().position(|token| token.is_word("CREATE"));
+        read_statement(&rest[made.unwrap_or(rest.len())..], effects);
+        read_functions(rest, effects);
     } else if first.is_word("LISTEN") {
         effects.note_pin(Reason::Listen);
     } else if first.is_word("UNLISTEN") {
@@ -57,6 +71,16 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
     }
 }
 
+/// Whether a name in it is written as `U&"…"`, with characters by their numbers.
+fn is_spelt_out(statement: &Statement<'_>) -> bool {
+    let mut threes = statement.windows(3);
+    threes.any(|three| three[0].is_word("U") && three[1].is(b'&') && three[2].kind == Kind::Quoted)
+}
+
+fn all_reset() -> Effects {
+    Effects { reset_all: true, unsettles: true, ..Effects::default() }
+}
+
 fn begins(statement: &Statement<'_>, words: &[&str]) -> bool {
     statement.len() >= words.len()
         && statement.iter().zip(words).all(|(token, word)| token.is_word(word))
@@ -65,8 +89,16 @@ fn begins(statement: &Statement<'_>, words: &[&str]) -> bool {
 // === SET and RESET ===
 
 fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
-    if begins(rest, &["LOCAL"]) || begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"])
-    {
+    if is_dotted(rest) {
+        return read_assignment(rest, effects);
+    }
+    if begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"]) {
+        return;
+    }
+    if begins(rest, &["LOCAL"]) {
+        let mut set = Effects::default();
+        read_set(&rest[1..], &mut set);
+        effects.unsettles |= set.unsettles;
         return;
     }
     if begins(rest, &["SESSION", "CHARACTERISTICS"]) {
@@ -76,8 +108,11 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
         return;
     }
     let rest = if begins(rest, &["SESSION"]) { &rest[1..] } else { rest };
+    if is_dotted(rest) {
+        return read_assignment(rest, effects);
+    }
     if begins(rest, &["AUTHORIZATION"]) {
-        // Reported, and undone by other means.
+        effects.note_set("session_authorization".into());
         return;
     }
     let named = [
@@ -89,9 +124,21 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
     ];
     if let Some((_, name)) = named.iter().find(|(words, _)| begins(rest, words)) {
         effects.note_set((*name).into());
+        note_temporary_path(name, rest, effects);
         return;
     }
+    read_assignment(rest, effects);
+}
+
+/// Whether a name with a dot in it stands here, whatever its first part means elsewhere.
+fn is_dotted(rest: &Statement<'_>) -> bool {
+    rest.get(1).is_some_and(|token| token.is(b'.'))
+}
+
+/// From the name of a parameter on.
+fn read_assignment(rest: &Statement<'_>, effects: &mut Effects) {
     let Some((name, rest)) = parameter(rest) else { return };
+    note_temporary_path(&name, rest, effects);
     let to_default = rest.get(1).is_some_and(|token| token.is_word("DEFAULT"));
     if to_default {
         effects.note_reset(name);
@@ -100,9 +147,24 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
     }
 }
 
+/// With `pg_temp` on its path first, whatever is made is temporary.
+fn note_temporary_path(name: &str, value: &Statement<'_>, effects: &mut Effects) {
+    let temporary = |token: &Token<'_>| {
+        let named = token.identifier().or_else(|| token.string());
+        named.is_some_and(|named| named.contains("pg_temp"))
+    };
+    if name == "search_path" && value.iter().any(temporary) {
+        effects.note_pin(Reason::TemporaryTable);
+    }
+}
+
 fn read_reset(rest: &Statement<'_>, effects: &mut Effects) {
-    if begins(rest, &["ALL"]) {
-        effects.add(Effects { reset_all: true, ..Effects::default() });
+    if is_dotted(rest) {
+        if let Some((name, _)) = parameter(rest) {
+            effects.note_reset(name);
+        }
+    } else if begins(rest, &["ALL"]) {
+        effects.add(all_reset());
     } else if begins(rest, &["TIME", "ZONE"]) {
         effects.note_reset("timezone".into());
     } else if begins(rest, &["TRANSACTION"]) || begins(rest, &["SESSION"]) {
@@ -143,12 +205,10 @@ pub(super) fn locks(word: &[u8]) -> bool {
 fn read_functions(statement: &Statement<'_>, effects: &mut Effects) {
     for (at, token) in statement.iter().enumerate() {
         let called = statement.get(at + 1).is_some_and(|token| token.is(b'('));
-        if !called || token.kind != Kind::Word {
-            continue;
-        }
-        if token.is_word("set_config") {
+        let Some(name) = called.then(|| token.identifier()).flatten() else { continue };
+        if name == "set_config" {
             read_set_config(&statement[at + 2..], effects);
-        } else if LOCKS.iter().any(|lock| token.is_word(lock)) {
+        } else if locks(name.as_bytes()) {
             effects.note_pin(Reason::AdvisoryLock);
         }
     }
@@ -157,7 +217,7 @@ fn read_functions(statement: &Statement<'_>, effects: &mut Effects) {
 /// From behind the parenthesis on.
 fn read_set_config(arguments: &Statement<'_>, effects: &mut Effects) {
     let mut depth = 0usize;
-    let mut last = 0;
+    let (mut first_end, mut last) = (None, 0);
     let mut end = arguments.len();
     for (at, token) in arguments.iter().enumerate() {
         if token.is(b'(') || token.is(b'[') {
@@ -168,18 +228,34 @@ fn read_set_config(arguments: &Statement<'_>, effects: &mut Effects) {
         } else if token.is(b')') || token.is(b']') {
             depth = depth.saturating_sub(1);
         } else if token.is(b',') && depth == 0 {
+            first_end.get_or_insert(at);
             last = at + 1;
         }
     }
+    // What is put together from several pieces is the server's to know.
+    let name = match first_end.map(|end| &arguments[..end]) {
+        Some([name]) => name.string(),
+        Some([name, colon, again, kind]) if colon.is(b':') && again.is(b':') => {
+            kind.is_word("text").then(|| name.string()).flatten()
+        }
+        _ => None,
+    };
     let is_local = |token: &Token<'_>| {
         token.is_word("true") || token.string().is_some_and(|text| text == "t" || text == "true")
     };
-    if arguments.get(last).is_some_and(is_local) && last < end {
-        return;
-    }
-    match arguments.first().and_then(Token::string) {
-        Some(name) => effects.note_set(name.to_ascii_lowercase().into()),
-        None => effects.note_pin(Reason::Setting),
+    let local = last > 0 && last + 1 == end && is_local(&arguments[last]);
+    match name.map(|name| name.to_ascii_lowercase()) {
+        Some(name) if local => effects.note_local(&name),
+        Some(name) => {
+            note_temporary_path(&name, &arguments[..end], effects);
+            effects.note_set(name.into());
+        }
+        None => {
+            effects.unsettles = true;
+            if !local {
+                effects.note_pin(Reason::Setting);
+            }
+        }
     }
 }
 
@@ -236,5 +312,6 @@ fn selects_into_temporary(statement: &Statement<'_>) -> bool {
 fn is_in_temporary_schema(rest: &Statement<'_>) -> bool {
     let head = rest.iter().position(|token| token.is(b'(') || token.is_word("AS"));
     let head = &rest[..head.unwrap_or(rest.len())];
-    head.windows(2).any(|pair| pair[0].is_word("pg_temp") && pair[1].is(b'.'))
+    let schema = |token: &Token<'_>| token.identifier().is_some_and(|name| name == "pg_temp");
+    head.windows(2).any(|pair| schema(&pair[0]) && pair[1].is(b'.'))
 }

@@ -30,7 +30,7 @@ pub(super) fn finds(text: &[u8]) -> bool {
 
 /// Without what may end any statement.
 fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [rest @ .., b'\0' | b';' | b' ' | b'\n' | b'\r' | b'\t'] = text {
+    while let [rest @ .., b'\0' | b';' | b' ' | b'\n' | b'\r' | b'\t' | b'\x0b' | b'\x0c'] = text {
         text = rest;
     }
     text

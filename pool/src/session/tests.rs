@@ -33,10 +33,20 @@ fn what_texts_do_to_a_session() {
         ("SET SCHEMA 'x'", "+search_path"),
         ("SET ROLE bob", "+role"),
         ("SET SESSION ROLE NONE", "+role"),
-        ("SET SESSION AUTHORIZATION bob", ""),
+        ("SET SESSION AUTHORIZATION bob", "setting"),
         ("SET work_mem TO DEFAULT", "-work_mem"),
         ("SET work_mem = default", "-work_mem"),
         ("SET my.tenant = '7'; SELECT 1", "+my.tenant"),
+        ("SET session.tenant = '7'", "+session.tenant"),
+        ("SET SESSION session.tenant = '7'", "+session.tenant"),
+        (
+            "SET local.a = '7'; SET role.a = 1; SET transaction.a = 1",
+            "+local.a +role.a +transaction.a",
+        ),
+        ("RESET session.a; RESET transaction.b; RESET all.c", "-session.a -transaction.b -all.c"),
+        ("\x0cSET a = 1", "+a"),
+        ("SET U&\"\\0061\" = 1", "setting"),
+        ("SET search_path = pg_temp, public", "+search_path temporary_table"),
         ("SET a = 1; SET b = 2; RESET a", "+b -a"),
         ("/* why */ SET a = 1", "+a"),
         ("-- why\nSET a = 1", "+a"),
@@ -59,6 +69,15 @@ fn what_texts_do_to_a_session() {
         ("SELECT set_config('a', (SELECT 'x', true), false)", "+a"),
         ("SELECT set_config($1, $2, false)", "setting"),
         ("SELECT set_config($1, $2, true)", ""),
+        ("SELECT set_config('a' || $1, $2, false)", "setting"),
+        ("SELECT set_config('a'::text, $2, false)", "+a"),
+        ("SELECT set_config('a', $2, true = false)", "+a"),
+        ("SELECT \"set_config\"('a', $2, false)", "+a"),
+        ("SELECT pg_catalog.\"pg_advisory_lock\"(1)", "advisory_lock"),
+        ("CREATE TABLE \"pg_temp\".t (a int)", "temporary_table"),
+        ("EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1", "temporary_table"),
+        ("EXPLAIN (ANALYZE) SELECT set_config('a', 'b', false)", "+a"),
+        ("SET session_authorization = bob", "setting"),
         ("SELECT pg_advisory_lock(1)", "advisory_lock"),
         ("select pg_try_advisory_lock_shared(1, 2)", "advisory_lock"),
         ("SELECT pg_advisory_xact_lock(1)", ""),
@@ -131,7 +150,9 @@ fn more_names_than_are_followed_tie_the_client_to_its_server() {
 #[test]
 fn texts_are_read_as_the_server_reads_them() {
     let conforming = Quoting::default();
-    let set = |name: &str| Some(Effects { set: vec![name.into()], ..Effects::default() });
+    let set = |name: &str| {
+        Some(Effects { set: vec![name.into()], unsettles: true, ..Effects::default() })
+    };
     for (text, on, off) in [
         (r"SELECT '\''; SET a = 'x'", None, set("a")),
         (r"SELECT '\'; SET a = 1; --'", set("a"), None),

@@ -207,7 +207,12 @@ impl Scenario {
              max_concurrent_logins = {}\nmax_concurrent_server_logins = {}\n\
              max_prepared_statements = {}\n\
              server_idle_timeout = \"2s\"\nserver_lifetime = \"4s\"\n",
-            self.shards, limits.pool_size, limits.reserve, self.least, self.logins, self.entries,
+            self.shards,
+            limits.pool_size,
+            limits.reserve,
+            self.least,
+            self.logins,
+            self.entries,
             self.statements,
         );
         let mut key = |name: &str, value: Option<String>| {

@@ -73,7 +73,10 @@ impl BufferPool {
         let lent = self.lent.get() - 1;
         self.lent.set(lent);
         let mut free = self.free.borrow_mut();
-        if free.len() + lent < self.kept.get().max(self.peak.get()) {
+        // One that was made longer is not like the others.
+        if bytes.len() == self.buffer_bytes
+            && free.len() + lent < self.kept.get().max(self.peak.get())
+        {
             free.push(bytes);
         }
     }
@@ -155,6 +158,20 @@ impl Buffer {
         self.start += count as u32;
     }
 
+    /// Makes room behind what fills it all, twice as much as there is; false when that would be more
+    /// than `most` bytes.
+    pub fn grow(&mut self, most: usize) -> bool {
+        let length = self.bytes.len() * 2;
+        if !self.is_full() || length > most {
+            return !self.is_full();
+        }
+        let mut bytes = vec![0; length].into_boxed_slice();
+        bytes[..self.bytes.len()].copy_from_slice(self.filled());
+        (self.start, self.end) = (0, self.len() as u32);
+        self.bytes = bytes;
+        true
+    }
+
     /// Hands the buffer on and leaves one without room behind, which nothing can be
     /// read into any more.
     #[must_use]
@@ -202,6 +219,22 @@ impl Drop for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_grows_to_a_limit_and_is_not_kept_then() {
+        let pool = BufferPool::new(8, 1);
+        let mut buffer = pool.take();
+        buffer.spare().copy_from_slice(b"abcdefgh");
+        buffer.commit(8);
+        assert!(buffer.grow(16));
+        assert_eq!((buffer.filled(), buffer.room()), (&b"abcdefgh"[..], 8));
+        buffer.spare().copy_from_slice(b"ijklmnop");
+        buffer.commit(8);
+        assert!(!buffer.grow(16));
+        assert_eq!(buffer.filled(), b"abcdefghijklmnop");
+        drop(buffer);
+        assert_eq!((pool.free.borrow().len(), pool.lent.get()), (0, 0));
+    }
 
     #[test]
     fn a_buffer_comes_back_to_its_pool() {
