@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use bs9_wire::{encode::frontend, tag::FrontendTag};
+use bs9_wire::{encode::frontend, message::frontend::Target, tag::FrontendTag};
 
 use crate::postgres::{Cluster, Dialogue, Pooler};
 
@@ -366,4 +366,43 @@ fn a_text_known_to_others_is_prepared_anew_where_it_means_something_else() {
     run(&mut one, "COMMIT");
     let mut third = alice(&pooler);
     assert_eq!(parse_and_run(&mut third, &[], text), "1");
+}
+
+#[test]
+fn a_changed_result_is_noticed_when_a_statement_is_described_too() {
+    let pooler = pooler(1);
+    // Past the pool, which is to learn of it from the server.
+    let mut other = Dialogue::log_in(direct(), "alice", &[]);
+    run(&mut other, "DROP TABLE IF EXISTS described; CREATE TABLE described (a int)");
+    let describe = |client: &mut Dialogue| {
+        let mut out = Vec::new();
+        frontend::parse(&mut out, b"s", b"SELECT * FROM described", &[]);
+        frontend::describe(&mut out, Target::Statement(b"s"));
+        frontend::sync(&mut out);
+        client.send(&out);
+        client.tags_until_ready()
+    };
+    assert_eq!(describe(&mut alice(&pooler)), "1tTZ");
+    run(&mut other, "ALTER TABLE described ADD b int");
+    assert_eq!(describe(&mut alice(&pooler)), "1tEZ");
+    assert_eq!(describe(&mut alice(&pooler)), "1tTZ");
+    run(&mut other, "DROP TABLE described");
+}
+
+#[test]
+fn what_a_client_was_kept_for_is_undone_whatever_query_is_configured() {
+    let pooler = Pooler::start(|config| {
+        let postgres = config.postgres.as_mut().unwrap();
+        postgres.databases.get_mut("app").unwrap().pool_size = 1;
+        postgres.reset_query = "RESET ALL".into();
+    });
+    let mut one = alice(&pooler);
+    run(&mut one, "SELECT pg_advisory_lock(78)");
+    let process = one.value("SELECT pg_backend_pid()");
+    drop(one);
+    let mut next = alice(&pooler);
+    let held =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    assert_eq!(next.value(held), "0");
+    assert_eq!(next.value("SELECT pg_backend_pid()"), process);
 }
