@@ -67,11 +67,13 @@ enum Secret {
     Long(Box<[u8; LONG_SECRET]>),
 }
 
-/// A cancel request that is under way.
+/// A cancel request that is under way to a server, for what one client has it run: a client that
+/// goes on with another server begins anew, and the server is not held back for that one's sake.
 #[derive(Default)]
-struct Cancelling {
+pub(crate) struct Cancelling {
     /// Those who asked meanwhile for one more, while the same server works for the client.
     again: Cell<Option<Done>>,
+    is_over: Cell<bool>,
     settled: Notify,
 }
 
@@ -159,7 +161,7 @@ impl Registration {
     /// those that come meanwhile are one more behind it: what it cancels may have ended, and
     /// something else begun.
     fn cancel(self: &Rc<Self>, directory: &Directory, done: Option<oneshot::Sender<()>>) {
-        let Some(mut target) = kept_in(&self.target) else { return };
+        let Some(target) = kept_in(&self.target) else { return };
         if let Some(cancelling) = kept_in(&self.cancelling) {
             let mut again = cancelling.again.take().unwrap_or_default();
             again.extend(done);
@@ -175,11 +177,13 @@ impl Registration {
                 client.cell(shard).cancels.increment();
                 target.cancel(&buffers).await;
                 told.clear();
-                let again = cancelling.again.take();
-                let (Some(next), Some(again)) = (kept_in(&client.target), again) else { break };
-                (target, told) = (next, again);
+                let Some(again) = cancelling.again.take() else { break };
+                told = again;
             }
-            client.cancelling.take();
+            cancelling.is_over.set(true);
+            if kept_in(&client.cancelling).is_some_and(|now| Rc::ptr_eq(&now, &cancelling)) {
+                client.cancelling.take();
+            }
             cancelling.settled.notify_waiters();
         });
     }
@@ -218,12 +222,13 @@ impl Registration {
         let differing = own.iter().zip(secret).fold(0, |sum, (one, other)| sum | (one ^ other));
         own.len() == secret.len() && differing == 0
     }
+}
 
-    /// Waits until no cancel request is under way to the server it had.
-    pub(crate) async fn cancel_settled(&self) {
-        loop {
-            let Some(cancelling) = kept_in(&self.cancelling) else { return };
-            cancelling.settled.notified().await;
+impl Cancelling {
+    /// Waits until the request is not under way any more.
+    pub(crate) async fn settled(&self) {
+        while !self.is_over.get() {
+            self.settled.notified().await;
         }
     }
 }
@@ -289,11 +294,12 @@ impl Registered {
 
     /// It does no longer. The server must be held back while what is returned is not settled.
     #[must_use]
-    pub(crate) fn unlink(&self) -> Option<Rc<Registration>> {
+    pub(crate) fn unlink(&self) -> Option<Rc<Cancelling>> {
         self.registration.target.set(None);
+        let cancelling = self.registration.cancelling.take()?;
         // What it ran has ended: there is nothing more to cancel.
-        kept_in(&self.registration.cancelling)?.again.take();
-        Some(Rc::clone(&self.registration))
+        cancelling.again.take();
+        Some(cancelling)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bs9_wire::startup::cancel_request;
 use tokio_postgres::{NoTls, error::SqlState};
 
-use crate::postgres::{Cluster, Dialogue, Pooler};
+use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler, eventually};
 
 #[tokio::test]
 async fn a_running_query_is_cancelled_and_its_server_serves_on() {
@@ -88,4 +88,42 @@ async fn cancels_that_come_late_hit_nobody_elses_query() {
     }
     cancels.await.unwrap();
     innocent.await.unwrap();
+}
+
+/// Asks to cancel what a client runs; says nothing more.
+fn cancel(pooler: &Pooler, client: &Dialogue) -> Dialogue {
+    let mut request = Vec::new();
+    cancel_request(&mut request, client.process_id, &client.secret);
+    let mut canceller = Dialogue::open(pooler.address);
+    canceller.send(&request);
+    canceller
+}
+
+#[test]
+fn a_server_is_held_back_for_the_cancel_request_to_it_alone() {
+    let fake = Fake::start(|_| Manner { ignored: "run", ..Manner::default() });
+    let pooler = fake.pooler();
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    client.query("run");
+    eventually("the query arrives", || fake.queries() == 1);
+    let first = fake.connections() - 1;
+    // A request for each of two servers, one after the other, neither of which is acted on.
+    let mut cancellers = Vec::new();
+    for (server, queries) in [(first, 2), (first + 2, 3)] {
+        cancellers.push(cancel(&pooler, &client));
+        eventually("the request arrives", || fake.connections() == server + 2);
+        fake.say(server, &Fake::row(server));
+        assert_eq!(client.tags_until_ready(), "TDCZ");
+        client.query("run");
+        eventually("another server gets the next", || fake.queries() == queries);
+    }
+    assert_eq!(pooler.status("alice").servers_idle, 0);
+    // The first one acted on makes its server free, whatever becomes of the other.
+    fake.end(first + 1);
+    assert_eq!(cancellers[0].next(), None);
+    pooler.wait_for("alice", "the server is free", |pool| pool.servers_idle == 1);
+    fake.end(first + 3);
+    assert_eq!(cancellers[1].next(), None);
+    pooler.wait_for("alice", "so is the other", |pool| pool.servers_idle == 2);
+    assert_eq!(pooler.status("alice").servers_closed_dirty_total, 0);
 }

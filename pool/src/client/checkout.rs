@@ -10,7 +10,7 @@ use bs9_wire::{encode::backend, ledger::Condition};
 
 use super::{Client, End, Phase};
 use crate::{
-    cancel::Registration,
+    cancel::Cancelling,
     cell::Place,
     local::{LocalPool, TooManyWaiting},
     server::Server,
@@ -137,11 +137,11 @@ impl Client {
 
 /// Gives a server back once the cancel request under way to it has been acted on: it might hit
 /// the next client's query otherwise.
-pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Registration>) {
+pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Cancelling>) {
     server.seat.move_to(Place::Used);
     let local = Rc::clone(server.seat.local());
     bs9_net::spawn(async move {
-        cancelling.cancel_settled().await;
+        cancelling.settled().await;
         give_back_active(&local, server);
     });
 }
@@ -151,7 +151,7 @@ pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Registra
 /// `everything`: state is known to be left behind, so it is reset even if that is not configured.
 pub(super) fn reset_and_give_back(
     mut server: Box<Server>,
-    cancelling: Option<Rc<Registration>>,
+    cancelling: Option<Rc<Cancelling>>,
     everything: bool,
 ) {
     let local = Rc::clone(server.seat.local());
@@ -166,7 +166,7 @@ pub(super) fn reset_and_give_back(
     server.seat.move_to(Place::Tested);
     bs9_net::spawn(async move {
         if let Some(cancelling) = cancelling {
-            cancelling.cancel_settled().await;
+            cancelling.settled().await;
         }
         if !query.is_empty() {
             server.state.settings_certain = false;

@@ -2,8 +2,11 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use bs9_wire::{
@@ -16,10 +19,12 @@ use tokio_rustls::rustls::{
 
 use super::{Cluster, Pooler};
 
-/// It answers every Query with a row that says which connection it came from, from 0.
+/// It answers every Query with a row that says which connection it came from, from 0. Cancel
+/// requests it takes, and does nothing about them.
 pub(crate) struct Fake {
     port: u16,
     connections: Arc<Mutex<Vec<TcpStream>>>,
+    queries: Arc<AtomicUsize>,
 }
 
 /// What one connection is told.
@@ -32,20 +37,22 @@ pub(crate) struct Manner {
     pub(crate) has_key: bool,
     /// In place of the row.
     pub(crate) reply: Option<Vec<u8>>,
+    /// A Query that says this is not answered.
+    pub(crate) ignored: &'static str,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { refusal: None, version: "15.1".into(), has_key: true, reply: None }
+        Self { refusal: None, version: "15.1".into(), has_key: true, reply: None, ignored: "\0" }
     }
 }
 
 impl Fake {
     /// `manner`: of each connection, by its number.
     pub(crate) fn start(manner: impl Fn(usize) -> Manner + Send + 'static) -> Self {
-        Self::greeting(move |stream, number| {
-            let manner = manner(number);
-            std::thread::spawn(move || serve(stream, number, &manner));
+        Self::greeting(move |stream, number, queries| {
+            let (manner, queries) = (manner(number), Arc::clone(queries));
+            std::thread::spawn(move || serve(stream, number, &manner, &queries));
         })
     }
 
@@ -53,28 +60,30 @@ impl Fake {
     /// these protocols (ALPN).
     pub(crate) fn secured(alpn: &[&str]) -> Self {
         let config = server_config(alpn);
-        Self::greeting(move |stream, number| {
+        Self::greeting(move |stream, number, queries| {
             let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
             let stream = StreamOwned::new(connection, stream);
-            std::thread::spawn(move || serve(stream, number, &Manner::default()));
+            let queries = Arc::clone(queries);
+            std::thread::spawn(move || serve(stream, number, &Manner::default(), &queries));
         })
     }
 
-    fn greeting(greet: impl Fn(TcpStream, usize) + Send + 'static) -> Self {
+    fn greeting(greet: impl Fn(TcpStream, usize, &Arc<AtomicUsize>) + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("its number").port();
         let connections: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let known = Arc::clone(&connections);
+        let queries: Arc<AtomicUsize> = Arc::default();
+        let (known, counted) = (Arc::clone(&connections), Arc::clone(&queries));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.expect("a connection");
                 let mut known = known.lock().expect("nobody panicked");
                 let number = known.len();
                 known.push(stream.try_clone().expect("a descriptor"));
-                greet(stream, number);
+                greet(stream, number, &counted);
             }
         });
-        Self { port, connections }
+        Self { port, connections, queries }
     }
 
     /// A pool in front of it.
@@ -92,6 +101,27 @@ impl Fake {
     /// How many connections were made to it.
     pub(crate) fn connections(&self) -> usize {
         self.connections.lock().expect("nobody panicked").len()
+    }
+
+    /// How many queries have arrived.
+    pub(crate) fn queries(&self) -> usize {
+        self.queries.load(SeqCst)
+    }
+
+    /// What it answers to a query on a connection.
+    pub(crate) fn row(connection: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        backend::row_description(&mut out, [("number", 25)].into_iter());
+        backend::data_row(&mut out, [Some(&*connection.to_string())].into_iter());
+        backend::command_complete(&mut out, "SELECT 1");
+        backend::ready_for_query(&mut out, TransactionStatus::Idle);
+        out
+    }
+
+    /// Closes a connection.
+    pub(crate) fn end(&self, connection: usize) {
+        let connections = self.connections.lock().expect("nobody panicked");
+        connections[connection].shutdown(Shutdown::Both).expect("the pool is there");
     }
 
     /// Says something on a connection, asked or not.
@@ -114,12 +144,24 @@ fn server_config(alpn: &[&str]) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
+/// What a cancel request with a key of protocol 3.0 has behind its length.
+const CANCEL_REQUEST_BYTES: usize = 12;
+
 /// Until the pool has gone.
-fn serve(mut stream: impl Read + Write, number: usize, manner: &Manner) -> Option<()> {
+fn serve(
+    mut stream: impl Read + Write,
+    number: usize,
+    manner: &Manner,
+    queries: &AtomicUsize,
+) -> Option<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
     let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
     stream.read_exact(&mut startup).ok()?;
+    if startup.len() == CANCEL_REQUEST_BYTES {
+        let until_it_ends = stream.read(&mut length);
+        return until_it_ends.ok().map(|_| ());
+    }
     if let Some(refusal) = &manner.refusal {
         return stream.write_all(refusal).ok();
     }
@@ -138,15 +180,17 @@ fn serve(mut stream: impl Read + Write, number: usize, manner: &Manner) -> Optio
         while let Some(frame) = Frame::<FrontendTag>::parse(&input).ok()? {
             let mut out = Vec::new();
             if frame.tag == FrontendTag::Query {
+                queries.fetch_add(1, SeqCst);
+            }
+            if frame.tag == FrontendTag::Query && !frame.body.starts_with(manner.ignored.as_bytes())
+            {
                 match &manner.reply {
-                    Some(reply) => out.extend_from_slice(reply),
-                    None => {
-                        backend::row_description(&mut out, [("number", 25)].into_iter());
-                        backend::data_row(&mut out, [Some(&*number.to_string())].into_iter());
-                        backend::command_complete(&mut out, "SELECT 1");
+                    Some(reply) => {
+                        out.extend_from_slice(reply);
+                        backend::ready_for_query(&mut out, TransactionStatus::Idle);
                     }
+                    None => out = Fake::row(number),
                 }
-                backend::ready_for_query(&mut out, TransactionStatus::Idle);
             }
             stream.write_all(&out).ok()?;
             let length = frame.bytes.len();
