@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io,
     rc::Rc,
     sync::Arc,
 };
@@ -51,7 +52,7 @@ pub(crate) struct Registration {
     secret: Secret,
     /// The server that works for it now: since then the waiter notes.
     target: Cell<Option<Arc<CancelTarget>>>,
-    /// A cancel request to that server is under way.
+    /// A cancel request to that server is under way, or may yet arrive.
     cancelling: Cell<Option<Rc<Cancelling>>>,
     slot: u32,
     /// An operator wants it gone.
@@ -67,14 +68,26 @@ enum Secret {
     Long(Box<[u8; LONG_SECRET]>),
 }
 
-/// A cancel request that is under way to a server, for what one client has it run: a client that
+/// A cancel request on its way to a server, for what one client has it run: a client that
 /// goes on with another server begins anew, and the server is not held back for that one's sake.
 #[derive(Default)]
 pub(crate) struct Cancelling {
     /// Those who asked meanwhile for one more, while the same server works for the client.
     again: Cell<Option<Done>>,
-    is_over: Cell<bool>,
+    under_way: Cell<bool>,
+    /// Nobody saw the end of one that was sent: it may hit whatever the server runs, at any time.
+    is_astray: Cell<bool>,
     settled: Notify,
+}
+
+/// What became of a cancel request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Fate {
+    /// The server has acted on it, or will never see it.
+    Over,
+    /// It may still come to the server.
+    Astray,
 }
 
 /// Keeps a client in the directory.
@@ -162,26 +175,30 @@ impl Registration {
     /// something else begun.
     fn cancel(self: &Rc<Self>, directory: &Directory, done: Option<oneshot::Sender<()>>) {
         let Some(target) = kept_in(&self.target) else { return };
-        if let Some(cancelling) = kept_in(&self.cancelling) {
+        let cancelling = kept_in(&self.cancelling).unwrap_or_default();
+        if cancelling.under_way.replace(true) {
             let mut again = cancelling.again.take().unwrap_or_default();
             again.extend(done);
             cancelling.again.set(Some(again));
             return;
         }
-        let cancelling = Rc::new(Cancelling::default());
         self.cancelling.set(Some(Rc::clone(&cancelling)));
         let (client, mut told) = (Rc::clone(self), Vec::from_iter(done));
         let (shard, buffers) = (directory.shard, Rc::clone(&directory.buffers));
         bs9_net::spawn(async move {
             loop {
                 client.cell(shard).cancels.increment();
-                target.cancel(&buffers).await;
+                if target.cancel(&buffers).await == Fate::Astray {
+                    cancelling.is_astray.set(true);
+                }
                 told.clear();
                 let Some(again) = cancelling.again.take() else { break };
                 told = again;
             }
-            cancelling.is_over.set(true);
-            if kept_in(&client.cancelling).is_some_and(|now| Rc::ptr_eq(&now, &cancelling)) {
+            cancelling.under_way.set(false);
+            let still_linked =
+                kept_in(&client.cancelling).is_some_and(|now| Rc::ptr_eq(&now, &cancelling));
+            if still_linked && !cancelling.is_astray.get() {
                 client.cancelling.take();
             }
             cancelling.settled.notify_waiters();
@@ -225,11 +242,13 @@ impl Registration {
 }
 
 impl Cancelling {
-    /// Waits until the request is not under way any more.
-    pub(crate) async fn settled(&self) {
-        while !self.is_over.get() {
+    /// Waits until the request is not under way any more. A server that it may hit even then is
+    /// not to serve anyone else.
+    pub(crate) async fn settle(&self, server: &mut Server) {
+        while self.under_way.get() {
             self.settled.notified().await;
         }
+        server.state.unfit |= self.is_astray.get();
     }
 }
 
@@ -292,7 +311,7 @@ impl Registered {
         self.registration.cancel(&self.directory, None);
     }
 
-    /// It does no longer. The server must be held back while what is returned is not settled.
+    /// It does no longer. The server must be held back until what is returned is settled with it.
     #[must_use]
     pub(crate) fn unlink(&self) -> Option<Rc<Cancelling>> {
         self.registration.target.set(None);
@@ -313,8 +332,10 @@ impl Drop for Registered {
 }
 
 impl CancelTarget {
-    /// Asks the server to cancel what it runs. Returns when the server has acted on it.
-    pub(crate) async fn cancel(&self, buffers: &Rc<BufferPool>) {
+    /// Asks the server to cancel what it runs. Returns when the server has acted on it, or when it
+    /// has taken too long.
+    pub(crate) async fn cancel(&self, buffers: &Rc<BufferPool>) -> Fate {
+        let fate = Cell::new(Fate::Over);
         let work = async {
             let line = match &self.encryption {
                 None => Line::open(&self.address).await?,
@@ -324,13 +345,20 @@ impl CancelTarget {
             };
             let mut request = Vec::with_capacity(16);
             startup::cancel_request(&mut request, self.process_id, &self.secret);
+            fate.set(Fate::Astray);
             line.stream.write_all(&request).await.map_err(LineError::Broke)?;
             // The server closes once the signal is sent. It says nothing before.
             let mut buffer = buffers.take();
-            while line.stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
-                let read = buffer.len();
-                buffer.consume(read);
+            loop {
+                match line.stream.read(&mut buffer).await {
+                    Ok(0) => break,
+                    Ok(_) => buffer.consume(buffer.len()),
+                    // With TLS, a server may end without saying so.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                    Err(error) => return Err(LineError::Broke(error)),
+                }
             }
+            fate.set(Fate::Over);
             Ok::<_, LineError>(())
         };
         match bs9_net::time::timeout(self.timeout, work).await {
@@ -338,6 +366,7 @@ impl CancelTarget {
             Ok(Err(error)) => tracing::warn!(%error, "a cancel request could not be passed on"),
             Err(_) => tracing::warn!("a cancel request was not taken in time"),
         }
+        fate.get()
     }
 }
 

@@ -127,3 +127,28 @@ fn a_server_is_held_back_for_the_cancel_request_to_it_alone() {
     pooler.wait_for("alice", "so is the other", |pool| pool.servers_idle == 2);
     assert_eq!(pooler.status("alice").servers_closed_dirty_total, 0);
 }
+
+#[test]
+fn a_server_that_a_cancel_request_may_yet_hit_serves_nobody_else() {
+    // Whether the client leaves before its request was given up, or afterwards.
+    for leaves_first in [true, false] {
+        let fake = Fake::start(|_| Manner::default());
+        let more = "pool_mode = \"session\"\n";
+        let text =
+            fake.text_with(more).replace("connect_timeout = \"10s\"", "connect_timeout = \"2s\"");
+        let pooler = Pooler::by(&text);
+        let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+        assert_eq!(client.value("SELECT"), "0");
+        // The fake takes it, and does not say that it has acted on it.
+        let mut canceller = cancel(&pooler, &client);
+        eventually("the request arrives", || fake.connections() == 2);
+        if !leaves_first {
+            assert_eq!(canceller.next(), None);
+        }
+        drop(client);
+        pooler
+            .wait_for("alice", "the server is closed", |pool| pool.servers_closed_dirty_total == 1);
+        let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
+        assert_eq!(other.value("SELECT"), "2");
+    }
+}

@@ -141,7 +141,7 @@ pub(super) fn give_back_settled(mut server: Box<Server>, cancelling: Rc<Cancelli
     server.seat.move_to(Place::Used);
     let local = Rc::clone(server.seat.local());
     bs9_net::spawn(async move {
-        cancelling.settled().await;
+        cancelling.settle(&mut server).await;
         give_back_active(&local, server);
     });
 }
@@ -166,9 +166,9 @@ pub(super) fn reset_and_give_back(
     server.seat.move_to(Place::Tested);
     bs9_net::spawn(async move {
         if let Some(cancelling) = cancelling {
-            cancelling.settled().await;
+            cancelling.settle(&mut server).await;
         }
-        if !query.is_empty() {
+        if !query.is_empty() && !server.state.unfit {
             server.state.settings_certain = false;
             let outcome = server.run(&query, plan.connect_timeout()).await;
             if !matches!(outcome, Ok(Ok(()))) {
@@ -197,7 +197,7 @@ pub(super) fn abandon(server: Box<Server>) {
     }
     bs9_net::spawn(async move {
         let buffers = Rc::clone(server.seat.local().shard().buffers());
-        server.state.target.cancel(&buffers).await;
+        let _closed_either_way = server.state.target.cancel(&buffers).await;
         local.close_dirty(*server);
     });
 }

@@ -25,7 +25,7 @@ impl Client {
     ) -> Result<(), End> {
         // A cancel request is for what the client ran.
         if let Some(cancelling) = self.registered.unlink() {
-            cancelling.settled().await;
+            cancelling.settle(&mut server).await;
         }
         let mut pins = effects.pins.clone();
         self.note_settings(&mut server, &effects, &mut pins).await?;

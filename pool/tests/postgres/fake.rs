@@ -93,9 +93,14 @@ impl Fake {
 
     /// Likewise, with `more` about the database.
     pub(crate) fn pooler_with(&self, more: &str) -> Pooler {
+        Pooler::by(&self.text_with(more))
+    }
+
+    /// The text of its configuration.
+    pub(crate) fn text_with(&self, more: &str) -> String {
         let text = Pooler::text(Cluster::shared());
         let real = format!("port = {}\n", Cluster::shared().port());
-        Pooler::by(&(text.replace(&real, &format!("port = {}\n", self.port)) + more))
+        text.replace(&real, &format!("port = {}\n", self.port)) + more
     }
 
     /// How many connections were made to it.
