@@ -52,13 +52,16 @@ impl Doorkeeper {
         self.attempts.refused_for(address, limits, std::time::Instant::now())
     }
 
-    /// A login from there failed.
-    pub(crate) fn failed(&self, address: IpAddr, limits: LoginAttempts) {
-        self.attempts.failed(address, limits, std::time::Instant::now());
-    }
-
-    /// A login from there succeeded.
-    pub(crate) fn succeeded(&self, address: IpAddr) {
-        self.attempts.succeeded(address);
+    /// A login from there has shown whether it is who it says. As [`refused_for`], for those who
+    /// failed while this one was under way: then it is refused whatever it has shown.
+    ///
+    /// [`refused_for`]: Self::refused_for
+    pub(crate) fn judge(
+        &self,
+        address: IpAddr,
+        limits: LoginAttempts,
+        passed: bool,
+    ) -> Option<Duration> {
+        self.attempts.judge(address, limits, passed, std::time::Instant::now())
     }
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use bs9_wire::{
+    auth::md5::Md5Secret,
     encode::frontend,
     message::backend::Authentication,
     startup::{ProtocolVersion, StartupParameters, startup_message},
@@ -289,6 +290,36 @@ async fn whoever_fails_too_often_is_refused_unseen() {
     assert_eq!(refused.next(), None);
     let attempt = async || login(&pooler, "by_scram", Cluster::PASSWORD).await.is_ok();
     eventually_async("it is let in again", attempt).await;
+}
+
+#[test]
+fn guesses_at_the_same_time_are_refused_unseen_too() {
+    let pooler = Pooler::by(&text("md5", "max_login_failures = 3"));
+    let ask = |_| {
+        let mut client = Dialogue::greet(pooler.address, "by_password", &[]);
+        let asked = client.receive();
+        let [0, 0, 0, 5, salt @ ..] = &*asked.body else { panic!("{asked:?}") };
+        let salt: [u8; 4] = salt.try_into().expect("four bytes");
+        (client, salt)
+    };
+    let answer = |(mut client, salt): (Dialogue, [u8; 4]), password: &str| {
+        let secret = Md5Secret::from_password("by_password", password.as_bytes());
+        let mut message = Vec::new();
+        frontend::password(&mut message, secret.answer(salt).as_bytes());
+        client.send(&message);
+        let told = client.receive();
+        if told.tag == 'E' { told.sqlstate() } else { told.tag.to_string() }
+    };
+    // All are asked before any answers.
+    let mut asked: Vec<_> = (0..6).map(ask).collect();
+    let (one_more, right) = (asked.pop().expect("six"), asked.pop().expect("five"));
+    for guess in asked {
+        assert_eq!(answer(guess, "wrong"), "28P01");
+    }
+    assert_eq!(answer(one_more, "wrong"), "28000", "it is not looked at");
+    assert_eq!(answer(right, Cluster::PASSWORD), "28000", "nor is the right one");
+    let mut next = Dialogue::greet(pooler.address, "by_password", &[]);
+    assert_eq!(next.receive().sqlstate(), "28000", "and it makes up for nothing");
 }
 
 #[tokio::test]

@@ -56,8 +56,26 @@ impl Attempts {
         (!left.is_zero()).then_some(left)
     }
 
+    /// Counts a login that was looked at, unless its address is refused by now: for how long yet.
+    /// Guesses made side by side would all be free otherwise, and a right one among them tell.
+    pub(super) fn judge(
+        &self,
+        address: IpAddr,
+        limits: LoginAttempts,
+        passed: bool,
+        now: Instant,
+    ) -> Option<Duration> {
+        let refused = self.refused_for(address, limits, now);
+        match (refused, passed) {
+            (Some(_), _) => {}
+            (None, true) => self.succeeded(address),
+            (None, false) => self.failed(address, limits, now),
+        }
+        refused
+    }
+
     /// Counts a failure.
-    pub(super) fn failed(&self, address: IpAddr, limits: LoginAttempts, now: Instant) {
+    fn failed(&self, address: IpAddr, limits: LoginAttempts, now: Instant) {
         if limits.free == 0 {
             return;
         }
@@ -80,7 +98,7 @@ impl Attempts {
     }
 
     /// Forgets the failures of an address.
-    pub(super) fn succeeded(&self, address: IpAddr) {
+    fn succeeded(&self, address: IpAddr) {
         if self.known.load(Relaxed) == 0 {
             return;
         }
@@ -160,6 +178,24 @@ mod tests {
         assert_eq!(attempts.refused_for(one, LIMITS, later), None);
         fail(1, later);
         assert!(attempts.refused_for(one, LIMITS, later).is_some());
+    }
+
+    #[test]
+    fn while_an_address_is_refused_nothing_is_counted_for_or_against_it() {
+        let attempts = Attempts::default();
+        let (one, now) = (address("192.0.2.1"), Instant::now());
+        for _ in 0..4 {
+            assert_eq!(attempts.judge(one, LIMITS, false, now), None);
+        }
+        let second = Duration::from_secs(1);
+        for passed in [false, true, false] {
+            assert_eq!(attempts.judge(one, LIMITS, passed, now), Some(second));
+        }
+        assert_eq!(attempts.judge(one, LIMITS, false, now + second), None);
+        assert_eq!(attempts.refused_for(one, LIMITS, now + second), Some(2 * second));
+        assert_eq!(attempts.judge(one, LIMITS, true, now + 3 * second), None);
+        assert_eq!(attempts.judge(one, LIMITS, false, now + 3 * second), None, "it begins anew");
+        assert_eq!(attempts.refused_for(one, LIMITS, now + 3 * second), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a client proves who it is.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bs9_config::{ClientCertificate, Postgres};
 use bs9_net::{PeerAddress, Transport};
@@ -46,15 +46,18 @@ impl Greeting {
         let limits = postgres.access.attempts;
         let address = self.address();
         if let Some(left) = address.and_then(|ip| part.door.refused_for(ip, limits)) {
-            let seconds = left.as_secs() + 1;
-            let message = format!("too many failed logins from this address: wait for {seconds} s");
-            return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
+            return Err(failed_too_often(left));
         }
         let outcome = self.prove(postgres, claim).await;
-        match (&outcome, address) {
-            (Ok(_), Some(ip)) => part.door.succeeded(ip),
-            (Err(refusal), Some(ip)) if refusal.is_failed_login() => part.door.failed(ip, limits),
-            _ => {}
+        let passed = match &outcome {
+            Ok(_) => true,
+            Err(refusal) if refusal.is_failed_login() => false,
+            Err(_) => return outcome,
+        };
+        if let Some(left) = address.and_then(|ip| part.door.judge(ip, limits, passed)) {
+            // Nor is it told that its proof was a good one.
+            self.out.clear();
+            return Err(failed_too_often(left));
         }
         outcome
     }
@@ -266,6 +269,12 @@ impl Greeting {
         let last = self.answer().await?;
         Ok(check.client_final(&last))
     }
+}
+
+fn failed_too_often(left: Duration) -> Refusal {
+    let seconds = left.as_secs() + 1;
+    let message = format!("too many failed logins from this address: wait for {seconds} s");
+    Refusal::told(SqlState::INVALID_AUTHORIZATION, message)
 }
 
 fn wrong_password(name: &str) -> Refusal {
