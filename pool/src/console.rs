@@ -94,6 +94,7 @@ impl Session {
             match self.next().await {
                 Some((tag, body)) => {
                     if tag == FrontendTag::Terminate {
+                        self.stream.finish();
                         return;
                     }
                     self.take(tag, &body, &mut extended).await;

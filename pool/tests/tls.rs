@@ -287,6 +287,29 @@ fn gss_is_declined_and_tls_asked_for_inside_tls_is_not_answered() {
 }
 
 #[test]
+fn who_hears_nothing_hears_that_this_was_all() {
+    let pooler = with_sslmode("require");
+    let authority = Cluster::shared().path().join("ca.pem");
+    let mut cancel = Vec::new();
+    cancel_request(&mut cancel, 1, &[0; 4]);
+    let mut console = Vec::new();
+    let session = StartupParameters { user: "alice", database: "pgbouncer" };
+    startup_message(&mut console, ProtocolVersion::V3_0, session, std::iter::empty());
+    frontend::terminate(&mut console);
+    // No packet has that length.
+    let nonsense = [0, 0, 0, 0];
+    for bytes in [&*cancel, &*console, &nonsense] {
+        let wire = Wire::open(pooler.address);
+        let mut stream = wire.shake_hands(&authority, &["postgresql"]).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut told = Vec::new();
+        // An end that TLS does not announce is an error.
+        stream.read_to_end(&mut told).unwrap();
+        assert_eq!(told.is_empty(), bytes != &*console, "{told:?}");
+    }
+}
+
+#[test]
 fn records_are_no_longer_than_libpq_reads_at_once() {
     let pooler = with_sslmode("require");
     let authority = Cluster::shared().path().join("ca.pem");

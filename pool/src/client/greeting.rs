@@ -151,7 +151,10 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
             greeting.refuse(Refusal::told(SqlState::QUERY_CANCELED, message)).await;
             return None;
         }
-        Err(Interrupted::Draining | Interrupted::Aborted) => return None,
+        Err(Interrupted::Draining | Interrupted::Aborted) => {
+            greeting.finish();
+            return None;
+        }
     };
     let Greeting { home, stream, slot, buffer, mut out, peer, .. } = greeting;
     let stream = stream?;
@@ -327,8 +330,16 @@ impl Greeting {
         })
     }
 
+    /// Ends without a word. By TLS even that is said: who asked to cancel something takes an end
+    /// that comes without for a failure.
+    fn finish(&self) {
+        if let Some(stream) = &self.stream {
+            stream.finish();
+        }
+    }
+
     async fn refuse(&mut self, refusal: Refusal) {
-        let Refusal::Told { sqlstate, message, hint } = refusal else { return };
+        let Refusal::Told { sqlstate, message, hint } = refusal else { return self.finish() };
         tracing::info!(peer = %self.peer, %sqlstate, message, "a client was turned away");
         let report = ErrorReport { hint, ..ErrorReport::fatal(sqlstate, &message) };
         backend::error_response(&mut self.out, &report);
