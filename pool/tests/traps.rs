@@ -177,6 +177,25 @@ fn an_error_may_lack_any_field() {
 }
 
 #[test]
+fn one_login_is_to_tell_whether_a_server_is_back() {
+    // The first is refused for a while, the second not answered.
+    let refusal = |number| match number {
+        0 => Some(error(b"SFATAL\0C57P03\0Mthe database system is starting up\0")),
+        _ => Some(Vec::new()),
+    };
+    let fake = Fake::start(move |number| Manner { refusal: refusal(number), ..Manner::default() });
+    let pooler = Pooler::by(&fake.text_with("").replace("shards = 2", "shards = 1"));
+    let greet = |_| Dialogue::greet(pooler.address, "alice", &[]);
+    let mut clients = vec![greet(0)];
+    eventually("it is tried again", || fake.connections() == 2);
+    clients.extend((1..8).map(greet));
+    pooler.wait_for("alice", "all wait", |pool| pool.clients_waiting == 8);
+    // The shard has seen to them when it answers this.
+    assert_eq!(pooler.clients().len(), 8);
+    assert_eq!(fake.connections(), 2);
+}
+
+#[test]
 fn a_parameter_that_changes_under_a_server_is_never_other_than_clients_were_told() {
     let cluster = Cluster::start();
     let pooler = Pooler::in_front_of(&cluster, |config| {

@@ -106,6 +106,10 @@ impl LocalPool {
             if let Some(left) = self.retry.remaining() {
                 return Some(left);
             }
+            if self.retry.is_trying() {
+                // It wakes the keeper when it ends.
+                return None;
+            }
             let turn = match self.login_turn() {
                 Ok(turn) => turn,
                 Err(wait) => return Some(wait),
@@ -116,6 +120,7 @@ impl LocalPool {
             };
             match permit {
                 Ok(permit) => {
+                    self.retry.begin();
                     bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
                 }
                 Err(why) => return self.ask_around(why),
@@ -200,6 +205,7 @@ impl LocalPool {
             Err(wait) => return Some(wait),
         };
         let permit = self.pool.permit(Ceiling::Least).ok()?;
+        self.retry.begin();
         bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
         None
     }
@@ -209,7 +215,7 @@ impl LocalPool {
     /// servers that will come back, or the trouble passes by itself.
     fn login_failed(&self, began: bs9_net::CoarseInstant, failure: LoginFailure) {
         self.cell().connect_failures.increment();
-        self.retry.failed();
+        self.retry.failed_since(began);
         // Until the next attempt others go first.
         self.pool.set_hungry(false);
         tracing::warn!(pool = %self.name(), error = %failure, "cannot log in to the server");

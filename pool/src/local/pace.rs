@@ -14,32 +14,56 @@ const SAMPLE: u64 = 32;
 
 /// When the next login may be tried after failures.
 pub(crate) struct RetryPace {
-    at: Cell<CoarseInstant>,
+    /// Until when none is; `None`: none has failed since one succeeded.
+    until: Cell<Option<CoarseInstant>>,
     delay: Cell<Duration>,
+    /// The one after a pause is under way.
+    trying: Cell<bool>,
 }
 
 impl Default for RetryPace {
     fn default() -> Self {
-        Self { at: Cell::new(bs9_net::now()), delay: Cell::new(RETRY_DELAY) }
+        let delay = Cell::new(RETRY_DELAY);
+        Self { until: Cell::default(), delay, trying: Cell::default() }
     }
 }
 
 impl RetryPace {
     pub(crate) fn reset(&self) {
-        self.at.set(bs9_net::now());
+        self.until.set(None);
         self.delay.set(RETRY_DELAY);
+        self.trying.set(false);
     }
 
     /// Waits longer each time.
     pub(crate) fn failed(&self) {
         let delay = self.delay.get();
-        self.at.set(bs9_net::now().plus(delay));
+        self.until.set(Some(bs9_net::now().plus(delay)));
         self.delay.set((delay * 2).min(MAX_RETRY_DELAY));
+        self.trying.set(false);
+    }
+
+    /// Likewise, for one of several that were tried at a time: what failed beside those that began
+    /// at `began`, and was counted, failed for the same reason.
+    pub(super) fn failed_since(&self, began: CoarseInstant) {
+        if self.until.get().is_none_or(|until| until <= began) {
+            self.failed();
+        }
+    }
+
+    /// A login begins.
+    pub(super) fn begin(&self) {
+        self.trying.set(self.until.get().is_some());
+    }
+
+    /// Whether the one under way is to tell first if the server is there again.
+    pub(super) fn is_trying(&self) -> bool {
+        self.trying.get()
     }
 
     /// How long until the next try; `None`: now.
     pub(crate) fn remaining(&self) -> Option<Duration> {
-        let left = self.at.get().since(bs9_net::now());
+        let left = self.until.get()?.since(bs9_net::now());
         (!left.is_zero()).then_some(left)
     }
 }
@@ -96,6 +120,29 @@ impl Expectation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logins_that_fail_together_are_one_failure() {
+        let pace = RetryPace::default();
+        let began = bs9_net::now();
+        pace.begin();
+        assert!(!pace.is_trying(), "nothing has failed");
+        for _ in 0..8 {
+            pace.failed_since(began);
+        }
+        assert_eq!(pace.delay.get(), 2 * RETRY_DELAY);
+        // The first behind the pause goes alone, and counts by itself; not the late ones of before.
+        let again = pace.until.get().expect("a pause");
+        pace.begin();
+        pace.failed_since(began);
+        assert!(pace.is_trying());
+        pace.failed_since(again);
+        assert_eq!((pace.is_trying(), pace.delay.get()), (false, 4 * RETRY_DELAY));
+        pace.begin();
+        pace.reset();
+        assert_eq!((pace.is_trying(), pace.delay.get()), (false, RETRY_DELAY));
+        assert_eq!(pace.remaining(), None);
+    }
 
     #[test]
     fn a_server_that_comes_back_soon_is_waited_for() {
