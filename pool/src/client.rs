@@ -12,6 +12,7 @@ use bs9_wire::{
 
 use crate::{
     cancel::Registered,
+    failure::LoginFailure,
     listen::Subscription,
     local::{LocalPool, Membership},
     prepared::names::Statements,
@@ -259,10 +260,12 @@ impl Downward {
     }
 
     /// Puts a notice behind what is approved, for a client that waits between two messages.
-    fn tell_of_the_wait(&mut self) {
+    fn tell_of_the_wait(&mut self, trouble: Option<&LoginFailure>) {
         let mut notice = Vec::new();
+        let detail = trouble.map(ending::detail_of);
         let report = ErrorReport {
             severity: Severity::Notice,
+            detail: detail.as_deref(),
             hint: Some("Your query runs as soon as there is one."),
             ..ErrorReport::error(SqlState::SUCCESS, "no server connection is free: waiting")
         };

@@ -57,6 +57,9 @@ pub(crate) struct LocalPool {
     clients: StdCell<usize>,
     logins: StdCell<usize>,
     retry: RetryPace,
+    /// The last login that failed, if none has succeeded since, and when that kept no more clients
+    /// waiting.
+    trouble: RefCell<Option<(Rc<LoginFailure>, CoarseInstant)>>,
     /// When a server was last closed for its age: they go one by one, not all at once.
     retired: StdCell<CoarseInstant>,
     expectation: Expectation,
@@ -105,6 +108,7 @@ impl LocalPool {
             clients: StdCell::new(0),
             logins: StdCell::new(0),
             retry: RetryPace::default(),
+            trouble: RefCell::default(),
             retired: StdCell::new(bs9_net::now()),
             expectation: Expectation::default(),
             line: RefCell::default(),
@@ -249,6 +253,16 @@ impl LocalPool {
         if self.limited.get() && waiters.len() == 0 && !self.pool.has_waiting() {
             self.pool.set_hungry(false);
         }
+    }
+
+    /// Why a client that waits has no server yet, as far as logins that failed are the reason.
+    pub(crate) fn trouble_of(&self, client: &Registration) -> Option<Rc<LoginFailure>> {
+        let waiter = client.waiter();
+        let trouble = self.trouble.borrow();
+        let concerned = trouble.as_ref().filter(|_| waiter.is_queued());
+        concerned
+            .filter(|(_, until)| waiter.since() <= *until)
+            .map(|(failure, _)| Rc::clone(failure))
     }
 
     fn no_longer_waits(&self, client: &Registration) {
@@ -445,6 +459,7 @@ impl LocalPool {
         if rebuilt {
             self.pool.known_settings().forget();
             self.retry.reset();
+            self.trouble.take();
         }
         while rebuilt || self.pool.open() > size {
             match self.pop_idle() {

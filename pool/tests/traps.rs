@@ -154,6 +154,10 @@ fn another_spelling_of_a_parameter_costs_no_round_trips() {
     assert_eq!(pooler.status("alice").server_synchronisations_total, before);
 }
 
+/// What is told of a login that failed.
+const WHY: &str =
+    "The last login at the server failed: sorry, too many clients already (SQLSTATE 53300)";
+
 #[test]
 fn an_error_may_lack_any_field() {
     let bare = error(b"");
@@ -174,6 +178,35 @@ fn an_error_may_lack_any_field() {
     let mut client = Dialogue::greet(pooler.address, "alice", &[]);
     let told = std::iter::from_fn(|| client.next()).find(|reply| reply.tag == 'E');
     assert!(!told.expect("an error").sqlstate().is_empty());
+}
+
+#[test]
+fn who_waits_in_vain_is_told_why() {
+    let full = error(b"SFATAL\0C53300\0Msorry, too many clients already\0");
+    let refused = full.clone();
+    // The first server connection is had.
+    let refusal = move |number| (number > 0).then(|| refused.clone());
+    let fake = Fake::start(move |number| Manner { refusal: refusal(number), ..Manner::default() });
+    let text = fake
+        .text_with("")
+        .replace("wait_timeout = \"20s\"", "wait_timeout = \"2s\"\nwait_notice = \"1s\"");
+    let pooler = Pooler::by(&text);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(client.value("SELECT"), "0");
+    fake.end(0);
+    pooler.wait_for("alice", "the server has gone", |pool| pool.servers_idle == 0);
+    client.query("SELECT");
+    for tag in ['N', 'E'] {
+        let told = client.receive();
+        assert_eq!((told.tag, told.detail().as_str()), (tag, WHY));
+    }
+    // Nor is there one for who logs in first.
+    let fake = Fake::start(move |_| Manner { refusal: Some(full.clone()), ..Manner::default() });
+    let text = fake.text_with("").replace("login_timeout = \"20s\"", "login_timeout = \"1s\"");
+    let pooler = Pooler::by(&text);
+    let mut client = Dialogue::greet(pooler.address, "alice", &[]);
+    let told = client.receive();
+    assert_eq!((told.tag, told.detail().as_str()), ('E', WHY));
 }
 
 #[test]

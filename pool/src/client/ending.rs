@@ -25,10 +25,12 @@ pub(super) enum End {
     Draining,
     /// The drain's deadline passed.
     Aborted,
-    LoginTimeout,
+    /// And why there was no server yet, as far as that is known.
+    LoginTimeout(Option<Rc<LoginFailure>>),
     IdleTimeout,
     IdleInTransaction,
-    WaitTimeout,
+    /// Likewise.
+    WaitTimeout(Option<Rc<LoginFailure>>),
     QueryTimeout,
     TransactionTimeout,
     /// An operator wants it gone.
@@ -64,9 +66,9 @@ impl End {
                 let message = "terminating connection due to administrator command";
                 fatal(SqlState::ADMIN_SHUTDOWN, message, out);
             }
-            Self::LoginTimeout => {
+            Self::LoginTimeout(trouble) => {
                 let message = "canceling authentication due to timeout";
-                fatal(SqlState::QUERY_CANCELED, message, out);
+                write_timeout(message, trouble.as_deref(), out);
             }
             Self::NotificationsMissed => {
                 let report = ErrorReport::fatal(
@@ -93,9 +95,9 @@ impl End {
                 let message = "terminating connection due to transaction timeout";
                 fatal(SqlState::TRANSACTION_TIMEOUT, message, out);
             }
-            Self::WaitTimeout => {
+            Self::WaitTimeout(trouble) => {
                 let message = "no server connection became free in time";
-                fatal(SqlState::QUERY_CANCELED, message, out);
+                write_timeout(message, trouble.as_deref(), out);
             }
             Self::TooManyWaiting(limit) => {
                 let message = format!("{limit} clients wait for a server connection already");
@@ -124,6 +126,17 @@ impl End {
     }
 }
 
+/// What is told of a login that failed, beside something else.
+pub(super) fn detail_of(trouble: &LoginFailure) -> String {
+    format!("The last login at the server failed: {trouble}")
+}
+
+fn write_timeout(message: &str, trouble: Option<&LoginFailure>, out: &mut Vec<u8>) {
+    let detail = trouble.map(detail_of);
+    let report = ErrorReport::fatal(SqlState::QUERY_CANCELED, message);
+    error_response(out, &ErrorReport { detail: detail.as_deref(), ..report });
+}
+
 fn write_failure(failure: &LoginFailure, out: &mut Vec<u8>) {
     let report = ErrorReport {
         detail: failure.detail.as_deref(),
@@ -136,7 +149,7 @@ fn write_failure(failure: &LoginFailure, out: &mut Vec<u8>) {
 impl Client {
     /// Sends what the client is still owed, tells it why, and closes.
     pub(super) async fn part(&mut self, end: End) {
-        if let End::WaitTimeout = end {
+        if let End::WaitTimeout(_) = end {
             self.local.cell().wait_timeouts.increment();
         }
         tracing::debug!(pool = %self.local.name(), reason = ?end, "a client connection ends");

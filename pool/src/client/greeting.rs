@@ -222,7 +222,7 @@ impl Client {
         match writing {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
-            Err(Interrupted::Elapsed) => Err(End::LoginTimeout),
+            Err(Interrupted::Elapsed) => Err(End::LoginTimeout(None)),
             Err(_) => Err(End::Aborted),
         }
     }

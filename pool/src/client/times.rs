@@ -1,11 +1,11 @@
 //! How long a client's queries and transactions take, and what happens when that is too long.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use bs9_net::CoarseInstant;
 
 use super::{Client, End, Phase};
-use crate::{cell::Cell, wait::Waits as _};
+use crate::{cell::Cell, failure::LoginFailure, wait::Waits as _};
 
 /// For a cancelled query to end before its client is disconnected.
 const CANCEL_GRACE: Duration = Duration::from_secs(10);
@@ -111,6 +111,11 @@ impl Client {
         }
     }
 
+    /// Why it has no server yet, as far as logins that failed are the reason.
+    fn trouble(&self) -> Option<Rc<LoginFailure>> {
+        self.local.trouble_of(self.registered.waits_as())
+    }
+
     /// The time of a phase is up: why the client's connection ends, unless it goes on.
     pub(super) fn time_is_up(&mut self) -> Option<End> {
         let (began, asked) = (self.times.began, self.times.asked);
@@ -124,16 +129,16 @@ impl Client {
             (transaction, over(limits.query_timeout, asked), plan.postgres().wait_timeout)
         });
         match self.phase {
-            Phase::Login => return Some(End::LoginTimeout),
+            Phase::Login => return Some(End::LoginTimeout(self.trouble())),
             Phase::Idle => return Some(End::IdleTimeout),
             Phase::IdleInTransaction if transaction => return Some(End::TransactionTimeout),
             Phase::IdleInTransaction => return Some(End::IdleInTransaction),
             Phase::Waiting if now.since(self.registered.waits_as().waiter().since()) >= wait => {
-                return Some(End::WaitTimeout);
+                return Some(End::WaitTimeout(self.trouble()));
             }
             Phase::Waiting => {
                 self.times.noticed = true;
-                self.down.tell_of_the_wait();
+                self.down.tell_of_the_wait(self.trouble().as_deref());
             }
             Phase::Busy if transaction => return Some(End::TransactionTimeout),
             Phase::Busy if query && self.times.cancelled => return Some(End::QueryTimeout),

@@ -219,10 +219,12 @@ impl LocalPool {
         // Until the next attempt others go first.
         self.pool.set_hungry(false);
         tracing::warn!(pool = %self.name(), error = %failure, "cannot log in to the server");
+        let failure = Rc::new(failure);
+        let until = bs9_net::now().plus(self.retry.remaining().unwrap_or_default());
+        self.trouble.replace(Some((Rc::clone(&failure), until)));
         if failure.is_transient() || self.has_servers_anywhere() {
             return;
         }
-        let failure = Rc::new(failure);
         let waiters = self.waiters.borrow_mut().pop_until(began);
         for client in waiters {
             self.no_longer_waits(&client);
@@ -302,6 +304,7 @@ async fn establish(count: LoginCount, permit: Permit) {
         Ok(server) => {
             local.cell().connects.increment();
             local.retry.reset();
+            local.trouble.take();
             local.expectation.note_login(bs9_net::now().since(began));
             server.seat.card().note_process(server.state.target.process_id);
             drop(count);

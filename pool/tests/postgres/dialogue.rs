@@ -68,6 +68,12 @@ impl Reply {
         let report = Report::read(&self.body).expect("an error or notice");
         String::from_utf8_lossy(report.sqlstate().unwrap_or_default()).into_owned()
     }
+
+    /// What more an error or a notice says.
+    pub(crate) fn detail(&self) -> String {
+        let report = Report::read(&self.body).expect("an error or notice");
+        String::from_utf8_lossy(report.get(b'D').unwrap_or_default()).into_owned()
+    }
 }
 
 impl Dialogue {
