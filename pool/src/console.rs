@@ -171,6 +171,11 @@ impl Session {
             Ok(message) => message,
             Err(error) => {
                 let fault = Fault::new(SqlState::PROTOCOL_VIOLATION, error.to_string());
+                if tag == FrontendTag::Query {
+                    // No Sync follows it.
+                    fault.write(&mut self.out);
+                    return backend::ready_for_query(&mut self.out, TransactionStatus::Idle);
+                }
                 return self.refuse(&fault, extended);
             }
         };

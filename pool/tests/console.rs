@@ -1,5 +1,6 @@
 //! The console, as psql and drivers use it.
 
+use bs9_wire::tag::FrontendTag;
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 use crate::postgres::{Cluster, Dialogue, Pooler};
@@ -236,6 +237,21 @@ async fn the_extended_protocol_will_do() {
     console.execute("RECONNECT", &[]).await.unwrap();
     let rows = console.query("SHOW VERSION", &[]).await.unwrap();
     assert!(rows[0].get::<_, &str>(0).contains("bs9"));
+}
+
+#[test]
+fn a_query_that_cannot_be_read_is_answered_and_the_next_one_too() {
+    let pooler = Pooler::start(|_| {});
+    let mut console = Dialogue::log_in_to(pooler.address, "alice", "pgbouncer");
+    console.send(&Dialogue::message(FrontendTag::Query, b"SHOW\0VERSION\0"));
+    assert_eq!(console.tags_until_ready(), "EZ");
+    console.query("SHOW VERSION");
+    assert_eq!(console.tags_until_ready(), "TDCZ");
+    // In the extended protocol everything up to a Sync goes unanswered, as before.
+    console.send(&Dialogue::message(FrontendTag::Parse, b"no end"));
+    console.query("SHOW VERSION");
+    console.send(&Dialogue::message(FrontendTag::Sync, b""));
+    assert_eq!(console.tags_until_ready(), "EZ");
 }
 
 #[test]

@@ -93,9 +93,16 @@ impl Dialogue {
 
     /// Connects and asks for a session, without reading the answer.
     pub(crate) fn greet(address: SocketAddr, user: &str, settings: &[(&str, &str)]) -> Self {
+        Self::greet_at(address, StartupParameters { user, database: "app" }, settings)
+    }
+
+    fn greet_at(
+        address: SocketAddr,
+        session: StartupParameters<'_>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut dialogue = Self::open(address);
         let mut packet = Vec::new();
-        let session = StartupParameters { user, database: "app" };
         startup_message(&mut packet, ProtocolVersion::V3_0, session, settings.iter().copied());
         dialogue.send(&packet);
         dialogue
@@ -103,16 +110,24 @@ impl Dialogue {
 
     /// Logs in to `app` where no password is asked for.
     pub(crate) fn log_in(address: SocketAddr, user: &str, settings: &[(&str, &str)]) -> Self {
-        let mut dialogue = Self::greet(address, user, settings);
+        Self::greet(address, user, settings).be_let_in()
+    }
+
+    /// Likewise, to another database.
+    pub(crate) fn log_in_to(address: SocketAddr, user: &str, database: &str) -> Self {
+        Self::greet_at(address, StartupParameters { user, database }, &[]).be_let_in()
+    }
+
+    fn be_let_in(mut self) -> Self {
         loop {
-            let reply = dialogue.receive();
+            let reply = self.receive();
             match reply.tag {
                 'R' => assert_eq!(reply.body, [0; 4], "trusted"),
                 'K' => {
-                    dialogue.process_id = i32::from_be_bytes(reply.body[..4].try_into().unwrap());
-                    dialogue.secret = reply.body[4..].to_vec();
+                    self.process_id = i32::from_be_bytes(reply.body[..4].try_into().unwrap());
+                    self.secret = reply.body[4..].to_vec();
                 }
-                'Z' => return dialogue,
+                'Z' => return self,
                 'S' => {}
                 _ => panic!("{reply:?} during login"),
             }
