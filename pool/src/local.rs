@@ -36,7 +36,7 @@ mod keeper;
 mod pace;
 
 use pace::Expectation;
-pub(crate) use pace::RetryPace;
+pub(crate) use pace::{MAX_RETRY_DELAY, RETRY_DELAY, RetryPace};
 
 /// See the module.
 pub(crate) struct LocalPool {

@@ -10,7 +10,7 @@ use bs9_wire::{
 };
 use tokio_postgres::error::SqlState;
 
-use crate::postgres::{Cluster, Dialogue, Pooler, eventually_async};
+use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler, eventually_async};
 
 /// The ordinary configuration with other words for `auth`, and `more` of `[postgres]`.
 fn text(auth: &str, more: &str) -> String {
@@ -207,6 +207,28 @@ async fn a_lookup_sees_the_catalog_and_nothing_in_its_way() {
     let pooler = Pooler::by(&(text + &more));
     works(&pooler, "by_scram").await;
     is_refused(&pooler, "by_scram", "stolen", &SqlState::INVALID_PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_server_that_lets_nobody_look_up_users_is_not_asked_for_each_of_them() {
+    let full = b"SFATAL\0C53300\0Msorry, too many clients already\0\0";
+    let refusal = [&[b'E', 0, 0, 0, full.len() as u8 + 4], &full[..]].concat();
+    let manner = move |_| Manner { refusal: Some(refusal.clone()), ..Manner::default() };
+    let fake = Fake::start(manner);
+    let auth = text("scram-sha-256", "auth_user = \"looker\"\nauth_dbname = \"app\"\n");
+    let real = format!("port = {}\n", Cluster::shared().port());
+    let text = without_users(&auth).replace(&real, &format!("port = {}\n", fake.port()));
+    let pooler = Pooler::by(&(text + "[postgres.users.looker]\n"));
+    let failed = SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+    let in_vain = async |number| {
+        is_refused(&pooler, &format!("someone_{number}"), "x", &failed).await;
+    };
+    futures_util::future::join_all((0..20).map(in_vain)).await;
+    for number in 20..40 {
+        in_vain(number).await;
+    }
+    // Now and then it is, with a pause in between that grows.
+    assert!(fake.connections() < 20, "{}", fake.connections());
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::tls::Encryption;
 
 mod asker;
 mod connector;
+mod place;
 
 /// Answers remembered.
 const MAX_ANSWERS: usize = 10_000;

@@ -7,8 +7,8 @@ use bs9_net::CoarseInstant;
 use crate::histogram::Histogram;
 
 /// First and longest pause after a failed login.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(100);
+pub(crate) const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Transactions after which their mean is taken anew.
 const SAMPLE: u64 = 32;
 

@@ -103,6 +103,11 @@ impl Fake {
         text.replace(&real, &format!("port = {}\n", self.port)) + more
     }
 
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// How many connections were made to it.
     pub(crate) fn connections(&self) -> usize {
         self.connections.lock().expect("nobody panicked").len()

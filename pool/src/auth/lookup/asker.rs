@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use bs9_config::{ChannelBinding, ServerAddress, SslMode};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
-use tokio::sync::mpsc;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_postgres::{Config, Row as PostgresRow, config};
 
-use super::{LookupError, Order, Question, Roles, Row, Source, Wanted, connector::Connector};
+use super::{
+    LookupError, Order, Question, Roles, Row, Source, Wanted, connector::Connector, place::Place,
+};
 
 /// Connections to one place: questions are short and answers are remembered.
 const CONNECTIONS: usize = 2;
@@ -34,17 +39,19 @@ pub(super) fn start(questions: usize) -> Option<mpsc::Sender<Order>> {
 }
 
 async fn serve(mut inbox: mpsc::Receiver<Order>) {
-    let mut places: Vec<(Source, Pool)> = Vec::new();
+    let mut places: Vec<(Source, Arc<Place>)> = Vec::new();
     while let Some(Order { question, answer }) = inbox.recv().await {
-        let pool = pool_for(&mut places, &question);
+        let place = place_for(&mut places, &question);
         tokio::spawn(async move {
             let query = match &answer {
                 Wanted::User(_) => &question.query.query,
                 Wanted::Roles(_) => ROLES,
             };
-            let asked = async { ask(&pool?, query, &question.name).await };
-            let rows = tokio::time::timeout(question.query.timeout, asked).await;
-            let rows = rows.unwrap_or(Err(LookupError::TimedOut));
+            let until = Instant::now() + question.query.timeout;
+            let rows = match place {
+                Ok(place) => ask(&place, query, &question.name, until).await,
+                Err(error) => Err(error),
+            };
             match answer {
                 Wanted::User(answer) => {
                     let user = rows.and_then(|rows| user(&rows, &question.name));
@@ -58,7 +65,10 @@ async fn serve(mut inbox: mpsc::Receiver<Order>) {
     }
 }
 
-fn pool_for(places: &mut Vec<(Source, Pool)>, question: &Question) -> Result<Pool, LookupError> {
+fn place_for(
+    places: &mut Vec<(Source, Arc<Place>)>,
+    question: &Question,
+) -> Result<Arc<Place>, LookupError> {
     if let Some(at) = places.iter().position(|(source, _)| *source == question.source) {
         // The one used last at the end.
         places[at..].rotate_left(1);
@@ -66,10 +76,11 @@ fn pool_for(places: &mut Vec<(Source, Pool)>, question: &Question) -> Result<Poo
         if places.len() >= MAX_PLACES {
             places.remove(0);
         }
-        places.push((question.source.clone(), connect(&question.source)?));
+        let place = Place::new(connect(&question.source)?);
+        places.push((question.source.clone(), Arc::new(place)));
     }
-    let (_, pool) = places.last().expect("there is one now");
-    Ok(pool.clone())
+    let (_, place) = places.last().expect("there is one now");
+    Ok(Arc::clone(place))
 }
 
 fn connect(source: &Source) -> Result<Pool, LookupError> {
@@ -116,16 +127,18 @@ fn connect(source: &Source) -> Result<Pool, LookupError> {
     pool.build().map_err(|error| LookupError::Failed(error.to_string()))
 }
 
-async fn ask(pool: &Pool, query: &str, name: &str) -> Result<Vec<PostgresRow>, LookupError> {
-    let rows = match run(pool, query, name).await {
+async fn ask(
+    place: &Place,
+    query: &str,
+    name: &str,
+    until: Instant,
+) -> Result<Vec<PostgresRow>, LookupError> {
+    let mut rows = run(place, query, name, until).await?;
+    if rows.as_ref().is_err_and(tokio_postgres::Error::is_closed) {
         // The connection had been idle, and was closed meanwhile.
-        Err(Failure::Broken) => run(pool, query, name).await,
-        outcome => outcome,
-    };
-    rows.map_err(|failure| match failure {
-        Failure::Broken => LookupError::Failed("the connection broke".to_owned()),
-        Failure::Said(what) => LookupError::Failed(what),
-    })
+        rows = run(place, query, name, until).await?;
+    }
+    rows.map_err(|error| LookupError::said(&error))
 }
 
 fn user(rows: &[PostgresRow], name: &str) -> Result<Option<Row>, LookupError> {
@@ -142,25 +155,19 @@ fn roles(rows: &[PostgresRow]) -> Result<Roles, LookupError> {
     roles.map_err(|error| LookupError::Failed(with_sources(&error)))
 }
 
-enum Failure {
-    Broken,
-    Said(String),
-}
-
-impl From<tokio_postgres::Error> for Failure {
-    fn from(error: tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(told) => {
-                Self::Said(format!("{} (SQLSTATE {})", told.message(), told.code().code()))
-            }
-            None if error.is_closed() => Self::Broken,
-            None => Self::Said(with_sources(&error)),
-        }
+impl LookupError {
+    /// The server, or the way to it, says why not.
+    pub(super) fn said(error: &tokio_postgres::Error) -> Self {
+        Self::Failed(match error.as_db_error() {
+            Some(told) => format!("{} (SQLSTATE {})", told.message(), told.code().code()),
+            None if error.is_closed() => "the connection broke".to_owned(),
+            None => with_sources(error),
+        })
     }
 }
 
 /// What went wrong, and why.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {
@@ -170,13 +177,19 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn run(pool: &Pool, query: &str, name: &str) -> Result<Vec<PostgresRow>, Failure> {
-    let client = pool.get().await.map_err(|error| match error {
-        PoolError::Backend(error) => error.into(),
-        other => Failure::Said(other.to_string()),
-    })?;
-    let statement = client.prepare_cached(query).await?;
-    Ok(client.query(&statement, &[&name]).await?)
+/// What is wrong with the answer is returned inside.
+async fn run(
+    place: &Place,
+    query: &str,
+    name: &str,
+    until: Instant,
+) -> Result<Result<Vec<PostgresRow>, tokio_postgres::Error>, LookupError> {
+    let connection = place.connection(until).await?;
+    let answer = async {
+        let statement = connection.client.prepare_cached(query).await?;
+        connection.client.query(&statement, &[&name]).await
+    };
+    timeout_at(until, answer).await.map_err(|_| LookupError::TimedOut)
 }
 
 fn read(row: &PostgresRow, name: &str) -> Result<Option<Row>, LookupError> {
