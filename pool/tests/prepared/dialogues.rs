@@ -262,6 +262,18 @@ fn transactions() -> Vec<(&'static str, Script)> {
             ],
         ),
         (
+            "a name is let go of where the transaction has failed or is over by then",
+            vec![
+                one(batch().parse("a", "SELECT 1").sync()),
+                (batch().query("BEGIN").query("SELEKT").query("DEALLOCATE a"), 3),
+                one(batch().query("ROLLBACK")),
+                one(batch().run("a", &[]).sync()),
+                (batch().query("BEGIN").query("SELEKT"), 2),
+                (batch().query("ROLLBACK").query("DEALLOCATE a"), 2),
+                one(batch().run("a", &[]).sync()),
+            ],
+        ),
+        (
             "a transaction fails on the way, before what is prepared",
             vec![
                 one(batch().parse("a", "SELECT 1").parse("r", "ROLLBACK").sync()),

@@ -88,6 +88,9 @@ impl Exchange<'_> {
         if let Err(step) = self.admit() {
             return Ok(step);
         }
+        if self.is_open_whether(name) {
+            return Ok(Step::Stall);
+        }
         if !self.forget_one(name) {
             if !name.starts_with(PREFIX) {
                 return Ok(Step::Pass);
@@ -117,6 +120,9 @@ impl Exchange<'_> {
         name: &[u8],
         length: usize,
     ) -> Result<Option<Step>, Refused> {
+        if self.is_open_whether(name) {
+            return Ok(Some(Step::Stall));
+        }
         if !self.forget_one(name) {
             if !name.starts_with(PREFIX) {
                 return Ok(None);
@@ -135,6 +141,13 @@ impl Exchange<'_> {
         });
         self.parse_unnamed(None)?;
         Ok(Some(Step::Edited { taken: length }))
+    }
+
+    /// Whether a name's end has to wait for what is under way: in a failed transaction the server
+    /// refuses it.
+    fn is_open_whether(&self, name: &[u8]) -> bool {
+        let known = self.statements.as_ref().is_some_and(|known| known.get(name).is_some());
+        known && self.ledger.awaits_ready()
     }
 
     /// Forgets a name, unless the server is going to refuse.
