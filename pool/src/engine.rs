@@ -64,7 +64,7 @@ impl PoolEngine {
     }
 
     /// Carries out an operator's order. A pause, or a kill, returns when no server connection is
-    /// left; it is in force from the beginning.
+    /// left, or when it is undone before; it is in force from the beginning.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -92,11 +92,14 @@ impl Registry {
         }
         let gone = async {
             for pool in &pools {
-                pool.emptied().await;
+                if !pool.emptied().await {
+                    return Err(OrderError::Undone(pool.open()));
+                }
             }
+            Ok(())
         };
         tokio::select! {
-            () = gone => Ok(()),
+            outcome = gone => outcome,
             () = given_up => {
                 Err(OrderError::StillBusy(pools.iter().map(|pool| pool.open()).sum()))
             }

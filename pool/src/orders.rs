@@ -17,6 +17,9 @@ pub enum OrderError {
     /// It is in force, but so many server connections are still in use.
     #[error("it is in force, but {0} server connections are still in use")]
     StillBusy(usize),
+    /// It was in force until somebody resumed, with so many server connections still in use.
+    #[error("it was undone by a resume while {0} server connections were still in use")]
+    Undone(usize),
 }
 
 /// What is in force.

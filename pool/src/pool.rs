@@ -53,7 +53,7 @@ pub(crate) struct Pool {
     paused: AtomicBool,
     /// An operator lets no new clients in.
     pub(crate) disabled: AtomicBool,
-    /// Told when its last server connection is gone.
+    /// Told when its last server connection is gone, or need not be any more.
     empty: Notify,
     /// The way to who listens for the clients of its database.
     pub(crate) listening: Arc<Listening>,
@@ -306,16 +306,22 @@ impl Pool {
 
     pub(crate) fn pause(&self, is: bool) {
         self.paused.store(is, SeqCst);
+        if !is {
+            self.empty.notify_waiters();
+        }
     }
 
-    /// Waits until it has no server connection.
-    pub(crate) async fn emptied(&self) {
+    /// Waits until it has no server connection. False: it was resumed before.
+    pub(crate) async fn emptied(&self) -> bool {
         loop {
             let told = self.empty.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
             if self.open() == 0 {
-                return;
+                return true;
+            }
+            if !self.is_paused() {
+                return false;
             }
             told.await;
         }

@@ -36,6 +36,29 @@ fn a_pause_waits_for_transactions_and_holds_back_new_ones() {
 }
 
 #[test]
+fn who_waits_for_a_pause_or_a_kill_hears_that_it_was_undone() {
+    let pooler = Pooler::start(|_| {});
+    let mut busy = Dialogue::log_in(pooler.address, "alice", &[]);
+    busy.query("BEGIN");
+    busy.until_ready();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pooler.operate(&order(PoolOrder::Pause)));
+        pooler.wait_for("alice", "it is paused", |pool| pool.paused);
+        pooler.operate(&order(PoolOrder::Resume)).unwrap();
+        let told = waiting.join().unwrap().unwrap_err();
+        assert!(told.contains("undone by a resume while 1"), "{told}");
+    });
+    assert_eq!(busy.value("SELECT 'goes on'"), "goes on");
+    // On the console it is the same.
+    let mut console = Dialogue::log_in_to(pooler.address, "alice", "pgbouncer");
+    console.query("PAUSE app");
+    pooler.wait_for("alice", "it is paused again", |pool| pool.paused);
+    pooler.operate(&order(PoolOrder::Resume)).unwrap();
+    let told = console.until_ready();
+    assert_eq!((told[0].tag, told[0].sqlstate().as_str()), ('E', "55000"));
+}
+
+#[test]
 fn a_paused_pool_lets_clients_log_in_and_a_reload_changes_nothing() {
     let pooler = Pooler::start(|_| {});
     let mut first = Dialogue::log_in(pooler.address, "alice", &[]);

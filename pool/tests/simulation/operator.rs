@@ -65,13 +65,19 @@ fn give(world: &Rc<World>, order: PoolOrder, database: Option<usize>) {
         let asked = OrderPools { order, database: name, timeout_seconds: Some(FOR_EVER) };
         let outcome = world.engine.order(&asked).await;
         world.note(|| format!("the order to {} is answered: {outcome:?}", order.name()));
+        let waits = matches!(order, PoolOrder::Pause | PoolOrder::Kill);
         match outcome {
             Ok(()) if accepted => {}
+            Err(OrderError::Undone(_)) if accepted && waits => {
+                if world.orders.borrow_mut().answered(at, database) {
+                    world.violated(format!("nobody has undone {} of {database:?}", order.name()));
+                }
+                return;
+            }
             Err(OrderError::HoldsForAll(_)) if !accepted => return,
             outcome => world.violated(format!("{} of {database:?}: {outcome:?}", order.name())),
         }
-        let emptied = matches!(order, PoolOrder::Pause | PoolOrder::Kill)
-            && world.orders.borrow_mut().answered(at, database);
+        let emptied = waits && world.orders.borrow_mut().answered(at, database);
         // Who is only being made may be the one that listens for clients.
         let left = world.open(|server| {
             let certain = server.has_worked.get() || !world.scenario.listens;

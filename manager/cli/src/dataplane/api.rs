@@ -97,7 +97,7 @@ impl DataPlaneApi for Api {
     async fn order_pools(&self, order: OrderPools) -> Result<ChangeOutcome, ApiError> {
         self.engines.pool().order(&order).await.map_err(|error| match error {
             OrderError::UnknownDatabase(_) => ApiError::not_found(error.to_string()),
-            OrderError::HoldsForAll(_) | OrderError::StillBusy(_) => {
+            OrderError::HoldsForAll(_) | OrderError::StillBusy(_) | OrderError::Undone(_) => {
                 ApiError::conflict(error.to_string())
             }
         })?;
