@@ -28,7 +28,7 @@
 //! | 21 the end of portals | "a portal is over with its batch", "a portal over several batches" |
 //! | 22 transactions inside a query | `wire::several_statements_in_one_query_are_one_cycle`, "a failed transaction inside a query" |
 //! | 23 failed transactions | `modes::{an_open_transaction_dies_with_its_client, what_a_client_that_vanished_was_running_is_cancelled}`, "a failed transaction refuses everything but its end" |
-//! | 24 COPY | `wire::{copy_data_that_comes_after_the_error_is_dropped, copy_in_a_pipelined_batch_ends_with_its_sync}`, all of `dialogues/copy.txt` |
+//! | 24 COPY | `wire::{copy_data_that_comes_after_the_error_is_dropped, copy_in_a_pipelined_batch_ends_with_its_sync, a_copy_in_a_batch_that_fails_lets_go_of_the_server}`, all of `dialogues/copy.txt` |
 //! | 25 function calls | `wire::a_function_call_is_answered`, "large objects, as drivers use them" |
 //! | 26 news of idle servers | `wire::what_an_idle_server_says_unasked_does_no_harm`, [`what_an_idle_server_must_not_say_ends_it`], [`a_parameter_that_changes_under_a_server_is_never_other_than_clients_were_told`] |
 //! | 27 the server's spelling | `wire::{parameters_follow_the_client_and_nobody_else, an_encoding_is_told_by_the_servers_name_from_the_start}`, [`another_spelling_of_a_parameter_costs_no_round_trips`] |

@@ -282,6 +282,101 @@ fn copy_in_a_pipelined_batch_ends_with_its_sync() {
     clean(&pooler);
 }
 
+/// A table of that name, and a batch that begins to copy into it.
+fn begin_copy(client: &mut Dialogue, table: &str) {
+    client.query(&format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (n int)"));
+    client.until_ready();
+    let mut out = Vec::new();
+    batch(&mut out, &format!("COPY {table} FROM STDIN"));
+    frontend::sync(&mut out);
+    client.send(&out);
+    let tags: String = (0..4).map(|_| client.receive().tag).collect();
+    assert_eq!(tags, "12nG");
+}
+
+/// CopyData that makes COPY fail.
+fn bad_row() -> Vec<u8> {
+    Dialogue::message(FrontendTag::CopyData, b"not a number\n")
+}
+
+#[test]
+fn a_copy_in_a_batch_that_fails_lets_go_of_the_server() {
+    let pooler = small_pool();
+    let mut client = single(&pooler);
+    let mut copy_fail = Vec::new();
+    frontend::copy_fail(&mut copy_fail, "changed my mind");
+    // A failure that is seen before the end is sent, one that may not be, and a change of mind.
+    for (data, seen) in [(bad_row(), true), (bad_row(), false), (copy_fail, false)] {
+        begin_copy(&mut client, "failing");
+        client.send(&data);
+        if seen {
+            assert_eq!(client.receive().tag, 'E');
+        }
+        let mut end = Dialogue::message(FrontendTag::CopyDone, &[]);
+        frontend::sync(&mut end);
+        client.send(&end);
+        assert_eq!(client.tags_until_ready(), if seen { "Z" } else { "EZ" });
+        clean(&pooler);
+    }
+    client.query("COPY failing FROM STDIN");
+    assert_eq!(client.receive().tag, 'G');
+    let mut out = Vec::new();
+    frontend::sync(&mut out);
+    out.extend(bad_row());
+    frontend::sync(&mut out);
+    client.send(&out);
+    // The second Sync came too late to be part of the data.
+    assert_eq!((client.tags_until_ready(), client.tags_until_ready()), ("EZ".into(), "Z".into()));
+    clean(&pooler);
+    client.query("DROP TABLE failing");
+    client.until_ready();
+}
+
+#[test]
+fn a_copy_that_fails_before_it_reads_a_sync_answers_that_too() {
+    let pooler = small_pool();
+    let mut client = single(&pooler);
+    client.query(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN RAISE EXCEPTION ''no''; END'; \
+         CREATE TABLE refusing (n int); \
+         CREATE TRIGGER refuse BEFORE INSERT ON refusing EXECUTE FUNCTION refuse()",
+    );
+    client.until_ready();
+    let mut out = Vec::new();
+    batch(&mut out, "COPY refusing FROM STDIN");
+    frontend::sync(&mut out);
+    client.send(&out);
+    assert_eq!(client.tags_until_ready(), "12nGEZ");
+    let mut end = Dialogue::message(FrontendTag::CopyDone, &[]);
+    frontend::sync(&mut end);
+    client.send(&end);
+    assert_eq!(client.tags_until_ready(), "Z");
+    clean(&pooler);
+    client.query("DROP TABLE refusing; DROP FUNCTION refuse()");
+    client.until_ready();
+}
+
+#[test]
+fn a_server_of_which_more_may_come_is_closed_and_its_client_served_on() {
+    let pooler = small_pool();
+    let mut client = single(&pooler);
+    begin_copy(&mut client, "doubtful");
+    client.send(&bad_row());
+    assert_eq!(client.receive().tag, 'E');
+    // It could have been run, had the server been done with the first Sync.
+    let mut more = Dialogue::message(FrontendTag::CopyDone, &[]);
+    batch(&mut more, "SELECT 1");
+    frontend::sync(&mut more);
+    client.send(&more);
+    assert_eq!(client.tags_until_ready(), "Z");
+    pooler.wait_for("alice", "the server is not kept", |pool| {
+        (pool.servers_active, pool.servers_idle, pool.servers_closed_dirty_total) == (0, 0, 1)
+    });
+    client.query("DROP TABLE doubtful");
+    assert_eq!(client.tags_until_ready(), "CZ");
+}
+
 #[test]
 fn a_function_call_is_answered() {
     let pooler = small_pool();

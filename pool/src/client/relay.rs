@@ -14,8 +14,9 @@ use std::{
 
 use bs9_config::{PoolMode, SessionState};
 use bs9_wire::{
+    encode::frontend,
     frame::{HEADER_LEN, Header},
-    ledger::{Ledger, Verdict},
+    ledger::{Condition, Ledger, Origin, Request, Verdict},
     message::{Report, backend::TransactionStatus},
     tag::BackendTag,
 };
@@ -100,23 +101,34 @@ impl Client {
         terms: Terms,
         cx: &mut Context<'_>,
     ) -> Result<bool, Outcome> {
-        self.pump_down(server, terms, cx)?;
-        if self.is_released(server, terms) {
-            return Ok(true);
-        }
-        self.pump_up(server, terms, cx)?;
-        if self.answers_wait() {
-            // They had waited for something to be sent, or came about just now.
+        loop {
             self.pump_down(server, terms, cx)?;
+            if self.is_released(server, terms) {
+                return Ok(true);
+            }
+            self.pump_up(server, terms, cx)?;
+            if self.answers_wait() {
+                // They had waited for something to be sent, or came about just now.
+                self.pump_down(server, terms, cx)?;
+            }
+            if !self.is_to_ask(server, terms) {
+                return Ok(self.is_released(server, terms));
+            }
         }
-        Ok(self.is_released(server, terms))
     }
 
     /// Nothing is owed to either side, and neither is in the middle of a message.
     #[inline]
     fn is_released(&self, server: &Server, terms: Terms) -> bool {
+        let ledger = &server.state.ledger;
         // While the server works, the ledger says so at once.
-        server.state.ledger.is_clean()
+        let is_over = match ledger.condition() {
+            Condition::Clean => true,
+            // It is closed then; one that said goodbye does that itself, and ends the client.
+            Condition::Doubtful => !ledger.is_to_be_asked() && !server.state.said_goodbye,
+            Condition::InTransaction | Condition::Busy => false,
+        };
+        is_over
             && terms.mode != PoolMode::Session
             && self.up.is_settled()
             && self.down.passage.unread().is_empty()
@@ -127,13 +139,14 @@ impl Client {
     fn phase_with(&self, server: &Server) -> Phase {
         let ledger = &server.state.ledger;
         if !ledger.is_empty() || self.up.passage.is_unsent() || self.down.is_unsent() {
-            Phase::Busy
-        } else if ledger.status() != TransactionStatus::Idle {
-            Phase::IdleInTransaction
-        } else if ledger.is_clean() {
-            Phase::Idle
-        } else {
-            Phase::Busy
+            return Phase::Busy;
+        }
+        if ledger.status() != TransactionStatus::Idle {
+            return Phase::IdleInTransaction;
+        }
+        match ledger.condition() {
+            Condition::Clean | Condition::Doubtful => Phase::Idle,
+            Condition::InTransaction | Condition::Busy => Phase::Busy,
         }
     }
 
@@ -357,6 +370,10 @@ impl Client {
             if self.up.waits_for_room {
                 continue;
             }
+            if self.is_to_ask(server, terms) {
+                self.ask(server)?;
+                continue;
+            }
             if self.up.stalled {
                 return Ok(());
             }
@@ -369,6 +386,29 @@ impl Client {
             self.up.went_on();
             self.scan_up(server, terms)?;
         }
+    }
+
+    /// Whether the server could be given back, if only it were known that no more will come.
+    #[inline]
+    fn is_to_ask(&self, server: &Server, terms: Terms) -> bool {
+        server.state.ledger.is_to_be_asked()
+            && terms.mode != PoolMode::Session
+            && self.up.is_settled()
+    }
+
+    /// Asks the server something of no effect: what it says until it answers is for the client.
+    #[cold]
+    fn ask(&mut self, server: &mut Server) -> Result<(), Outcome> {
+        let state = &mut server.state;
+        // A query drops it, as the pool's own do.
+        state.prepared.drop_unnamed();
+        let entered = state.ledger.expect(Request::Query, Origin::Pool, 0);
+        let _owed = entered.map_err(|error| lost(server, error.into()))?;
+        let mut question = Vec::with_capacity(HEADER_LEN + 1);
+        frontend::query(&mut question, "");
+        let placed = self.up.passage.replace(0, &question);
+        debug_assert!(placed, "nothing else is approved");
+        Ok(())
     }
 
     /// Writes what is approved for the server; false when it does not take all of it now.

@@ -38,9 +38,11 @@
 //!
 //! When such a COPY fails half-way, it cannot be known whether the server read those Syncs
 //! before it failed (and ignored them) or after (and answers each with a `Z`). The ledger
-//! accepts both as far as it can, and the connection is [`Condition::Doubtful`] from then on and
-//! never clean again: replies still to come could pass for each other. Late CopyData, CopyDone
-//! and CopyFail are ignored by the server and owe nothing.
+//! accepts both, and the connection is [`Condition::Doubtful`] until the server answers something
+//! sent behind them: no more of their `Z` can come then. Who does not want to wait for that asks
+//! something ([`Ledger::is_to_be_asked`]). But when the server may have acted on what the ledger
+//! takes for skipped, replies could pass for each other, and it is never clean again. Late
+//! CopyData, CopyDone and CopyFail are ignored by the server and owe nothing.
 //!
 //! # What the pool puts in
 //!
@@ -98,7 +100,8 @@ pub struct Ledger {
     unsynced: bool,
     /// Syncs that may or may not be answered yet (see "COPY FROM STDIN" above).
     doubtful_syncs: u32,
-    /// What is still to come cannot be told for certain, or the server said goodbye.
+    /// What is still to come cannot be told for certain, or the server said goodbye, and nothing
+    /// will mend that.
     doubtful: bool,
 }
 
@@ -233,7 +236,7 @@ impl Ledger {
             Condition::Busy
         } else if self.status != TransactionStatus::Idle {
             Condition::InTransaction
-        } else if self.doubtful {
+        } else if self.doubtful || self.doubtful_syncs > 0 {
             Condition::Doubtful
         } else {
             Condition::Clean
@@ -244,6 +247,12 @@ impl Ledger {
     #[inline]
     pub fn is_clean(&self) -> bool {
         self.condition() == Condition::Clean
+    }
+
+    /// Whether it would be clean but for Syncs in doubt: the reply to any query sent now tells.
+    #[inline]
+    pub fn is_to_be_asked(&self) -> bool {
+        self.doubtful_syncs > 0 && !self.doubtful && self.condition() == Condition::Doubtful
     }
 
     /// Takes the first entry off, and the marks behind it, which have lost their meaning.

@@ -382,13 +382,43 @@ fn syncs_inside_a_copy_that_fails_are_in_doubt() {
         // The server ignored the first Sync.
         "clean >B >E >S <2 <G >d <E >c >S <ZI doubtful",
         // The server failed before it read the first Sync: both are answered.
-        "clean >B >E >S <2 <G >d <E >c >S <ZI doubtful <ZI doubtful <ZI!",
-        "clean >B >E >S <2 <G >d <E <ZI >c >S <ZI doubtful",
-        "clean >B >E >S <2 <G >d <E <ZI >c >S <ZI doubtful <ZI!",
-        "clean >Q >S <G >d <E <ZI doubtful <ZI doubtful",
-        "clean >Q >S <G >d <E <ZI doubtful >Q <C <ZI doubtful",
-        "clean >Q >S <G >d <E <ZI >Q <ZI busy <C <ZI doubtful",
+        "clean >B >E >S <2 <G >d <E >c >S <ZI doubtful <ZI clean <ZI!",
+        "clean >B >E >S <2 <G >d <E <ZI >c >S <ZI clean <ZI!",
+        "clean >Q >S <G >d <E <ZI doubtful <ZI clean",
     ]);
+}
+
+#[test]
+fn whatever_is_answered_behind_a_sync_in_doubt_tells() {
+    each(&[
+        "clean >Q >S <G >d <E <ZI doubtful >Q <C <ZI clean <ZI!",
+        "clean >Q >S <G >d <E <ZI doubtful >Q <E <ZI clean <ZI!",
+        "clean >Q >S <G >d <E <ZI >Q <ZI busy <C <ZI clean",
+        // The pool asks.
+        "clean >B >E >S <2 <G >d <E >c >S <ZI doubtful !>Q <(I) <(ZI) clean <ZI!",
+        "clean >B >E >S <2 <G >d <E >c >S <ZI doubtful !>Q <ZI busy <(I) <(ZI) clean <ZI!",
+        "clean >Q >S >S <G >d <E <ZI doubtful !>Q <ZI >Q <(I) <(ZI) <C <ZI clean <ZI!",
+        // What the client sent behind the COPY may have been acted on.
+        "clean >B >E >S <2 <G >d >c >P >S <E void:P <ZI doubtful !>Q <(I) <(ZI) doubtful",
+        "clean >B >E >S <2 <G >d >c >P >S <E void:P <ZI doubtful !>Q <1!",
+        "clean >B >E >S <2 <G >d <E >P=skipped busy >S <ZI doubtful !>Q <(I) <(ZI) doubtful",
+    ]);
+}
+
+#[test]
+fn a_ledger_in_doubt_says_whether_asking_helps() {
+    for (words, helps) in [
+        (">Q >S <G >d <E", false),
+        (">Q >S <G >d <E <ZI", true),
+        (">Q >S <G >d <E <ZT", false),
+        (">Q >S <G >d <E <ZI >P", false),
+        (">Q >S <G >d <E <ZI !>Q", false),
+        (">Q >S <G >d <E <ZI <[E]", false),
+        ("<[E]", false),
+        ("", false),
+    ] {
+        assert_eq!(Dialogue::run(words).is_to_be_asked(), helps, "{words}");
+    }
 }
 
 #[test]

@@ -399,8 +399,16 @@ impl Run {
         }
     }
 
+    /// Something that tells of Syncs in doubt.
+    fn ask(&mut self) -> Result<(), Broken> {
+        if self.ledger.is_to_be_asked() {
+            self.send(message(Request::Query, Origin::Pool, vec![Plan::Empty]))?;
+        }
+        Ok(())
+    }
+
     fn step(&mut self, next: &mut VecDeque<Message>, pace: u8) -> Result<(), Broken> {
-        match pace % 3 {
+        match pace % 4 {
             0 => {
                 if let Some(message) = next.pop_front() {
                     self.send(message)?;
@@ -411,7 +419,8 @@ impl Run {
                     self.server.read(message);
                 }
             }
-            _ => self.receive()?,
+            2 => self.receive()?,
+            _ => self.ask()?,
         }
         self.check();
         Ok(())
@@ -443,15 +452,17 @@ fn run(messages: Vec<Message>, pace: &[u8]) -> (Run, Result<(), Broken>) {
             run.step(&mut next, pace.next().unwrap_or(0))?;
         }
         run.send(message(Request::Sync, Origin::Client, vec![]))?;
+        run.drain()?;
+        run.ask()?;
         run.drain()
     })();
     (run, outcome)
 }
 
-/// At random speed, all three steps among them.
+/// At random speed, all steps among them.
 fn pace() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 1..64).prop_map(|mut pace| {
-        pace.extend([0, 1, 2]);
+        pace.extend([0, 1, 2, 3]);
         pace
     })
 }
@@ -473,7 +484,7 @@ proptest! {
     }
 
     #[test]
-    fn in_doubt_it_is_never_called_clean(messages in dialogue(true), pace in pace()) {
+    fn what_is_in_doubt_is_not_called_clean(messages in dialogue(true), pace in pace()) {
         let (run, outcome) = run(messages, &pace);
         // Every step has checked that. Out of step is allowed only where there was doubt.
         if !run.server.copy_failed {
@@ -482,6 +493,11 @@ proptest! {
         }
         if outcome.is_ok() && run.server.status == Status::Idle {
             prop_assert_ne!(run.ledger.condition(), Condition::InTransaction);
+            prop_assert!(!run.ledger.is_to_be_asked(), "it was");
+        }
+        // What the pool answers may have come between replies that were in doubt.
+        if outcome.is_ok() && run.ledger.is_clean() {
+            prop_assert_eq!(run.seen.len(), run.server.visible.len());
         }
     }
 }

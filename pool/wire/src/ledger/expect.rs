@@ -65,6 +65,7 @@ impl Ledger {
         if self.skipping && self.queue.is_empty() {
             if request != Request::Sync {
                 self.unsynced |= request.is_extended();
+                self.doubtful |= self.doubtful_syncs > 0;
                 return Ok(Placed::Skipped);
             }
             self.push(Entry { request, origin, token })?;
@@ -88,6 +89,7 @@ impl Ledger {
             return Err(Refused::DuringCopy { request });
         }
         if self.skipping && self.queue.is_empty() {
+            self.doubtful |= self.doubtful_syncs > 0;
             return Ok(Placed::Skipped);
         }
         self.push(Entry { request, origin: Origin::Local, token })?;

@@ -97,6 +97,8 @@ impl Ledger {
             self.skipping = false;
             return None;
         }
+        // Had a Sync in doubt ended the skipping, the server has acted on this.
+        self.doubtful |= self.doubtful_syncs > 0;
         self.pop();
         Some(Settled::Skipped(front))
     }
@@ -117,6 +119,8 @@ impl Ledger {
         }
         let front = self.current(tag)?;
         let closes = self.advance(front.request, tag)?;
+        // No more is heard of the Syncs in doubt: they came before this.
+        self.doubtful_syncs = 0;
         if closes {
             self.pop();
         }
@@ -310,10 +314,10 @@ impl Ledger {
             }
             Err(violation) => return Err(violation),
         };
-        if let Copying::In { eaten, .. } = self.copy {
-            self.doubtful_syncs = self.doubtful_syncs.saturating_add(eaten);
-            self.doubtful |= eaten > 0;
-        }
+        self.doubtful_syncs = match self.copy {
+            Copying::In { eaten, .. } => eaten,
+            _ => 0,
+        };
         self.copy = Copying::No;
         let verdict =
             if front.origin == Origin::Pool { Verdict::Swallow } else { Verdict::Forward };
