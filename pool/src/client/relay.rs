@@ -375,7 +375,12 @@ impl Client {
                 continue;
             }
             if self.up.stalled {
-                return Ok(());
+                if self.up.hurry(&server.state.ledger) {
+                    continue;
+                }
+                // What else it says is not read yet, but it may have gone.
+                let gone = self.stream.poll_peer_done(cx).is_ready();
+                return if gone { Err(End::Gone.into()) } else { Ok(()) };
             }
             let buffers = self.local.shard().buffers();
             match self.stream.poll_read_pooled(cx, &mut self.up.passage.buffer, buffers) {

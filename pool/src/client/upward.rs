@@ -1,8 +1,9 @@
 //! From the client to a server: messages are entered in the ledger and approved.
 
 use bs9_wire::{
+    encode::frontend,
     frame::{HEADER_LEN, Header},
-    ledger::{Origin, Placed, Refused, Request},
+    ledger::{Ledger, Origin, Placed, Refused, Request},
     tag::{FrontendTag, Tag as _},
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Upward {
     pub(super) remaining: u32,
     /// What is read waits in the buffer, for replies to what was sent.
     pub(super) stalled: bool,
+    /// Behind all that was entered, the server was told to send what it holds back.
+    hurried: bool,
     /// What is read waits in the buffer, until what is approved has been written.
     pub(super) waits_for_room: bool,
     /// Something was sent to the server it has now.
@@ -131,6 +134,7 @@ impl Upward {
         self.passage.approved = 0;
         self.remaining = 0;
         self.stalled = false;
+        self.hurried = false;
         self.waits_for_room = false;
         self.handled = None;
         self.forgets = Forgetting::No;
@@ -233,6 +237,7 @@ impl Upward {
             }
             Err(refusal) => return Err(refused(refusal)),
         };
+        self.hurried = false;
         exchange.note_asked(header, self.passage.unread());
         if matches!(request, Request::Query | Request::Execute | Request::FunctionCall) {
             exchange.cell.queries.increment();
@@ -328,10 +333,23 @@ impl Upward {
         }
     }
 
+    /// Waits for replies, all that was approved having been written. The server may keep them
+    /// back until a message tells it to send them: if none did, approves one and returns true.
+    pub(super) fn hurry(&mut self, ledger: &Ledger) -> bool {
+        if self.hurried || ledger.awaits_ready() {
+            return false;
+        }
+        let mut flush = Vec::with_capacity(HEADER_LEN);
+        frontend::flush(&mut flush);
+        self.hurried = self.passage.replace(0, &flush);
+        self.hurried
+    }
+
     /// Approves what was written into the scratch in place of `taken` bytes, and `rest` further
     /// bytes of the message.
     fn edit(&mut self, taken: usize, rest: usize, exchange: &mut Exchange<'_>) {
         self.edited = true;
+        self.hurried = false;
         let Some(statements) = exchange.statements.as_mut() else { return };
         if self.passage.replace(taken, &statements.scratch) {
             self.approve(rest);
@@ -423,6 +441,7 @@ impl Upward {
                 self.passage.put_ahead(bytes);
             }
         }
+        self.hurried = false;
         self.note(false, exchange);
         self.settle(exchange, answers);
         Ok(true)

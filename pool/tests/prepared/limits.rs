@@ -1,8 +1,9 @@
 //! Long messages, many statements, servers that go away.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Write as _};
 
 use bs9_config::Config;
+use bs9_wire::{encode::frontend, tag::FrontendTag};
 
 use crate::postgres::{Cluster, Dialogue, Pooler, batch};
 
@@ -224,4 +225,48 @@ fn what_was_dropped_behind_the_pools_back_is_prepared_again_at_the_next_use() {
             }
         }
     }
+}
+
+#[test]
+fn what_the_server_keeps_back_does_not_stop_a_long_batch() {
+    let pooler = pooler(1, 200);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    client.send(&batch().parse("known", "SELECT 1").sync().0);
+    assert_eq!(client.tags_until_ready(), "1Z");
+    let many = 40_000;
+    let mut parses = batch().bind("known", &[]);
+    for n in 0..many {
+        parses = parses.parse(&format!("n{n}"), "SELECT 1");
+    }
+    let parsed = format!("2{}Z", "1".repeat(many));
+    // The server reads these over; which of them ends a COPY is not known before it has answered.
+    let mut ends = batch().bind("known", &[]).0;
+    for _ in 0..many {
+        ends.extend(Dialogue::message(FrontendTag::CopyDone, &[]));
+    }
+    ends.extend(batch().sync().0);
+    for (sent, wanted) in [(parses.sync().0, parsed), (ends, "2Z".into())] {
+        let mut writer = client.try_clone();
+        let writing = std::thread::spawn(move || writer.write_all(&sent).unwrap());
+        assert!(client.tags_until_ready() == wanted, "they are {many} alike");
+        writing.join().unwrap();
+    }
+    pooler.wait_for("alice", "the server is idle", |pool| pool.servers_idle == 1);
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_for_replies_leaves_its_server() {
+    let pooler = pooler(1, 200);
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    let mut out = Vec::new();
+    // Nothing behind the second is looked at before the first is over.
+    for text in ["SELECT pg_sleep(1000)", "DEALLOCATE ALL", "SELECT 1"] {
+        frontend::query(&mut out, text);
+    }
+    client.send(&out);
+    pooler.wait_for("alice", "the server works", |pool| pool.servers_active == 1);
+    drop(client);
+    pooler.wait_for("alice", "it is left", |pool| pool.servers_active == 0);
+    let mut next = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(next.value("SELECT 1"), "1");
 }
