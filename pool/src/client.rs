@@ -42,6 +42,9 @@ use relay::{Outcome, Terms};
 use times::Times;
 use upward::Upward;
 
+/// Bytes of the pool's own answers that a client may have waiting and still be read from.
+const MOST_ANSWERS: usize = 16 * 1024;
+
 /// A client that is logged in.
 pub(crate) struct Client {
     stream: Transport,
@@ -257,6 +260,11 @@ impl Downward {
     /// Whether the client is still to be told something.
     fn is_unsent(&self) -> bool {
         self.passage.is_unsent() || !self.answers.is_empty()
+    }
+
+    /// Whether more of the pool's answers wait for the client to read than are to be kept.
+    fn is_behind(&self) -> bool {
+        !self.inside && self.answers.len() + self.passage.surplus() > MOST_ANSWERS
     }
 
     /// Puts a notice behind what is approved, for a client that waits between two messages.

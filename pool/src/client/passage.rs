@@ -39,6 +39,11 @@ impl Passage {
         self.ahead.as_ref().map_or(&[], |ahead| &ahead[..])
     }
 
+    /// Bytes to be written that no buffer holds.
+    pub(super) fn surplus(&self) -> usize {
+        self.ahead().len()
+    }
+
     fn add_ahead(&mut self, bytes: &[u8]) {
         self.ahead.get_or_insert_default().extend_from_slice(bytes);
     }

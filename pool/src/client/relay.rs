@@ -107,11 +107,13 @@ impl Client {
                 return Ok(true);
             }
             self.pump_up(server, terms, cx)?;
+            let was_held = self.is_held();
             if self.answers_wait() {
                 // They had waited for something to be sent, or came about just now.
                 self.pump_down(server, terms, cx)?;
             }
-            if !self.is_to_ask(server, terms) {
+            let goes_on = was_held && !self.is_held();
+            if !goes_on && !self.is_to_ask(server, terms) {
                 return Ok(self.is_released(server, terms));
             }
         }
@@ -159,8 +161,8 @@ impl Client {
         cx: &mut Context<'_>,
     ) -> Result<(), Outcome> {
         loop {
-            let known_alive = self.up.sent || self.up.is_settled();
-            let placed = !self.answers_wait() || !known_alive || self.place_answers(server, terms);
+            let placed =
+                !self.answers_wait() || !self.is_known_alive() || self.place_answers(server, terms);
             if self.down.passage.is_unsent() && !self.write_client(cx)? {
                 return Ok(());
             }
@@ -232,6 +234,18 @@ impl Client {
             self.pass_down(here);
             self.down.inside = !whole && !self.down.swallows;
         }
+    }
+
+    /// Whether the server is, as far as what the pool answers is concerned.
+    #[inline]
+    fn is_known_alive(&self) -> bool {
+        self.up.sent || self.up.is_settled()
+    }
+
+    /// Whether the client is not read from until it has read what it was told.
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.down.is_behind() && self.is_known_alive()
     }
 
     #[inline]
@@ -374,10 +388,10 @@ impl Client {
                 self.ask(server)?;
                 continue;
             }
-            if self.up.stalled {
-                if self.up.hurry(&server.state.ledger) {
-                    continue;
-                }
+            if self.up.stalled && self.up.hurry(&server.state.ledger) {
+                continue;
+            }
+            if self.up.stalled || self.is_held() {
                 // What else it says is not read yet, but it may have gone.
                 let gone = self.stream.poll_peer_done(cx).is_ready();
                 return if gone { Err(End::Gone.into()) } else { Ok(()) };

@@ -1,11 +1,23 @@
 //! Long messages, many statements, servers that go away.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use bs9_config::Config;
-use bs9_wire::{encode::frontend, tag::FrontendTag};
+use bs9_wire::{
+    encode::frontend,
+    startup::{ProtocolVersion, StartupParameters, startup_message},
+    tag::FrontendTag,
+};
 
-use crate::postgres::{Cluster, Dialogue, Pooler, batch};
+use crate::postgres::{Cluster, Dialogue, PATIENCE, Pooler, batch, eventually};
 
 fn with_limit(size: usize, limit: usize) -> impl FnOnce(&mut Config) {
     move |config| {
@@ -269,4 +281,58 @@ fn a_client_that_leaves_while_it_waits_for_replies_leaves_its_server() {
     pooler.wait_for("alice", "it is left", |pool| pool.servers_active == 0);
     let mut next = Dialogue::log_in(pooler.address, "alice", &[]);
     assert_eq!(next.value("SELECT 1"), "1");
+}
+
+#[test]
+fn who_does_not_read_the_pools_answers_is_not_read_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pool");
+    let both = format!("\"127.0.0.1:0\", \"unix:{}\"", path.display());
+    let text = Pooler::text(Cluster::shared()).replace("\"127.0.0.1:0\"", &both);
+    let _pooler = Pooler::by(&text);
+    // What Unix sockets hold does not grow with time.
+    let mut client = UnixStream::connect(&path).expect("the pool listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let mut first = Vec::new();
+    let session = StartupParameters { user: "alice", database: "app" };
+    startup_message(&mut first, ProtocolVersion::V3_0, session, []);
+    first.extend(batch().parse("known", "").sync().0);
+    first.extend(batch().bind("known", &[]).flush().0);
+    client.write_all(&first).expect("the pool reads");
+    let mut received = Vec::new();
+    receive_until(&mut client, &mut received, b"2\0\0\0\x04");
+    // It has a server that knows the text, and all of these are the pool's to answer.
+    let unit = batch().parse("a", "").close("a").0.repeat(1000);
+    let (units, sent) = (300, Arc::new(AtomicUsize::new(0)));
+    let (mut writer, count) = (client.try_clone().expect("a descriptor"), Arc::clone(&sent));
+    let writing = std::thread::spawn(move || {
+        for _ in 0..units {
+            writer.write_all(&unit).expect("the pool reads");
+            count.fetch_add(1, SeqCst);
+        }
+        writer.write_all(&batch().sync().0).expect("the pool reads");
+    });
+    let (mut before, mut same) = (0, 0);
+    eventually("it gets no further", || {
+        let now = sent.load(SeqCst);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        same == 50 || now == units
+    });
+    assert!(before < units, "everything was read, and the answers kept");
+    received.clear();
+    receive_until(&mut client, &mut received, b"Z\0\0\0\x05I");
+    writing.join().expect("it was read in the end");
+    let answers = b"1\0\0\0\x043\0\0\0\x04".repeat(units * 1000);
+    assert!(received == [&answers[..], b"Z\0\0\0\x05I"].concat(), "each of them, in order");
+}
+
+/// Reads until what was received ends like that.
+fn receive_until(client: &mut UnixStream, received: &mut Vec<u8>, end: &[u8]) {
+    let mut piece = [0; 16 * 1024];
+    while !received.ends_with(end) {
+        let count = client.read(&mut piece).expect("something");
+        assert!(count > 0, "the pool has closed");
+        received.extend_from_slice(&piece[..count]);
+    }
 }
