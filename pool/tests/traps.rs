@@ -35,7 +35,7 @@
 //! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides`, `simulation` |
 //! | 29 both directions full | `wire::both_directions_flow_when_both_are_full` |
 //! | 30 TLS records | `tls::records_are_no_longer_than_libpq_reads_at_once` |
-//! | 31 dead and timed-out servers | `modes::{a_server_that_died_idle_is_replaced_unnoticed, a_timeout_of_the_servers_own_reaches_its_client_alone}`, `prepared::limits::a_dead_server_is_noticed_before_anything_is_said` |
+//! | 31 dead and timed-out servers | `modes::{a_server_that_died_idle_is_replaced_unnoticed, a_timeout_of_the_servers_own_reaches_its_client_alone}`, `prepared::limits::a_dead_server_is_noticed_before_anything_is_said`, [`a_server_that_dies_before_the_client_has_said_anything_to_it_is_replaced`] |
 //! | 32 errors without fields | [`an_error_may_lack_any_field`] |
 //! | 33 what a session leaves | `session::what_cannot_follow_ties_a_client_to_its_server`; the seed of `setseed` is not followed, and outlives `DISCARD ALL` on a server of one's own, too |
 //! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back`, `simulation` |
@@ -130,6 +130,28 @@ fn what_an_idle_server_must_not_say_ends_it() {
         fake.say(0, poison);
         pooler.wait_for("alice", "the server is not kept", |pool| pool.servers_idle == 0);
         assert_eq!(client.value("SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn a_server_that_dies_before_the_client_has_said_anything_to_it_is_replaced() {
+    for doomed in [1, 2] {
+        let is_doomed = move |number| number < doomed;
+        let fake =
+            Fake::start(move |number| Manner { is_doomed: is_doomed(number), ..Manner::default() });
+        let pooler = fake.pooler_with("pool_size = 1\n");
+        let mut first = Dialogue::log_in(pooler.address, "alice", &[]);
+        assert_eq!(first.value("SELECT 1"), "0");
+        // Its parameter is set first, in a batch of the pool's own.
+        let mut other = Dialogue::log_in(pooler.address, "alice", &[("application_name", "b")]);
+        other.query("SELECT 1");
+        if is_doomed(1) {
+            // The next is new. When that dies, too, there is no end to be expected.
+            assert_eq!(other.receive().sqlstate(), "08006");
+        } else {
+            assert_eq!(other.until_ready()[1].body[6..], *b"1");
+        }
+        assert_eq!(fake.connections(), 2);
     }
 }
 

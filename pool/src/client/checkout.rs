@@ -111,7 +111,13 @@ impl Client {
                 return if last { Err(End::Setting(failure.into())) } else { Ok(None) };
             }
             Err(error) => {
+                // One that was there before may be: nothing of the client's was sent.
+                let may_be_dead = server.state.reused && !last;
                 self.local.close_dirty(*server);
+                if may_be_dead {
+                    tracing::debug!(pool = %self.local.name(), %error, "a server connection was dead when it was prepared for use");
+                    return Ok(None);
+                }
                 return Err(End::ServerLost(error.to_string()));
             }
         }

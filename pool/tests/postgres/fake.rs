@@ -39,11 +39,20 @@ pub(crate) struct Manner {
     pub(crate) reply: Option<Vec<u8>>,
     /// A Query that says this is not answered.
     pub(crate) ignored: &'static str,
+    /// It hangs up on a Parse.
+    pub(crate) is_doomed: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { refusal: None, version: "15.1".into(), has_key: true, reply: None, ignored: "\0" }
+        Self {
+            refusal: None,
+            version: "15.1".into(),
+            has_key: true,
+            reply: None,
+            ignored: "\0",
+            is_doomed: false,
+        }
     }
 }
 
@@ -52,7 +61,11 @@ impl Fake {
     pub(crate) fn start(manner: impl Fn(usize) -> Manner + Send + 'static) -> Self {
         Self::greeting(move |stream, number, queries| {
             let (manner, queries) = (manner(number), Arc::clone(queries));
-            std::thread::spawn(move || serve(stream, number, &manner, &queries));
+            std::thread::spawn(move || {
+                let end = stream.try_clone().expect("a descriptor");
+                let _the_pool_has_gone = serve(stream, number, &manner, &queries);
+                let _gone_already = end.shutdown(Shutdown::Both);
+            });
         })
     }
 
@@ -189,18 +202,25 @@ fn serve(
     loop {
         while let Some(frame) = Frame::<FrontendTag>::parse(&input).ok()? {
             let mut out = Vec::new();
-            if frame.tag == FrontendTag::Query {
-                queries.fetch_add(1, SeqCst);
-            }
-            if frame.tag == FrontendTag::Query && !frame.body.starts_with(manner.ignored.as_bytes())
-            {
-                match &manner.reply {
-                    Some(reply) => {
-                        out.extend_from_slice(reply);
-                        backend::ready_for_query(&mut out, TransactionStatus::Idle);
+            match frame.tag {
+                FrontendTag::Query => {
+                    queries.fetch_add(1, SeqCst);
+                    if !frame.body.starts_with(manner.ignored.as_bytes()) {
+                        match &manner.reply {
+                            Some(reply) => {
+                                out.extend_from_slice(reply);
+                                backend::ready_for_query(&mut out, TransactionStatus::Idle);
+                            }
+                            None => out = Fake::row(number),
+                        }
                     }
-                    None => out = Fake::row(number),
                 }
+                FrontendTag::Parse if manner.is_doomed => return None,
+                FrontendTag::Parse => backend::parse_complete(&mut out),
+                FrontendTag::Bind => backend::bind_complete(&mut out),
+                FrontendTag::Execute => backend::command_complete(&mut out, "SELECT 1"),
+                FrontendTag::Sync => backend::ready_for_query(&mut out, TransactionStatus::Idle),
+                _ => {}
             }
             stream.write_all(&out).ok()?;
             let length = frame.bytes.len();
