@@ -35,7 +35,7 @@
 //! | 28 cancels that come late | `cancel::cancels_that_come_late_hit_nobody_elses_query`, `tls::a_query_is_cancelled_over_tls_on_both_sides`, `simulation` |
 //! | 29 both directions full | `wire::both_directions_flow_when_both_are_full` |
 //! | 30 TLS records | `tls::records_are_no_longer_than_libpq_reads_at_once` |
-//! | 31 dead and timed-out servers | `modes::{a_server_that_died_idle_is_replaced_unnoticed, a_timeout_of_the_servers_own_reaches_its_client_alone}`, `prepared::limits::a_dead_server_is_noticed_before_anything_is_said`, [`a_server_that_dies_before_the_client_has_said_anything_to_it_is_replaced`] |
+//! | 31 dead and timed-out servers | `modes::{a_server_that_died_idle_is_replaced_unnoticed, a_timeout_of_the_servers_own_reaches_its_client_alone}`, `prepared::limits::a_dead_server_is_noticed_before_anything_is_said`, [`who_has_gone_without_a_word_is_found_out`], [`a_server_that_dies_before_the_client_has_said_anything_to_it_is_replaced`] |
 //! | 32 errors without fields | [`an_error_may_lack_any_field`] |
 //! | 33 what a session leaves | `session::what_cannot_follow_ties_a_client_to_its_server`; the seed of `setseed` is not followed, and outlives `DISCARD ALL` on a server of one's own, too |
 //! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back`, `simulation` |
@@ -68,6 +68,30 @@ fn a_server_may_have_no_cancel_key() {
     canceller.send(&request);
     assert_eq!(canceller.next(), None);
     assert_eq!(client.value("SELECT 1"), "0");
+}
+
+/// Whether the kernel watches over the only connection of `port`, its own or the other end's, with
+/// a timer of keepalive.
+fn is_watched_over(port: u16, own: bool) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's connections");
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let end = format!(":{port:04X}");
+    // Address, the other's, state, queues, timer: 1 is established, 2 is keepalive.
+    lines.any(|line| {
+        line[if own { 1 } else { 2 }].ends_with(&end)
+            && line[3] == "01"
+            && line[5].starts_with("02")
+    })
+}
+
+#[test]
+fn who_has_gone_without_a_word_is_found_out() {
+    let fake = Fake::start(|_| Manner::default());
+    let pooler = fake.pooler();
+    let mut client = Dialogue::log_in(pooler.address, "alice", &[]);
+    assert_eq!(client.value("SELECT 1"), "0");
+    eventually("the server is watched", || is_watched_over(fake.port(), false));
+    eventually("the client is watched", || is_watched_over(pooler.address.port(), true));
 }
 
 #[test]

@@ -103,11 +103,11 @@ async fn connect(address: &ServerAddress) -> io::Result<Stream> {
         ServerAddress::Unix(path) => Stream::connect_unix(path).await,
         ServerAddress::Tcp { host, port } => {
             if let Ok(address) = host.parse() {
-                return Stream::connect_tcp(std::net::SocketAddr::new(address, *port)).await;
+                return Stream::connect_session(std::net::SocketAddr::new(address, *port)).await;
             }
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for address in tokio::net::lookup_host((&**host, *port)).await? {
-                match Stream::connect_tcp(address).await {
+                match Stream::connect_session(address).await {
                     Ok(stream) => return Ok(stream),
                     Err(error) => last = error,
                 }

@@ -59,6 +59,13 @@ pub(crate) fn bind(
         BindAddress::Tcp(tcp) => bind_tcp(*tcp, backlog, shards),
         BindAddress::Unix(path) => bind_unix(path, backlog, shards),
     };
+    let bound = bound.and_then(|bound| {
+        if has_sessions(listener) && matches!(address, BindAddress::Tcp(_)) {
+            // Accepted sockets inherit it.
+            bound.sockets.iter().try_for_each(keep_alive)?;
+        }
+        Ok(bound)
+    });
     bound.map_err(|source| BindError {
         listener: listener.name.to_string(),
         address: address.clone(),
@@ -70,6 +77,17 @@ pub(crate) fn bind(
 /// Whether a listener's sockets are for datagrams.
 pub(crate) fn is_udp(listener: &Listener) -> bool {
     matches!(listener.protocol, ListenerProtocol::Udp(_))
+}
+
+/// Whether clients may stay silent for as long as they like, and hold something meanwhile.
+fn has_sessions(listener: &Listener) -> bool {
+    matches!(listener.protocol, ListenerProtocol::Postgres)
+}
+
+/// Has the kernel find out when the other machine has gone without a word, in the time that its
+/// settings (`net.ipv4.tcp_keepalive_time`) say.
+pub(crate) fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_keepalive(socket, true)?)
 }
 
 fn explain(error: &io::Error, address: &BindAddress) -> String {

@@ -93,6 +93,17 @@ impl Stream {
         Self::finish_connect(socket, connected).await
     }
 
+    /// Likewise, for a session that may be silent for long: the kernel finds out when the other
+    /// machine has gone.
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect_session(address: SocketAddr) -> io::Result<Self> {
+        let stream = Self::connect_tcp(address).await?;
+        socket::keep_alive(&stream)?;
+        Ok(stream)
+    }
+
     /// Connects to a Unix socket.
     ///
     /// # Errors
