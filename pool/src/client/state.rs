@@ -30,8 +30,8 @@ impl Client {
         let mut pins = effects.pins.clone();
         self.note_settings(&mut server, &effects, &mut pins).await?;
         let spoken = self.settings.reported(CLIENT_ENCODING.as_bytes());
-        let understood = |known: &Box<Subscription>| Some(known.encoding().as_bytes()) == spoken;
-        if !self.subscription.as_ref().is_none_or(understood) && !pins.contains(&Reason::Listen) {
+        let understood = |known: &Subscription| Some(known.encoding().as_bytes()) == spoken;
+        if !self.subscription.as_deref().is_none_or(understood) && !pins.contains(&Reason::Listen) {
             // The shared connection speaks another character set.
             pins.push(Reason::Listen);
         }
@@ -60,7 +60,10 @@ impl Client {
         if !touched.uncertain.is_empty() {
             match server.given(&touched.uncertain, waits, limit).await {
                 Ok(Ok(answers)) => given = answers,
-                Ok(Err(failure)) => return Ok(stay_for(pins, &failure)),
+                Ok(Err(failure)) => {
+                    stay_for(pins, &failure);
+                    return Ok(());
+                }
                 Err(error) => return Err(End::ServerLost(error.to_string())),
             }
         }
@@ -76,7 +79,10 @@ impl Client {
         if !followed.is_empty() {
             match server.current(&followed, waits, limit).await {
                 Ok(Ok(answers)) => values = answers,
-                Ok(Err(failure)) => return Ok(stay_for(pins, &failure)),
+                Ok(Err(failure)) => {
+                    stay_for(pins, &failure);
+                    return Ok(());
+                }
                 Err(error) => return Err(End::ServerLost(error.to_string())),
             }
         }
@@ -174,8 +180,9 @@ impl Touched {
         };
         let all = has.unreported().filter(|_| effects.reset_all).map(Box::from);
         // Bytes of values are what they are in one character set.
-        let encoding = |name: &Box<str>| **name == *CLIENT_ENCODING;
-        let recoded = effects.set.iter().chain(&effects.reset).any(encoding) || effects.reset_all;
+        let recoded =
+            effects.set.iter().chain(&effects.reset).any(|name| **name == *CLIENT_ENCODING)
+                || effects.reset_all;
         let encoded = has.encoded().filter(|_| recoded).map(Box::from);
         for name in effects.set.iter().chain(&effects.reset).cloned().chain(all).chain(encoded) {
             if has.is_reported(&name) || !settings::is_followed(&name) {

@@ -121,11 +121,6 @@ impl Fake {
         self.port
     }
 
-    /// Where it listens on 127.0.0.1.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// How many connections were made to it.
     pub(crate) fn connections(&self) -> usize {
         self.connections.lock().expect("nobody panicked").len()
