@@ -64,7 +64,9 @@ impl Fake {
             std::thread::spawn(move || {
                 let end = stream.try_clone().expect("a descriptor");
                 let _the_pool_has_gone = serve(stream, number, &manner, &queries);
-                let _gone_already = end.shutdown(Shutdown::Both);
+                if manner.is_doomed {
+                    let _gone_already = end.shutdown(Shutdown::Both);
+                }
             });
         })
     }
