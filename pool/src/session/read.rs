@@ -99,6 +99,9 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
         let mut set = Effects::default();
         read_set(&rest[1..], &mut set);
         effects.unsettles |= set.unsettles;
+        if set.pins.contains(&Reason::TemporaryTable) {
+            effects.note_pin(Reason::TemporaryTable);
+        }
         return;
     }
     if begins(rest, &["SESSION", "CHARACTERISTICS"]) {
@@ -124,7 +127,7 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
     ];
     if let Some((_, name)) = named.iter().find(|(words, _)| begins(rest, words)) {
         effects.note_set((*name).into());
-        note_temporary_path(name, rest, effects);
+        note_temporary_path(name, &rest[1..], effects);
         return;
     }
     read_assignment(rest, effects);
@@ -147,13 +150,15 @@ fn read_assignment(rest: &Statement<'_>, effects: &mut Effects) {
     }
 }
 
-/// With `pg_temp` on its path first, whatever is made is temporary.
+/// With `pg_temp` first on its path, whatever a client makes is temporary. (Last, where it is put so
+/// that nobody's temporary tables hide others, it makes nothing.) `value`: from the sign on.
 fn note_temporary_path(name: &str, value: &Statement<'_>, effects: &mut Effects) {
-    let temporary = |token: &Token<'_>| {
-        let named = token.identifier().or_else(|| token.string());
-        named.is_some_and(|named| named.contains("pg_temp"))
-    };
-    if name == "search_path" && value.iter().any(temporary) {
+    let first = value.iter().find(|token| !(token.is(b'=') || token.is_word("TO")));
+    let first = first.and_then(|token| token.identifier().or_else(|| token.string()));
+    let temporary = first.is_some_and(|first| {
+        first.trim_start_matches([' ', '"']).to_ascii_lowercase().starts_with("pg_temp")
+    });
+    if name == "search_path" && temporary {
         effects.note_pin(Reason::TemporaryTable);
     }
 }
@@ -245,10 +250,13 @@ fn read_set_config(arguments: &Statement<'_>, effects: &mut Effects) {
     };
     let local = last > 0 && last + 1 == end && is_local(&arguments[last]);
     match name.map(|name| name.to_ascii_lowercase()) {
-        Some(name) if local => effects.note_local(&name),
         Some(name) => {
-            note_temporary_path(&name, &arguments[..end], effects);
-            effects.note_set(name.into());
+            let value = first_end.map_or(end, |first| first + 1);
+            note_temporary_path(&name, &arguments[value..end], effects);
+            match local {
+                true => effects.note_local(&name),
+                false => effects.note_set(name.into()),
+            }
         }
         None => {
             effects.unsettles = true;
