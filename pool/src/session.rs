@@ -197,6 +197,7 @@ impl Effects {
     }
 
     pub(crate) fn note_pin(&mut self, reason: Reason) {
+        self.unsettles |= reason == Reason::Setting;
         if !self.pins.contains(&reason) {
             self.pins.push(reason);
         }

@@ -18,12 +18,10 @@ fn read_statement(statement: &Statement<'_>, effects: &mut Effects) {
     let Some((first, rest)) = statement.split_first() else { return };
     if is_spelt_out(statement) {
         // Which parameter or channel it names is not read here.
+        effects.note_pin(Reason::Setting);
         if ["SET", "RESET", "UNLISTEN"].iter().any(|word| first.is_word(word)) {
-            effects.unsettles = true;
-            effects.note_pin(Reason::Setting);
             return;
         }
-        effects.note_pin(Reason::Setting);
     }
     if first.is_word("SET") {
         read_set(rest, effects);
@@ -93,6 +91,10 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
         return read_assignment(rest, effects);
     }
     if begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"]) {
+        return;
+    }
+    if begins(rest, &["LOCAL", "LOCAL"]) {
+        // The server does not take it.
         return;
     }
     if begins(rest, &["LOCAL"]) {

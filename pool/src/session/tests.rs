@@ -194,6 +194,17 @@ fn a_whole_short_select_is_not_read_but_the_start_of_a_longer_one_is() {
     assert!(may_begin_to_matter(b"set a=1\0"));
 }
 
+#[test]
+fn words_that_are_said_again_and_again_cost_no_room() {
+    for word in ["SET LOCAL", "LOCAL", "EXPLAIN CREATE", "CREATE TEMP"] {
+        let text = format!("{word} {}", "LOCAL EXPLAIN CREATE ".repeat(700));
+        let again = format!("SET {}", format!("{word} ").repeat(1_200));
+        for text in [text, again] {
+            let _effects = Effects::of(text.as_bytes(), Quoting::default());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read(text in prop::collection::vec(any::<u8>(), 0..200)) {
