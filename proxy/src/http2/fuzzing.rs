@@ -53,7 +53,7 @@ pub fn follow(bytes: &[u8], step: usize) -> Followed {
         assert!(input.len() < PREFACE.len(), "what can be understood is taken in");
         input.compact();
     }
-    assert!(mux.active() <= 8, "no more than allowed");
+    assert!(mux.active() <= 2 * 8, "no more than allowed, and as many that are over");
     let mut requests = Vec::new();
     for begun in begun {
         let mut text = match begun.asked.head {

@@ -457,7 +457,7 @@ impl Mux {
             return Ok(());
         }
         self.last_id = id;
-        let full = self.streams.len() >= self.limits.max_concurrent_streams;
+        let full = self.is_full();
         if self.parting == Parting::Said || full {
             self.decoder.decode(block, |_, _| {}).map_err(bad)?;
             if full {
@@ -481,6 +481,14 @@ impl Mux {
             }
         }
         Ok(())
+    }
+
+    /// Whether the client has as many streams as it may. Those that are over are not counted, as
+    /// long as there are no more of them than of others.
+    fn is_full(&self) -> bool {
+        let most = self.limits.max_concurrent_streams;
+        let under_way = || self.streams.iter().filter(|(_, stream)| !stream.is_over()).count();
+        self.streams.len() >= most && (self.streams.len() >= 2 * most || under_way() >= most)
     }
 
     fn trailer(&mut self, id: u32, ended: bool, trailer: TrailerWriter) {

@@ -97,6 +97,12 @@ impl Stream {
         self.arrived == Arrived::Partly
     }
 
+    /// Whether it is closed to the client, which may begin another in its place (section 5.1.2),
+    /// though its task has not seen that yet.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_cut_off() || self.has_answered && !self.is_open()
+    }
+
     pub(super) fn may_answer(&self) -> bool {
         !self.is_cut_off() && !self.has_answered
     }

@@ -229,6 +229,21 @@ fn streams_beyond_the_limit_are_refused() {
     assert_eq!(resets(&frames), [(17, refused), (19, refused)]);
 }
 
+#[test]
+fn a_stream_that_the_client_has_reset_makes_room_for_another_at_once() {
+    let cancel = |stream| frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes());
+    let mut frames: Vec<_> = (0..8).map(|number| get(2 * number + 1)).collect();
+    frames.extend([cancel(1), get(17), get(19), cancel(3), cancel(3), get(21), get(23)]);
+    let refused = Code::RefusedStream as u8;
+    assert_eq!(resets(&frames), [(19, refused), (23, refused)]);
+    // What its task has not seen yet is bounded, too.
+    let mut frames: Vec<_> = (0..8).map(|number| get(2 * number + 1)).collect();
+    for number in 8..18 {
+        frames.extend([cancel(2 * (number - 8) + 1), get(2 * number + 1)]);
+    }
+    assert_eq!(resets(&frames), [(33, refused), (35, refused)]);
+}
+
 /// A connection, and what it has been sent.
 struct Site {
     mux: Mux,
