@@ -36,7 +36,7 @@ mod current;
 mod line;
 mod login;
 
-pub(crate) use current::Listened;
+pub(crate) use current::{Current, Listened};
 pub(crate) use line::{Line, LineError};
 pub(crate) use login::{log_in, open};
 

@@ -148,6 +148,16 @@ impl Effects {
         Some(both)
     }
 
+    /// Whether transactions of the session may be deferrable by default from now on.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.set.iter().any(|name| **name == *settings::DEFAULT_DEFERRABLE)
+    }
+
+    /// Whether this parameter was reset, if that was not rolled back.
+    pub(crate) fn resets(&self, name: &str) -> bool {
+        self.reset_all || self.reset.iter().any(|known| **known == *name)
+    }
+
     /// As if the texts had been one.
     pub(crate) fn add(&mut self, other: Self) {
         // What was set before may be so again when a reset is rolled back: the server is asked.

@@ -57,7 +57,7 @@ const UNFOLLOWED: [&str; 6] = [
 ];
 
 /// Under it, and serializable, a query of the pool's own would wait for other transactions.
-const DEFAULT_DEFERRABLE: &str = "default_transaction_deferrable";
+pub(crate) const DEFAULT_DEFERRABLE: &str = "default_transaction_deferrable";
 /// Decides what else may be set.
 const ROLE: &str = "role";
 
@@ -357,7 +357,7 @@ impl Settings {
             }
         }
         // A role that is left may set more than one that is taken on.
-        let leaves = self.asked(ROLE).is_some_and(|_| changes.iter().any(Change::is_of_role));
+        let leaves = self.asked(ROLE).is_some() && changes.iter().any(Change::is_of_role);
         changes.sort_by_key(Change::is_of_role);
         if leaves {
             changes.retain(|change| !(change.is_of_role() && change.value.is_none()));
@@ -452,32 +452,29 @@ fn write_batch_of_changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
     write_batch(out, &query, values.into_iter());
 }
 
-/// Appends one extended-query batch that asks for the values of parameters. A name that no
-/// parameter has is answered with NULL.
-pub(crate) fn write_question(out: &mut Vec<u8>, names: &[Box<str>]) {
-    let calls: Vec<String> =
-        (1..=names.len()).map(|n| format!("pg_catalog.current_setting(${n},true)")).collect();
-    let query = format!("SELECT {}", calls.join(","));
-    write_batch(out, &query, names.iter().map(|name| Some(name.as_bytes())));
-}
-
-/// Appends one that asks which of these parameters have a value that the session was given, by `SET`
-/// or by the pool. Of those that the server does not list it says NULL.
-pub(crate) fn write_question_of_source(out: &mut Vec<u8>, names: &[Box<str>]) {
-    let columns: Vec<String> = (1..=names.len())
-        .map(|n| {
-            format!(
-                "pg_catalog.bool_or(given) FILTER \
-                 (WHERE name OPERATOR(pg_catalog.=) pg_catalog.lower(${n}))"
-            )
-        })
-        .collect();
-    let query = format!(
-        "SELECT {} FROM (SELECT pg_catalog.lower(name), source OPERATOR(pg_catalog.=) 'session' \
-         FROM pg_catalog.pg_settings) AS listed (name, given)",
-        columns.join(",")
-    );
-    write_batch(out, &query, names.iter().map(|name| Some(name.as_bytes())));
+/// Appends one extended-query batch that asks for the values of parameters, and of the `uncertain`
+/// ones, behind all values, whether the session was given them, by `SET` or by the pool. A name that no
+/// parameter has is answered with NULL, and so is whether what the server does not list was given.
+pub(crate) fn write_question(out: &mut Vec<u8>, certain: &[Box<str>], uncertain: &[Box<str>]) {
+    let names = certain.iter().chain(uncertain);
+    let count = certain.len() + uncertain.len();
+    let value = |n| format!("pg_catalog.current_setting(${n},true)");
+    let given = |n| {
+        format!(
+            "pg_catalog.bool_or(given) FILTER \
+             (WHERE name OPERATOR(pg_catalog.=) pg_catalog.lower(${n}))"
+        )
+    };
+    let columns = (1..=count).map(value).chain((certain.len() + 1..=count).map(given));
+    let mut query = format!("SELECT {}", columns.collect::<Vec<_>>().join(","));
+    if !uncertain.is_empty() {
+        query.push_str(
+            " FROM (SELECT pg_catalog.lower(name), source OPERATOR(pg_catalog.=) 'session' \
+             FROM pg_catalog.pg_settings) AS listed (name, given)",
+        );
+    }
+    let values: Vec<_> = names.map(|name| Some(name.as_bytes())).collect();
+    write_batch(out, &query, values.into_iter());
 }
 
 /// A query with text parameters, run once.

@@ -1,11 +1,9 @@
 //! What belongs to one client's session reaches no other, and comes back with its client, however
 //! it is written.
 
-use std::net::SocketAddr;
-
 use bs9_wire::{encode::frontend, message::frontend::Target, tag::FrontendTag};
 
-use crate::postgres::{Cluster, Dialogue, Pooler};
+use crate::postgres::{Cluster, Dialogue, Pooler, run};
 
 /// A pool with so many server connections, on a single shard.
 fn pooler(servers: usize) -> Pooler {
@@ -15,21 +13,10 @@ fn pooler(servers: usize) -> Pooler {
     })
 }
 
-fn run(client: &mut Dialogue, text: &str) {
-    client.query(text);
-    let replies = client.until_ready();
-    assert!(replies.iter().all(|reply| reply.tag != 'E'), "{text}: {replies:?}");
-}
-
 /// Whatever comes of it.
 fn attempt(client: &mut Dialogue, text: &str) {
     client.query(text);
     client.until_ready();
-}
-
-/// The server itself.
-fn direct() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()))
 }
 
 fn alice(pooler: &Pooler) -> Dialogue {
@@ -233,7 +220,7 @@ fn a_role_is_taken_on_last_and_left_first() {
 #[test]
 fn queries_of_the_pool_wait_for_nobodys_transaction() {
     let pooler = pooler(1);
-    let mut direct = Dialogue::log_in(direct(), "alice", &[]);
+    let mut direct = Dialogue::log_in(Cluster::shared().address(), "alice", &[]);
     run(&mut direct, "BEGIN ISOLATION LEVEL SERIALIZABLE");
     run(&mut direct, "SELECT count(*) FROM pg_class");
     let (mut one, mut other) = (alice(&pooler), alice(&pooler));
@@ -335,7 +322,9 @@ fn a_text_means_what_its_own_clients_settings_make_of_it() {
             let got = match at_once {
                 true => parse_and_run(&mut one, before, text),
                 false => {
-                    before.iter().for_each(|text| run(&mut one, text));
+                    for text in before {
+                        run(&mut one, text);
+                    }
                     parse_and_run(&mut one, &[], text)
                 }
             };
@@ -372,7 +361,7 @@ fn a_text_known_to_others_is_prepared_anew_where_it_means_something_else() {
 fn a_changed_result_is_noticed_when_a_statement_is_described_too() {
     let pooler = pooler(1);
     // Past the pool, which is to learn of it from the server.
-    let mut other = Dialogue::log_in(direct(), "alice", &[]);
+    let mut other = Dialogue::log_in(Cluster::shared().address(), "alice", &[]);
     run(&mut other, "DROP TABLE IF EXISTS described; CREATE TABLE described (a int)");
     let describe = |client: &mut Dialogue| {
         let mut out = Vec::new();

@@ -71,10 +71,6 @@ impl Setting {
     }
 }
 
-fn server() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()))
-}
-
 /// Told before each dialogue, past the pool.
 const SCENE: &str = "\
     DELETE FROM sink; DELETE FROM children; DELETE FROM things; \
@@ -107,7 +103,7 @@ impl Stage {
     /// Roles are named after tests, so that these can run at the same time.
     fn new(name: &str, mode: PoolMode) -> Self {
         let role = format!("teller_{name}");
-        let mut control = Dialogue::log_in(server(), "alice", &[]);
+        let mut control = Dialogue::log_in(Cluster::shared().address(), "alice", &[]);
         // An earlier run may have been cut off in the middle.
         control.query(&format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
@@ -151,10 +147,17 @@ impl Stage {
         let play = |script| {
             let client = match self.direct.take() {
                 Some(client) => client,
-                None => Dialogue::log_in(server(), &self.role, &[]),
+                None => Dialogue::log_in(Cluster::shared().address(), &self.role, &[]),
             };
-            let (heard, mut client, idle) =
-                perform(&mut self.control, &self.role, client, server(), None, &mut || {}, script);
+            let (heard, mut client, idle) = perform(
+                &mut self.control,
+                &self.role,
+                client,
+                Cluster::shared().address(),
+                None,
+                &mut || {},
+                script,
+            );
             if idle {
                 client.query("DISCARD ALL");
                 assert_eq!(client.tags_until_ready().trim_start_matches('S'), "CZ");

@@ -6,7 +6,7 @@ use bs9_config::{Config, Stateful};
 use futures_util::StreamExt as _;
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use crate::postgres::{Batch, Cluster, Dialogue, PATIENCE, Pooler, Reply, eventually};
+use crate::postgres::{Batch, Cluster, Dialogue, PATIENCE, Pooler, Reply, eventually, run};
 
 mod database;
 
@@ -21,13 +21,6 @@ fn single(change: impl FnOnce(&mut Config)) -> Pooler {
 
 fn client(pooler: &Pooler) -> Dialogue {
     Dialogue::log_in(pooler.address, "alice", &[])
-}
-
-fn run(client: &mut Dialogue, text: &str) -> String {
-    client.query(text);
-    let replies = client.until_ready();
-    assert!(replies.iter().all(|reply| reply.tag != 'E'), "{text}: {replies:?}");
-    replies.iter().map(|reply| reply.tag).collect()
 }
 
 /// Channel and payload.

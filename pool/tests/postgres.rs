@@ -11,7 +11,7 @@ mod secured;
 pub(crate) use batch::{Batch, Value, batch};
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
-pub(crate) use dialogue::{Dialogue, Reply};
+pub(crate) use dialogue::{Dialogue, Reply, run};
 pub(crate) use fake::{Fake, Manner};
 pub(crate) use host::Pooler;
 pub(crate) use secured::{Secured, Wire};

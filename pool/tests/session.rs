@@ -4,7 +4,7 @@
 use bs9_config::{Config, SessionState, Stateful};
 use bs9_wire::{encode::frontend, message::Report, tag::FrontendTag};
 
-use crate::postgres::{Cluster, Dialogue, Pooler};
+use crate::postgres::{Cluster, Dialogue, Pooler, run};
 
 fn state(config: &mut Config) -> &mut SessionState {
     &mut config.postgres.as_mut().unwrap().session_state
@@ -17,12 +17,6 @@ fn single(change: impl FnOnce(&mut Config)) -> Pooler {
         database.pool_size = 1;
         change(config);
     })
-}
-
-fn run(client: &mut Dialogue, text: &str) {
-    client.query(text);
-    let replies = client.until_ready();
-    assert!(replies.iter().all(|reply| reply.tag != 'E'), "{text}: {replies:?}");
 }
 
 fn batch(client: &mut Dialogue, text: &str) -> String {

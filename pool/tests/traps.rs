@@ -40,8 +40,6 @@
 //! | 33 what a session leaves | `session::what_cannot_follow_ties_a_client_to_its_server`; the seed of `setseed` is not followed, and outlives `DISCARD ALL` on a server of one's own, too |
 //! | 34 logins of servers that fail | `authentication::what_the_server_says_at_login_reaches_the_client`, `reload::clients_wait_for_a_server_that_comes_back`, `simulation` |
 
-use std::net::SocketAddr;
-
 use bs9_wire::startup::{ProtocolVersion, StartupParameters, cancel_request, startup_message};
 
 use crate::postgres::{Cluster, Dialogue, Fake, Manner, Pooler, eventually};
@@ -97,7 +95,7 @@ fn who_has_gone_without_a_word_is_found_out() {
 #[test]
 fn what_is_no_first_packet_is_not_answered() {
     let pooler = Pooler::start(|_| {});
-    let server = SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()));
+    let server = Cluster::shared().address();
     for packet in [&b"X\0\0\0\x04"[..], b"GET / HTTP/1.1\r\n\r\n", &[0, 0, 0, 7, 1, 2, 3], &[0; 8]]
     {
         for address in [server, pooler.address] {

@@ -7,9 +7,8 @@ use bs9_wire::encode::backend;
 
 use super::{Client, End, checkout, relay::Outcome};
 use crate::{
-    failure::LoginFailure,
     listen::Subscription,
-    server::Server,
+    server::{Current, Server},
     session::{Effects, Reason},
     settings::{self, CLIENT_ENCODING, MAX_FOLLOWED, Settings},
 };
@@ -21,20 +20,22 @@ impl Client {
     pub(super) async fn carry_over(
         &mut self,
         mut server: Box<Server>,
-        effects: Effects,
+        mut effects: Effects,
     ) -> Result<(), End> {
         // A cancel request is for what the client ran.
         if let Some(cancelling) = self.registered.unlink() {
             cancelling.settle(&mut server).await;
         }
-        let mut pins = effects.pins.clone();
-        self.note_settings(&mut server, &effects, &mut pins).await?;
+        if !self.note_settings(&mut server, &effects).await? {
+            effects.note_pin(Reason::Setting);
+        }
         let spoken = self.settings.reported(CLIENT_ENCODING.as_bytes());
         let understood = |known: &Subscription| Some(known.encoding().as_bytes()) == spoken;
-        if !self.subscription.as_deref().is_none_or(understood) && !pins.contains(&Reason::Listen) {
+        if !self.subscription.as_deref().is_none_or(understood) {
             // The shared connection speaks another character set.
-            pins.push(Reason::Listen);
+            effects.note_pin(Reason::Listen);
         }
+        let mut pins = std::mem::take(&mut effects.pins);
         if effects.listens {
             self.settle_listening(&mut server, &effects, &mut pins).await?;
         }
@@ -45,86 +46,64 @@ impl Client {
         Err(self.stay(server, &pins).await)
     }
 
-    /// Asks the server for the parameters that were touched. What cannot be followed is a reason to
-    /// stay with the server.
-    async fn note_settings(
-        &mut self,
-        server: &mut Server,
-        effects: &Effects,
-        pins: &mut Vec<Reason>,
-    ) -> Result<(), End> {
+    /// Asks the server for the parameters that were touched. False when they cannot be followed: a
+    /// reason to stay with the server.
+    async fn note_settings(&mut self, server: &mut Server, effects: &Effects) -> Result<bool, End> {
+        let Touched { certain, uncertain } = Touched::by(effects, &self.settings, &self.initial);
+        if certain.is_empty() && uncertain.is_empty() {
+            return Ok(true);
+        }
         let limit = self.local.with_plan(crate::plan::Plan::connect_timeout);
-        let touched = Touched::by(effects, &self.settings, &self.initial);
-        let waits = touched.defers || server.state.settings.may_defer();
-        let mut given = Vec::new();
-        if !touched.uncertain.is_empty() {
-            match server.given(&touched.uncertain, waits, limit).await {
-                Ok(Ok(answers)) => given = answers,
-                Ok(Err(failure)) => {
-                    stay_for(pins, &failure);
-                    return Ok(());
-                }
-                Err(error) => return Err(End::ServerLost(error.to_string())),
+        let waits = effects.may_defer() || server.state.settings.may_defer();
+        let current = match server.current(&certain, &uncertain, waits, limit).await {
+            Ok(Ok(current)) => current,
+            Ok(Err(failure)) => {
+                tracing::debug!(%failure, "parameters of a session cannot be followed");
+                return Ok(false);
             }
-        }
-        let (mut followed, mut reset) = (touched.followed, Vec::new());
-        for (name, given) in touched.uncertain.iter().zip(&given) {
-            match given {
-                Some(false) => reset.push(name.clone()),
-                _ if !self.settings.is_reported(name) => followed.push(name.clone()),
-                _ => {}
-            }
-        }
-        let mut values = Vec::new();
-        if !followed.is_empty() {
-            match server.current(&followed, waits, limit).await {
-                Ok(Ok(answers)) => values = answers,
-                Ok(Err(failure)) => {
-                    stay_for(pins, &failure);
-                    return Ok(());
-                }
-                Err(error) => return Err(End::ServerLost(error.to_string())),
-            }
-        }
-        if followed.is_empty() && reset.is_empty() {
-            return Ok(());
-        }
-        let mut has = Settings::clone(&self.settings);
-        for (name, value) in followed.into_iter().zip(values) {
-            let was_reset = effects.reset_all || effects.reset.contains(&name);
-            match value {
-                // Of parameters that are not listed this is what a reset leaves.
-                Some(value) if was_reset && settings::is_empty(&name, &value) => reset.push(name),
+            Err(error) => return Err(End::ServerLost(error.to_string())),
+        };
+        let (mut has, mut reset) = (Settings::clone(&self.settings), Vec::new());
+        for (name, Current { value, given }) in certain.into_iter().chain(uncertain).zip(current) {
+            // Of a parameter that the server does not list its value tells.
+            let emptied = |value: &[u8]| {
+                given.is_none() && effects.resets(&name) && settings::is_empty(&name, value)
+            };
+            match value.filter(|value| given != Some(false) && !emptied(value)) {
+                Some(_) if has.is_reported(&name) => {}
                 Some(value) => has.follow(&name, &value),
                 None => reset.push(name),
             }
         }
         reset.iter().for_each(|name| has.unfollow(name));
-        let mut settings = has.clone();
+        let follows = has.unreported().count() <= MAX_FOLLOWED;
+        server.state.settings = self.local.share_settings(has);
+        self.settings = Arc::clone(&server.state.settings);
+        if follows && effects.pins.is_empty() {
+            self.lead_back(&reset);
+        }
+        Ok(follows)
+    }
+
+    /// What was asked for at login is what a reset leads back to, on the next server.
+    fn lead_back(&mut self, reset: &[Box<str>]) {
+        let mut wanted = Settings::clone(&self.settings);
         let mut news = Vec::new();
-        for name in &reset {
-            // What was asked for at login is what a reset leads back to.
+        for name in reset {
             if let Some(initial) = self.initial.asked(name) {
-                settings.follow(name, initial);
+                wanted.follow(name, initial);
             } else if let Some(initial) = self.initial.reported(name.as_bytes())
-                && settings.report(name.as_bytes(), initial)
+                && wanted.report(name.as_bytes(), initial)
             {
                 backend::parameter_status(&mut news, name.as_bytes(), initial);
             }
         }
-        if settings.unreported().count() > MAX_FOLLOWED && !pins.contains(&Reason::Setting) {
-            pins.push(Reason::Setting);
+        if wanted != *self.settings {
+            self.settings = self.local.share_settings(wanted);
         }
-        server.state.settings = self.local.share_settings(has);
-        if pins.is_empty() {
-            if !news.is_empty() {
-                self.down.passage.put_behind(&news);
-            }
-            self.settings = self.local.share_settings(settings);
-        } else {
-            self.settings = Arc::clone(&server.state.settings);
+        if !news.is_empty() {
+            self.down.passage.put_behind(&news);
         }
-        Ok(())
     }
 
     /// Keeps the server until the client leaves, which is what is returned.
@@ -162,54 +141,36 @@ impl Client {
 }
 
 /// Parameters that a client's texts have touched.
+#[derive(Default)]
 struct Touched {
     /// Set, and followed before: whatever value they have now.
-    followed: Vec<Box<str>>,
+    certain: Vec<Box<str>>,
     /// Perhaps set and perhaps not: it failed, was reset or was rolled back.
     uncertain: Vec<Box<str>>,
-    /// Transactions may be deferrable by default now.
-    defers: bool,
 }
 
 impl Touched {
     fn by(effects: &Effects, has: &Settings, initial: &Settings) -> Self {
-        let (mut followed, mut uncertain): (Vec<Box<str>>, Vec<Box<str>>) = Default::default();
-        let was_reset = |name: &str| {
-            let named = |names: &[Box<str>]| names.iter().any(|known| **known == *name);
-            named(&effects.reset) || effects.reset_all
-        };
+        let mut touched = Self::default();
+        let named = || effects.set.iter().chain(&effects.reset);
         let all = has.unreported().filter(|_| effects.reset_all).map(Box::from);
         // Bytes of values are what they are in one character set.
-        let recoded =
-            effects.set.iter().chain(&effects.reset).any(|name| **name == *CLIENT_ENCODING)
-                || effects.reset_all;
+        let recoded = effects.reset_all || named().any(|name| **name == *CLIENT_ENCODING);
         let encoded = has.encoded().filter(|_| recoded).map(Box::from);
-        for name in effects.set.iter().chain(&effects.reset).cloned().chain(all).chain(encoded) {
+        for name in named().cloned().chain(all).chain(encoded) {
             if has.is_reported(&name) || !settings::is_followed(&name) {
                 continue;
             }
-            let certain = has.asked(&name).is_some() && !was_reset(&name);
-            let list = if certain { &mut followed } else { &mut uncertain };
+            let certain = has.asked(&name).is_some() && !effects.resets(&name);
+            let list = if certain { &mut touched.certain } else { &mut touched.uncertain };
             if !list.contains(&name) {
                 list.push(name);
             }
         }
         // Of those that are reported the client may have asked for others than the server's own.
-        uncertain.extend(
-            initial
-                .differing(has)
-                .filter(|name| was_reset(&name.to_ascii_lowercase()))
-                .map(Box::from),
-        );
-        let defers = effects.set.iter().any(|name| name.ends_with("_deferrable"));
-        Self { followed, uncertain, defers }
-    }
-}
-
-/// The server did not say what was asked.
-fn stay_for(pins: &mut Vec<Reason>, failure: &LoginFailure) {
-    tracing::debug!(%failure, "parameters of a session cannot be followed");
-    if !pins.contains(&Reason::Setting) {
-        pins.push(Reason::Setting);
+        let other = initial.differing(has);
+        let reset = other.filter(|name| effects.resets(&name.to_ascii_lowercase()));
+        touched.uncertain.extend(reset.map(Box::from));
+        touched
     }
 }

@@ -18,8 +18,6 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Until another look, while logins of other shards are in the way.
 const TURN: Duration = Duration::from_millis(20);
-/// Likewise, while it stands in line at its server: it is called.
-const CALL: Duration = Duration::from_secs(1);
 /// Rounds after which a pool made for `*` that nobody uses is let go.
 const MAX_UNUSED_TICKS: u32 = 60;
 
@@ -136,7 +134,8 @@ impl LocalPool {
         let limit = plan.postgres().limits.max_concurrent_server_logins;
         let Some(entry) = plan.entrance.enter(&self.pool, self.shard.index(), limit) else {
             *self.line.borrow_mut() = Some(Arc::clone(&plan.entrance));
-            return Err(CALL);
+            // It is called when it is its turn.
+            return Err(TICK);
         };
         Ok((turn, entry))
     }

@@ -19,6 +19,14 @@ use crate::{
 /// A value, unless the parameter has none.
 type Value = Option<Box<[u8]>>;
 
+/// What a parameter is in a session.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) value: Value,
+    /// Whether the session was given it; `None`: the server does not list it.
+    pub(crate) given: Option<bool>,
+}
+
 /// What a session listens to, and what was noted in it.
 #[derive(Debug, Default)]
 pub(crate) struct Listened {
@@ -53,45 +61,29 @@ impl Server {
         Ok(answer.map(|()| listened))
     }
 
-    /// The values that parameters have in this session. An error of the server is returned
-    /// inside. `waits`: as of [`expect_batches`](Self::expect_batches).
+    /// What parameters are in this session. An error of the server is returned inside. Whether the
+    /// session was given them is asked of the `uncertain` ones alone, which come last. `waits`: as of
+    /// [`expect_batches`](Self::expect_batches).
     pub(crate) async fn current(
         &mut self,
-        names: &[Box<str>],
+        certain: &[Box<str>],
+        uncertain: &[Box<str>],
         waits: bool,
         limit: Duration,
-    ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
-        self.question(settings::write_question, names, waits, limit).await
-    }
-
-    /// Which of these parameters have a value that the session was given; `None`: not to be known.
-    pub(crate) async fn given(
-        &mut self,
-        names: &[Box<str>],
-        waits: bool,
-        limit: Duration,
-    ) -> Result<Result<Vec<Option<bool>>, LoginFailure>, ServerError> {
-        let answer = self.question(settings::write_question_of_source, names, waits, limit).await?;
-        let is_true = |value: Value| value.map(|value| *value == *b"t");
-        Ok(answer.map(|values| values.into_iter().map(is_true).collect()))
-    }
-
-    async fn question(
-        &mut self,
-        write: fn(&mut Vec<u8>, &[Box<str>]),
-        names: &[Box<str>],
-        waits: bool,
-        limit: Duration,
-    ) -> Result<Result<Vec<Value>, LoginFailure>, ServerError> {
+    ) -> Result<Result<Vec<Current>, LoginFailure>, ServerError> {
         let mut batch = Vec::with_capacity(256);
-        write(&mut batch, names);
+        settings::write_question(&mut batch, certain, uncertain);
         let requests = self.expect_batches(batch, 1, waits)?;
         let conversation = self.ask(&requests);
         let answer = bs9_net::time::timeout(limit, conversation).await;
         let answer = answer.unwrap_or(Err(ServerError::TimedOut))?;
         Ok(answer.map(|mut values| {
-            values.resize(names.len(), None);
-            values
+            let count = certain.len() + uncertain.len();
+            values.resize(count + uncertain.len(), None);
+            let asked = values.split_off(count).into_iter();
+            let given = asked.map(|given| given.map(|given| *given == *b"t"));
+            let given = std::iter::repeat_n(Some(true), certain.len()).chain(given);
+            values.into_iter().zip(given).map(|(value, given)| Current { value, given }).collect()
         }))
     }
 

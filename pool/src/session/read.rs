@@ -87,38 +87,22 @@ fn begins(statement: &Statement<'_>, words: &[&str]) -> bool {
 // === SET and RESET ===
 
 fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
-    if is_dotted(rest) {
-        return read_assignment(rest, effects);
+    if !begins(rest, &["LOCAL"]) || is_dotted(rest) {
+        return read_settable(rest, effects);
     }
-    if begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"]) {
-        return;
+    let mut set = Effects::default();
+    read_settable(&rest[1..], &mut set);
+    effects.unsettles |= set.unsettles;
+    // What is made under such a path outlives the transaction.
+    if set.pins.contains(&Reason::TemporaryTable) {
+        effects.note_pin(Reason::TemporaryTable);
     }
-    if begins(rest, &["LOCAL", "LOCAL"]) {
-        // The server does not take it.
-        return;
-    }
-    if begins(rest, &["LOCAL"]) {
-        let mut set = Effects::default();
-        read_set(&rest[1..], &mut set);
-        effects.unsettles |= set.unsettles;
-        if set.pins.contains(&Reason::TemporaryTable) {
-            effects.note_pin(Reason::TemporaryTable);
-        }
-        return;
-    }
-    if begins(rest, &["SESSION", "CHARACTERISTICS"]) {
-        for name in ["isolation", "read_only", "deferrable"] {
-            effects.note_set(format!("default_transaction_{name}").into());
-        }
-        return;
-    }
-    let rest = if begins(rest, &["SESSION"]) { &rest[1..] } else { rest };
-    if is_dotted(rest) {
-        return read_assignment(rest, effects);
-    }
-    if begins(rest, &["AUTHORIZATION"]) {
-        effects.note_set("session_authorization".into());
-        return;
+}
+
+/// What is set, for however long.
+fn read_settable(mut rest: &Statement<'_>, effects: &mut Effects) {
+    while begins(rest, &["SESSION"]) && !is_dotted(rest) {
+        rest = &rest[1..];
     }
     let named = [
         (&["TIME", "ZONE"][..], "timezone"),
@@ -126,13 +110,22 @@ fn read_set(rest: &Statement<'_>, effects: &mut Effects) {
         (&["ROLE"], "role"),
         (&["SCHEMA"], "search_path"),
         (&["XML", "OPTION"], "xmloption"),
+        (&["AUTHORIZATION"], "session_authorization"),
     ];
-    if let Some((_, name)) = named.iter().find(|(words, _)| begins(rest, words)) {
+    if is_dotted(rest) {
+        read_assignment(rest, effects);
+    } else if begins(rest, &["CHARACTERISTICS"]) {
+        for name in ["isolation", "read_only", "deferrable"] {
+            effects.note_set(format!("default_transaction_{name}").into());
+        }
+    } else if begins(rest, &["TRANSACTION"]) || begins(rest, &["CONSTRAINTS"]) {
+        // Ends with the transaction.
+    } else if let Some((_, name)) = named.iter().find(|(words, _)| begins(rest, words)) {
         effects.note_set((*name).into());
         note_temporary_path(name, &rest[1..], effects);
-        return;
+    } else {
+        read_assignment(rest, effects);
     }
-    read_assignment(rest, effects);
 }
 
 /// Whether a name with a dot in it stands here, whatever its first part means elsewhere.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -202,6 +202,11 @@ impl Cluster {
              FROM pg_stat_activity WHERE usename = '{role}'"
         ));
         assert_eq!(staying, "0", "connections of {role}");
+    }
+
+    /// Where it listens itself, past any pool.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Where it listens on 127.0.0.1.

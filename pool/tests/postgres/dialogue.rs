@@ -242,3 +242,11 @@ impl Dialogue {
         out
     }
 }
+
+/// Runs a text in which nothing fails. The tags of the replies.
+pub(crate) fn run(client: &mut Dialogue, text: &str) -> String {
+    client.query(text);
+    let replies = client.until_ready();
+    assert!(replies.iter().all(|reply| reply.tag != 'E'), "{text}: {replies:?}");
+    replies.iter().map(|reply| reply.tag).collect()
+}

@@ -365,7 +365,7 @@ fn essence(
 }
 
 fn compare(pooler: &Pooler, scripts: &[(&str, Script)], disturbed: bool, note: &str) {
-    let direct = SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()));
+    let direct = Cluster::shared().address();
     // Takes the place of whatever a server is left with between two batches.
     let mut other = Dialogue::log_in(pooler.address, "alice", &[]);
     let mut turn = 0;
@@ -442,7 +442,7 @@ fn replies_are_those_of_a_server_in_session_mode() {
 #[test]
 fn replies_do_not_depend_on_the_pieces_messages_come_in() {
     let pooler = pooler(PoolMode::Transaction, 1, 2);
-    let direct = SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()));
+    let direct = Cluster::shared().address();
     for (what, script) in scripts() {
         let wanted = essence(direct, &script, &mut || {});
         let mut client = Dialogue::log_in(pooler.address, "alice", &[]);

@@ -162,14 +162,12 @@ impl Buffer {
     /// than `most` bytes.
     pub fn grow(&mut self, most: usize) -> bool {
         let length = self.bytes.len() * 2;
-        if !self.is_full() || length > most {
-            return !self.is_full();
+        if self.is_full() && length <= most {
+            let mut bytes = vec![0; length].into_boxed_slice();
+            bytes[..self.bytes.len()].copy_from_slice(&self.bytes);
+            self.bytes = bytes;
         }
-        let mut bytes = vec![0; length].into_boxed_slice();
-        bytes[..self.bytes.len()].copy_from_slice(self.filled());
-        (self.start, self.end) = (0, self.len() as u32);
-        self.bytes = bytes;
-        true
+        !self.is_full()
     }
 
     /// Hands the buffer on and leaves one without room behind, which nothing can be

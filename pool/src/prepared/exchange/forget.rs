@@ -88,7 +88,7 @@ impl Exchange<'_> {
         if let Err(step) = self.admit() {
             return Ok(step);
         }
-        if self.is_open_whether(name) {
+        if self.awaits_outcome_before(name) {
             return Ok(Step::Stall);
         }
         if !self.forget_one(name) {
@@ -120,7 +120,7 @@ impl Exchange<'_> {
         name: &[u8],
         length: usize,
     ) -> Result<Option<Step>, Refused> {
-        if self.is_open_whether(name) {
+        if self.awaits_outcome_before(name) {
             return Ok(Some(Step::Stall));
         }
         if !self.forget_one(name) {
@@ -145,7 +145,7 @@ impl Exchange<'_> {
 
     /// Whether a name's end has to wait for what is under way: in a failed transaction the server
     /// refuses it.
-    fn is_open_whether(&self, name: &[u8]) -> bool {
+    fn awaits_outcome_before(&self, name: &[u8]) -> bool {
         let known = self.statements.as_ref().is_some_and(|known| known.get(name).is_some());
         known && self.ledger.awaits_ready()
     }
