@@ -22,7 +22,7 @@ pub(crate) use mock::Mock;
 pub(crate) use user::User;
 pub(crate) use workshop::{Urgency, Workshop};
 
-use crate::entrance::Entrances;
+use crate::login_queue::LoginQueues;
 use attempts::Attempts;
 
 /// What logins share, over all shards.
@@ -32,7 +32,7 @@ pub(crate) struct Doorkeeper {
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) lookup: Lookup,
     /// Those of servers.
-    pub(crate) entrances: Entrances,
+    pub(crate) login_queues: LoginQueues,
     attempts: Attempts,
 }
 
@@ -42,7 +42,7 @@ impl Doorkeeper {
             mock_secret: rand::random(),
             workshop: Workshop::new(),
             lookup: Lookup::new(),
-            entrances: Entrances::default(),
+            login_queues: LoginQueues::default(),
             attempts: Attempts::default(),
         }
     }

@@ -52,6 +52,9 @@ pub(crate) fn access(console: &Console, user: &str) -> Option<Access> {
     }
 }
 
+/// Connections that operators may have beyond `max_client_connections`.
+pub(crate) const RESERVED_CONNECTIONS: usize = 3;
+
 /// Whether a database is the console.
 pub(crate) fn is_console(database: &str) -> bool {
     NAMES.contains(&database)

@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use crate::{
     cancel::Registration,
     cell::{Cell, Place},
-    entrance::Entrance,
     failure::LoginFailure,
+    login_queue::LoginQueue,
     plan::Plan,
     pool::{Pool, PoolKey},
     roster::{Roll, ServerRoll},
@@ -64,7 +64,7 @@ pub(crate) struct LocalPool {
     retired: StdCell<CoarseInstant>,
     expectation: Expectation,
     /// Where it stands in line to log in.
-    line: RefCell<Option<Arc<Entrance>>>,
+    line: RefCell<Option<Arc<LoginQueue>>>,
     /// Since when clients wait without a break.
     starved_since: StdCell<CoarseInstant>,
     /// The keeper will look by itself soon.

@@ -9,7 +9,7 @@ use bs9_wire::auth::Verifier;
 
 use crate::{
     auth::{User, Workshop},
-    entrance::Entrance,
+    login_queue::LoginQueue,
     part::Part,
     tls::Encryption,
 };
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     pub(crate) mode: PoolMode,
     pub(crate) pool_size: usize,
     /// Where its servers are logged in to.
-    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) login_queue: Arc<LoginQueue>,
     /// Where keys are derived.
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) limits: DatabaseLimits,
@@ -70,7 +70,7 @@ impl Plan {
                 encryption: part.encryption(database).cloned(),
                 max_protocol: database.max_protocol,
             },
-            entrance: part.door.entrances.of(&database.address),
+            login_queue: part.door.login_queues.of(&database.address),
             workshop: Arc::clone(&part.door.workshop),
             epoch: 0,
             removed: false,

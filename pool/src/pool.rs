@@ -20,6 +20,7 @@ use crate::{
     budget::{Budget, Share},
     cell::Cell,
     listen::Listening,
+    login_queue::LoginQueue,
     plan::Plan,
     post::Post,
     prepared::statement::StatementStore,
@@ -43,8 +44,8 @@ pub(crate) struct Pool {
     pub(crate) plan: ArcSwap<Plan>,
     /// Server connections there are, those being established included.
     open: AtomicUsize,
-    /// Those being established.
-    logging_in: AtomicUsize,
+    /// Where its shards take turns to establish some.
+    pub(crate) login_queue: Arc<LoginQueue>,
     /// What it shares with the pools of the same database, and with those of the same user.
     pub(crate) budgets: [Arc<Budget>; 2],
     /// Since when a budget has refused it a connection, on the coarse clock; 0: none has.
@@ -107,9 +108,6 @@ pub(crate) struct Permit {
 
 struct Own(Arc<Pool>);
 
-/// The right to log in; given back when dropped.
-pub(crate) struct LoginTurn(Arc<Pool>);
-
 /// How many connections there may be, from a client's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ceiling {
@@ -146,7 +144,7 @@ impl Pool {
             by_fallback,
             plan: ArcSwap::from_pointee(plan),
             open: AtomicUsize::new(0),
-            logging_in: AtomicUsize::new(0),
+            login_queue: Arc::default(),
             budgets,
             hungry_since: AtomicU64::new(0),
             paused: AtomicBool::new(false),
@@ -215,13 +213,6 @@ impl Pool {
         }
         let first = database.share()?;
         Some([first, user.share()?])
-    }
-
-    /// The right to log in, unless as many do as may at once.
-    pub(crate) fn login_turn(self: &Arc<Self>) -> Option<LoginTurn> {
-        let limit = self.plan.load().postgres().limits.max_concurrent_logins;
-        let room = |count: usize| (count < limit).then_some(count + 1);
-        self.logging_in.fetch_update(SeqCst, SeqCst, room).ok().map(|_| LoginTurn(Arc::clone(self)))
     }
 
     // === Sharing limits with other pools ===
@@ -414,12 +405,6 @@ impl Drop for Own {
         if self.0.open.fetch_sub(1, SeqCst) == 1 && self.0.is_paused() {
             self.0.empty.notify_waiters();
         }
-    }
-}
-
-impl Drop for LoginTurn {
-    fn drop(&mut self) {
-        self.0.logging_in.fetch_sub(1, SeqCst);
     }
 }
 

@@ -70,6 +70,24 @@ async fn everything_can_be_shown() {
     assert_eq!(size.unwrap()[1].as_deref(), Some("10"));
 }
 
+#[tokio::test]
+async fn operators_get_in_where_clients_do_not() {
+    let pooler =
+        Pooler::start(|config| config.postgres.as_mut().unwrap().max_client_connections = 1);
+    let _client = pooler.connect("alice").await;
+    let full = async |user: &str, database: &str| {
+        let refused = pooler.connect_with(&format!("user={user} dbname={database}")).await;
+        let error = refused.err().unwrap_or_else(|| panic!("{user} got in to {database}"));
+        assert_eq!(error.code(), Some(&SqlState::TOO_MANY_CONNECTIONS), "{user} {database}");
+    };
+    full("bob", "app").await;
+    full("mortal", "pgbouncer").await;
+    let consoles = [console(&pooler, "bob").await, console(&pooler, "bob").await];
+    let _third = console(&pooler, "alice").await;
+    assert_eq!(show(&consoles[0], "CLIENTS").await.1.len(), 1);
+    full("bob", "pgbouncer").await;
+}
+
 /// PgBouncer 1.25.2's answers (`src/admin.c`, `src/stats.c`): names in their order, each with a
 /// letter for its type behind it: text, integer or numeric.
 const COLUMNS: &[(&str, &str)] = &[

@@ -258,7 +258,10 @@ impl Greeting {
         }
         let part = Arc::clone(&self.part);
         let postgres = part.postgres().ok_or(Refusal::Silent)?;
-        let mut permit = self.count_in(postgres)?;
+        let to_console = Some(&*wish.database)
+            .filter(|database| console::is_console(database))
+            .and_then(|_| console::access(&postgres.console, &wish.user));
+        let mut permit = self.count_in(postgres, to_console.is_some())?;
         if wish.replication != Replication::None {
             let message = "replication connections cannot go through the pool";
             return Err(Refusal::told(SqlState::FEATURE_NOT_SUPPORTED, message)
@@ -269,9 +272,7 @@ impl Greeting {
             && !console::is_console(&wish.database);
         let claim = Claim { user: &wish.user, database: &wish.database, forced };
         let Identified { user, keys } = self.authenticate(claim).await?;
-        if console::is_console(&wish.database)
-            && let Some(access) = console::access(&postgres.console, &wish.user)
-        {
+        if let Some(access) = to_console {
             return Ok(Admitted::Console(access, permit));
         }
         let Some(found) = asked_database else {
@@ -322,8 +323,10 @@ impl Greeting {
         Ok(Admitted::Pool(Box::new(admission)))
     }
 
-    fn count_in(&self, postgres: &Postgres) -> Result<ClientPermit, Refusal> {
-        let limit = postgres.max_client_connections;
+    fn count_in(&self, postgres: &Postgres, to_console: bool) -> Result<ClientPermit, Refusal> {
+        // Full is when an operator has to look.
+        let reserved = if to_console { console::RESERVED_CONNECTIONS } else { 0 };
+        let limit = postgres.max_client_connections + reserved;
         self.home.registry.admit(limit).ok_or_else(|| {
             Refusal::told(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                 .hint("Raise postgres.max_client_connections.")

@@ -8,16 +8,14 @@ use std::{
 
 use super::{LocalPool, LoginFailure, Mail, PoolShard};
 use crate::{
-    entrance::{Entrance, Entry},
-    pool::{Ceiling, LoginTurn, NoPermit, Permit},
+    login_queue::{LoginQueue, LoginTurn},
+    pool::{Ceiling, NoPermit, Permit},
     server::{self, Server},
     wait::Waits as _,
 };
 
 /// Between two rounds among idle servers.
 const TICK: Duration = Duration::from_secs(1);
-/// Until another look, while logins of other shards are in the way.
-const TURN: Duration = Duration::from_millis(20);
 /// Rounds after which a pool made for `*` that nobody uses is let go.
 const MAX_UNUSED_TICKS: u32 = 60;
 
@@ -57,14 +55,13 @@ pub(super) async fn keep(local: Rc<LocalPool>, home: Weak<PoolShard>) {
 /// Counts a login in progress.
 struct LoginCount {
     local: Rc<LocalPool>,
-    _turn: LoginTurn,
-    _entry: Entry,
+    _turns: [LoginTurn; 2],
 }
 
 impl LoginCount {
-    fn new(local: &Rc<LocalPool>, (turn, entry): (LoginTurn, Entry)) -> Self {
+    fn new(local: &Rc<LocalPool>, turns: [LoginTurn; 2]) -> Self {
         local.logins.set(local.logins.get() + 1);
-        Self { local: Rc::clone(local), _turn: turn, _entry: entry }
+        Self { local: Rc::clone(local), _turns: turns }
     }
 }
 
@@ -108,8 +105,8 @@ impl LocalPool {
                 // It wakes the keeper when it ends.
                 return None;
             }
-            let turn = match self.login_turn() {
-                Ok(turn) => turn,
+            let turns = match self.login_turns() {
+                Ok(turns) => turns,
                 Err(wait) => return Some(wait),
             };
             let permit = match self.pool.permit(Ceiling::Size) {
@@ -119,7 +116,7 @@ impl LocalPool {
             match permit {
                 Ok(permit) => {
                     self.retry.begin();
-                    bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
+                    bs9_net::spawn(establish(LoginCount::new(self, turns), permit));
                 }
                 Err(why) => return self.ask_around(why),
             }
@@ -128,21 +125,25 @@ impl LocalPool {
     }
 
     /// The right to log in, of this pool and at its server; else when to look again.
-    fn login_turn(&self) -> Result<(LoginTurn, Entry), Duration> {
-        let turn = self.pool.login_turn().ok_or(TURN)?;
+    fn login_turns(&self) -> Result<[LoginTurn; 2], Duration> {
         let plan = self.plan();
-        let limit = plan.postgres().limits.max_concurrent_server_logins;
-        let Some(entry) = plan.entrance.enter(&self.pool, self.shard.index(), limit) else {
-            *self.line.borrow_mut() = Some(Arc::clone(&plan.entrance));
+        let limits = &plan.postgres().limits;
+        let own = self.turn_in(&self.pool.login_queue, limits.max_concurrent_logins)?;
+        let at_server = self.turn_in(&plan.login_queue, limits.max_concurrent_server_logins)?;
+        Ok([own, at_server])
+    }
+
+    fn turn_in(&self, queue: &Arc<LoginQueue>, limit: usize) -> Result<LoginTurn, Duration> {
+        queue.enter(&self.pool, self.shard.index(), limit).ok_or_else(|| {
+            *self.line.borrow_mut() = Some(Arc::clone(queue));
             // It is called when it is its turn.
-            return Err(TICK);
-        };
-        Ok((turn, entry))
+            TICK
+        })
     }
 
     /// Leaves the line it stood in `before`, unless it wants to be there still. Under another plan
     /// it may be at another server.
-    fn leave_line(&self, before: Option<Arc<Entrance>>) {
+    fn leave_line(&self, before: Option<Arc<LoginQueue>>) {
         let now = self.line.borrow();
         if let Some(before) = before
             && !now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &before))
@@ -199,13 +200,13 @@ impl LocalPool {
         if left.is_some() {
             return left;
         }
-        let turn = match self.login_turn() {
-            Ok(turn) => turn,
+        let turns = match self.login_turns() {
+            Ok(turns) => turns,
             Err(wait) => return Some(wait),
         };
         let permit = self.pool.permit(Ceiling::Least).ok()?;
         self.retry.begin();
-        bs9_net::spawn(establish(LoginCount::new(self, turn), permit));
+        bs9_net::spawn(establish(LoginCount::new(self, turns), permit));
         None
     }
 

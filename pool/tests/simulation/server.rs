@@ -280,7 +280,7 @@ fn count(world: &World, new: &Server, pool: Pool) {
     let ear = usize::from(world.may_be_ear(pool, new));
     let of_pool = exceeds("of a pool", world.open(own), most(Limits::most) + ear);
     let logging_in = exceeds("logging in", world.open(logs_in), world.scenario.logins + ear);
-    // Nor is it counted at the entrance.
+    // Nor does it stand in line to log in.
     let ears = if world.scenario.listens { DATABASES.len() } else { 0 };
     let entering = world.open_to_all(|server| !server.logged_in.get());
     let entering = exceeds("entering", entering, world.scenario.entries + ears);

@@ -63,7 +63,10 @@ pub(super) fn postgres(t: &mut Scope<'_>) -> Option<Postgres> {
     let pool_mode = t.or(Key::new("pool_mode", POOL_MODE), words(POOL_MODES), "transaction");
     let pool_size = t.or(Key::new("pool_size", POOL_SIZE), integer(1..=MAX_POOL_SIZE), 20);
     let max_client_connections = t.or(
-        Key::new("max_client_connections", "Client connections at once, over all databases."),
+        Key::new(
+            "max_client_connections",
+            "Client connections at once, over all databases. The console admits three more.",
+        ),
         integer(1..=1_000_000),
         10_000,
     );

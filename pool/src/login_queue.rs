@@ -1,9 +1,10 @@
-//! Logins at one server, of all pools whose servers are there.
+//! Logins at one server, of all pools whose servers are there, and logins of one pool.
 //!
 //! A server forks for each connection and looks up who it is; a storm of them keeps it from its
 //! work, and one that has just started from its recovery. So no more log in at once than may
-//! (`max_concurrent_server_logins`), and who has to wait does so in a line: each pool, on each
-//! shard, has one place in it, and gets in line again for its next login.
+//! (`max_concurrent_server_logins`, and `max_concurrent_logins` of each pool), and who has to wait
+//! does so in a line: each pool, on each shard, has one place in it, and gets in line again for its
+//! next login.
 
 use std::{
     collections::VecDeque,
@@ -17,11 +18,11 @@ use crate::pool::Pool;
 
 /// One for each server that plans were made for.
 #[derive(Debug, Default)]
-pub(crate) struct Entrances(Mutex<FxHashMap<ServerAddress, Weak<Entrance>>>);
+pub(crate) struct LoginQueues(Mutex<FxHashMap<ServerAddress, Weak<LoginQueue>>>);
 
-/// Of one server.
+/// Of one server, or of one pool.
 #[derive(Default)]
-pub(crate) struct Entrance(Mutex<State>);
+pub(crate) struct LoginQueue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -36,23 +37,23 @@ struct Place {
 }
 
 /// The right to log in; given back when dropped.
-pub(crate) struct Entry(Arc<Entrance>);
+pub(crate) struct LoginTurn(Arc<LoginQueue>);
 
-impl Entrances {
+impl LoginQueues {
     /// The one of this server, which all have who ask for it.
-    pub(crate) fn of(&self, address: &ServerAddress) -> Arc<Entrance> {
+    pub(crate) fn of(&self, address: &ServerAddress) -> Arc<LoginQueue> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entrance) = known.get(address).and_then(Weak::upgrade) {
-            return entrance;
+        if let Some(queue) = known.get(address).and_then(Weak::upgrade) {
+            return queue;
         }
-        known.retain(|_, entrance| entrance.strong_count() > 0);
-        let entrance = Arc::default();
-        known.insert(address.clone(), Arc::downgrade(&entrance));
-        entrance
+        known.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::default();
+        known.insert(address.clone(), Arc::downgrade(&queue));
+        queue
     }
 }
 
-impl Entrance {
+impl LoginQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -65,7 +66,7 @@ impl Entrance {
         pool: &Arc<Pool>,
         shard: usize,
         limit: usize,
-    ) -> Option<Entry> {
+    ) -> Option<LoginTurn> {
         let mut state = self.state();
         while state.line.front().is_some_and(|first| first.pool.strong_count() == 0) {
             state.line.pop_front();
@@ -85,7 +86,7 @@ impl Entrance {
         if more {
             self.call();
         }
-        Some(Entry(Arc::clone(self)))
+        Some(LoginTurn(Arc::clone(self)))
     }
 
     /// That shard of `pool` wants to log in no more.
@@ -127,17 +128,17 @@ impl State {
     }
 }
 
-impl Drop for Entry {
+impl Drop for LoginTurn {
     fn drop(&mut self) {
         self.0.state().logging_in -= 1;
         self.0.call();
     }
 }
 
-impl std::fmt::Debug for Entrance {
+impl std::fmt::Debug for LoginQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state();
-        f.debug_struct("Entrance")
+        f.debug_struct("LoginQueue")
             .field("logging_in", &state.logging_in)
             .field("line", &state.line.len())
             .finish()
