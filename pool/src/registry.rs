@@ -256,11 +256,16 @@ impl Registry {
             pools.iter().filter(|(key, _)| concerned(key)).map(|(_, pool)| pool).collect();
         for pool in &concerned {
             let standing = orders.of(&pool.key.database);
+            let resumed = pool.is_paused() && !standing.paused;
             pool.pause(standing.paused);
             pool.disabled.store(standing.disabled, SeqCst);
             if matches!(order, PoolOrder::Pause | PoolOrder::Kill | PoolOrder::Reconnect) {
                 let next = Plan::renew(&pool.plan.load());
                 pool.plan.store(Arc::new(next));
+            }
+            if resumed || order == PoolOrder::Reconnect && !standing.paused {
+                // The next server tells what is so by now.
+                pool.parameters.store(None);
             }
             pool.announce_plan();
         }

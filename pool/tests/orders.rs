@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bs9_api::types::{OrderPools, PoolOrder};
 
-use crate::postgres::{Dialogue, Pooler, eventually};
+use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
 
 fn order(order: PoolOrder) -> OrderPools {
     OrderPools { order, database: Some("app".to_owned()), timeout_seconds: Some(20.0) }
@@ -89,6 +89,31 @@ fn reconnecting_replaces_servers_as_they_come_back() {
         let after = idle.value("SELECT pg_backend_pid()");
         after != before && after != during
     });
+}
+
+#[test]
+fn new_defaults_reach_new_clients() {
+    const USER: &str = "or_defaults";
+    let pooler = Pooler::with_roles(&[USER.to_owned()], |_| {});
+    let log_in = || Dialogue::log_in(pooler.address, USER, &[("application_name", "teller")]);
+    let set = |value: &str| {
+        Cluster::shared().sql(&format!(
+            "ALTER ROLE {USER} SET TimeZone = '{value}'; ALTER ROLE {USER} SET app.zone = '{value}'"
+        ));
+    };
+    let both = "SELECT concat_ws(' ', current_setting('TimeZone'), current_setting('app.zone'))";
+    set("Asia/Tokyo");
+    pooler.operate(&order(PoolOrder::Reconnect)).unwrap();
+    let mut old = log_in();
+    assert_eq!(old.parameter("TimeZone"), Some("Asia/Tokyo"));
+    assert_eq!(old.value(both), "Asia/Tokyo Asia/Tokyo");
+    set("Asia/Seoul");
+    pooler.operate(&order(PoolOrder::Reconnect)).unwrap();
+    let mut new = log_in();
+    assert_eq!(new.parameter("TimeZone"), Some("Asia/Seoul"));
+    assert_eq!(new.value(both), "Asia/Seoul Asia/Seoul");
+    // It goes by what it was told.
+    assert_eq!(old.value("SHOW TimeZone"), "Asia/Tokyo");
 }
 
 #[test]

@@ -252,6 +252,20 @@ fn everybody_hears_in_the_encoding_it_speaks() {
 }
 
 #[test]
+fn who_turns_to_another_encoding_hears_in_that() {
+    let own = Own::start("ln_recoded", |_| {});
+    let mut client = own.client("one");
+    run(&mut client, "LISTEN words");
+    let speak = || own.sql("SELECT pg_notify('words', chr(228))");
+    speak();
+    assert_eq!(payload(&mut client), "ä".as_bytes());
+    run(&mut client, "SET client_encoding = 'LATIN1'");
+    assert_eq!(own.pinned(), (1, 0));
+    speak();
+    assert_eq!(payload(&mut client), b"\xe4");
+}
+
+#[test]
 fn a_reload_that_takes_the_database_away_tells_those_who_listen() {
     let own = Own::start("ln_removed", |_| {});
     let mut one = own.client("one");
