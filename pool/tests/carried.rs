@@ -5,6 +5,8 @@ use bs9_wire::{encode::frontend, message::frontend::Target, tag::FrontendTag};
 
 use crate::postgres::{Cluster, Dialogue, Pooler, run};
 
+mod at_random;
+
 /// A pool with so many server connections, on a single shard.
 fn pooler(servers: usize) -> Pooler {
     Pooler::start(|config| {

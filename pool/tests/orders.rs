@@ -64,7 +64,7 @@ fn a_paused_pool_lets_clients_log_in_and_a_reload_changes_nothing() {
     let mut first = Dialogue::log_in(pooler.address, "alice", &[]);
     assert_eq!(first.value("SELECT 1"), "1");
     pooler.operate(&order(PoolOrder::Pause)).unwrap();
-    pooler.reload(Pooler::config(crate::postgres::Cluster::shared()));
+    pooler.reload(Pooler::config(Cluster::shared()));
     let mut late = Dialogue::log_in(pooler.address, "alice", &[]);
     late.query("SELECT 'late'");
     pooler.wait_for("alice", "it waits", |pool| pool.clients_waiting == 1 && pool.paused);

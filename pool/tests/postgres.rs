@@ -6,6 +6,7 @@ mod cluster;
 mod dialogue;
 mod fake;
 mod host;
+mod pair;
 mod secured;
 
 pub(crate) use batch::{Batch, Value, batch};
@@ -14,6 +15,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use dialogue::{Dialogue, Reply, run};
 pub(crate) use fake::{Fake, Manner};
 pub(crate) use host::Pooler;
+pub(crate) use pair::Pair;
 pub(crate) use secured::{Secured, Wire};
 
 use std::time::{Duration, Instant};
