@@ -44,6 +44,13 @@
 //! takes for skipped, replies could pass for each other, and it is never clean again. Late
 //! CopyData, CopyDone and CopyFail are ignored by the server and owe nothing.
 //!
+//! Anything else that the server reads in the middle of the COPY makes it fail. Since PostgreSQL 14
+//! the server hangs up then, having said why; before, it went on behind that message, which was
+//! never answered. In a batch that is all the same: what is behind the message that failed is
+//! skipped, whether it was read as part of the COPY or not. Of a Query, and where the client sent
+//! it although `G` had come, only the server's last words are taken. Behind a ReadyForQuery a reply
+//! could pass for another.
+//!
 //! # What the pool puts in
 //!
 //! Each entry has an [`Origin`]. Replies to the pool's own messages are swallowed. Messages the
@@ -125,6 +132,12 @@ enum Copying {
         done: bool,
         eaten: u32,
     },
+    /// From the client, who has sent something else before its end: it can but fail.
+    Astray {
+        eaten: u32,
+    },
+    /// Likewise, and what comes behind its error cannot be told.
+    Lost,
     /// To the client.
     Out,
     /// Both ways: streaming replication. Over when both sides have sent CopyDone.

@@ -422,14 +422,49 @@ fn a_ledger_in_doubt_says_whether_asking_helps() {
 }
 
 #[test]
-fn nothing_else_is_sent_into_a_copy() {
+fn the_pool_sends_nothing_else_into_a_copy() {
     each(&[
-        "clean >Q <G >Q=refused >P=refused =>P=refused !>Q=refused >c <C <ZI clean",
-        ">Q >Q <G!",
-        ">E >P <G!",
-        ">Q =>P <G!",
+        "clean >Q <G =>P=refused ~>P=refused !>Q=refused >c <C <ZI clean",
+        ">Q >Q <W!",
         // Once its end is sent, anything goes.
         ">Q <G >c >Q >P >S <C <ZI <C <ZI <1 <ZI clean",
+    ]);
+}
+
+#[test]
+fn a_copy_into_which_something_else_was_sent_fails() {
+    each(&[
+        // The server says so, and hangs up.
+        "clean >Q >Q <G <E busy <E busy <ZI!",
+        "clean >Q >Q >c <G busy <E <E busy",
+        "clean >Q >d >P >B >E >S <G <E <E busy <1!",
+        "clean >E >P >S <G <E void:P <E busy",
+        "clean >E >P <G <E void:P <[E] busy >S busy",
+        // Whether what was sent is answered, nothing tells.
+        "clean >Q >Q <G <E <ZI!",
+        "clean >Q >S >Q <G <E <ZI!",
+        "clean >Q =>P >S <G <E <ZI!",
+        "clean >Q >Q >c <G <C!",
+        "clean >Q >Q <G <ZI!",
+        // In a batch it is skipped in either case.
+        "clean >B >E >P >S <2 <G <E void:P busy <ZI clean",
+        "clean >E =>P ~>P >B >Q >S >Q <G <E void:P void:P void:B void:Q <ZI <C <ZI clean",
+        "clean >E >F >c >d >S <G <E void:F <ZI clean",
+        "clean >E >P >c <G <C!",
+        // Syncs before it are in doubt, those behind it are not.
+        "clean >E >S >P >S <G <E void:P <ZI doubtful",
+        "clean >E >S >P >S <G <E void:P <ZI doubtful <1!",
+        "clean >E >P >S >S <G <E void:P <ZI busy <ZI clean <ZI!",
+        // What is sent later is read behind it.
+        "clean >E >P <G >d >c >B >S <E void:P void:B <ZI clean",
+        "clean >Q >Q <G >P >c >S <E busy <ZI!",
+        // What is sent although the data is awaited, the pool does not look into.
+        "clean >Q <G >d >Q <E <E busy <ZI!",
+        "clean >Q <G >Q >c <C!",
+        "clean >Q <G >S=silent >P >S <E <ZI!",
+        "clean >E <G >P >S <E void:P <E busy <ZI!",
+        "clean >E <G >Q <E void:Q >P=skipped >S <ZI!",
+        "clean >E >S <G >Q <E void:Q <ZI!",
     ]);
 }
 

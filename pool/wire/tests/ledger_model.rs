@@ -72,11 +72,16 @@ struct Server {
     visible: Vec<Reply>,
     /// A COPY FROM STDIN failed.
     copy_failed: bool,
+    /// It hangs up when it reads something else in the middle of a COPY, as since PostgreSQL 14.
+    strict: bool,
+    hung_up: bool,
 }
 
 impl Server {
-    fn new() -> Self {
+    fn new(strict: bool) -> Self {
         Self {
+            strict,
+            hung_up: false,
             ignoring: false,
             status: Status::Idle,
             implicit: false,
@@ -119,6 +124,9 @@ impl Server {
 
     fn read(&mut self, message: Message) {
         let Message { request, origin, .. } = message;
+        if self.hung_up {
+            return;
+        }
         if self.copy.is_some() {
             return self.read_copy(&message);
         }
@@ -146,10 +154,18 @@ impl Server {
         let Some(copy) = self.copy.as_mut() else { return };
         let (request, origin) = (copy.request, copy.origin);
         let fails = match message.request {
+            // It was answered by the pool, or not at all.
+            _ if message.origin == Origin::Local => return,
             Request::CopyData => copy.fate == Fate::FailsAtData,
             Request::CopyEnd => message.gives_up || copy.fate == Fate::FailsAtEnd,
             Request::Sync | Request::Flush => return,
-            other => panic!("{other:?} was sent into a COPY"),
+            _ if self.strict => {
+                self.hung_up = true;
+                self.say(Tag::ErrorResponse, origin);
+                // Whoever asked, it is the client's.
+                return self.say(Tag::ErrorResponse, Origin::Client);
+            }
+            _ => true,
         };
         if fails {
             self.copy = None;
@@ -236,7 +252,8 @@ impl Server {
 
     /// Whether it does nothing, has said everything and holds nothing open.
     fn is_at_rest(&self) -> bool {
-        !self.ignoring
+        !self.hung_up
+            && !self.ignoring
             && !self.implicit
             && self.status == Status::Idle
             && self.copy.is_none()
@@ -302,15 +319,22 @@ fn ordinary() -> impl Strategy<Value = Vec<Message>> {
     })
 }
 
-/// A COPY FROM STDIN: the message that starts it, and all up to its end.
-fn copy(syncs: bool) -> impl Strategy<Value = Vec<Message>> {
-    let during = prop::sample::select(vec![
+/// A COPY FROM STDIN: the message that starts it, and all up to its end. In the middle there are
+/// Syncs, and strays that make it fail.
+fn copy(syncs: bool, strays: bool) -> impl Strategy<Value = Vec<Message>> {
+    let legal = prop::sample::select(vec![
         Request::CopyData,
         Request::CopyData,
         Request::Flush,
         if syncs { Request::Sync } else { Request::CopyData },
     ]);
-    let during = prop::collection::vec(during, 0..4);
+    let legal = legal.prop_map(|request| vec![message(request, Origin::Client, vec![])]);
+    let stray = ordinary().prop_filter("a Sync is none", |messages| {
+        messages.iter().all(|message| message.request != Request::Sync)
+    });
+    let sent = (legal, stray, 0..3u8)
+        .prop_map(move |(legal, stray, which)| if strays && which == 0 { stray } else { legal });
+    let during = prop::collection::vec(sent, 0..4);
     let starts = prop::sample::select(vec![Request::Query, Request::Execute]);
     (starts, fate(), during, any::<bool>(), any::<bool>()).prop_map(
         |(starts, fate, during, gives_up, behind)| {
@@ -319,7 +343,7 @@ fn copy(syncs: bool) -> impl Strategy<Value = Vec<Message>> {
                 plans.push(Plan::Rows);
             }
             let mut messages = vec![message(starts, Origin::Client, plans)];
-            messages.extend(during.into_iter().map(|it| message(it, Origin::Client, vec![])));
+            messages.extend(during.concat());
             messages
                 .push(Message { gives_up, ..message(Request::CopyEnd, Origin::Client, vec![]) });
             messages
@@ -327,8 +351,8 @@ fn copy(syncs: bool) -> impl Strategy<Value = Vec<Message>> {
     )
 }
 
-fn dialogue(syncs_in_copy: bool) -> impl Strategy<Value = Vec<Message>> {
-    let part = prop_oneof![8 => ordinary().boxed(), 1 => copy(syncs_in_copy).boxed()];
+fn dialogue(syncs: bool, strays: bool) -> impl Strategy<Value = Vec<Message>> {
+    let part = prop_oneof![8 => ordinary().boxed(), 1 => copy(syncs, strays).boxed()];
     prop::collection::vec(part, 1..24).prop_map(|parts| parts.concat())
 }
 
@@ -374,8 +398,9 @@ impl Run {
             (Some(tag), _) => self.ledger.observe(tag),
             (None, status) => self.ledger.ready(status),
         };
-        if observed.map_err(|_| Broken)?.verdict == Verdict::Forward {
-            self.seen.push(reply);
+        match observed.map_err(|_| Broken)?.verdict {
+            Verdict::Forward | Verdict::Aside => self.seen.push(reply),
+            Verdict::Swallow => {}
         }
         self.settle();
         Ok(())
@@ -438,10 +463,10 @@ impl Run {
     }
 }
 
-fn run(messages: Vec<Message>, pace: &[u8]) -> (Run, Result<(), Broken>) {
+fn run(messages: Vec<Message>, pace: &[u8], strict: bool) -> (Run, Result<(), Broken>) {
     let mut run = Run {
         ledger: Ledger::new(1024),
-        server: Server::new(),
+        server: Server::new(strict),
         under_way: VecDeque::new(),
         seen: Vec::new(),
     };
@@ -471,8 +496,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn the_ledger_knows_what_the_server_knows(messages in dialogue(false), pace in pace()) {
-        let (run, outcome) = run(messages, &pace);
+    fn the_ledger_knows_what_the_server_knows(messages in dialogue(false, false), pace in pace()) {
+        let (run, outcome) = run(messages, &pace, true);
         prop_assert!(outcome.is_ok(), "nothing was out of step: {:?}", run.ledger);
         prop_assert_eq!(&run.seen, &run.server.visible);
         let expected = match run.server.status {
@@ -484,8 +509,8 @@ proptest! {
     }
 
     #[test]
-    fn what_is_in_doubt_is_not_called_clean(messages in dialogue(true), pace in pace()) {
-        let (run, outcome) = run(messages, &pace);
+    fn what_is_in_doubt_is_not_called_clean(messages in dialogue(true, false), pace in pace()) {
+        let (run, outcome) = run(messages, &pace, true);
         // Every step has checked that. Out of step is allowed only where there was doubt.
         if !run.server.copy_failed {
             prop_assert!(outcome.is_ok(), "there was no doubt: {:?}", run.ledger);
@@ -498,6 +523,36 @@ proptest! {
         // What the pool answers may have come between replies that were in doubt.
         if outcome.is_ok() && run.ledger.is_clean() {
             prop_assert_eq!(run.seen.len(), run.server.visible.len());
+        }
+    }
+
+    #[test]
+    fn what_strays_into_a_copy_leads_nobody_astray(
+        messages in dialogue(false, true),
+        pace in pace(),
+        strict: bool,
+    ) {
+        let (mut run, outcome) = run(messages, &pace, strict);
+        for message in std::mem::take(&mut run.under_way) {
+            run.server.read(message);
+        }
+        prop_assert!(run.server.visible.starts_with(&run.seen), "{:?}", run.seen);
+        if outcome.is_ok() {
+            prop_assert_eq!(&run.seen, &run.server.visible);
+            prop_assert_eq!(run.ledger.is_clean(), run.server.is_at_rest());
+        }
+    }
+
+    #[test]
+    fn strays_among_syncs_are_not_called_clean(
+        messages in dialogue(true, true),
+        pace in pace(),
+        strict: bool,
+    ) {
+        // Every step checks that.
+        let (run, outcome) = run(messages, &pace, strict);
+        if outcome.is_ok() && run.server.hung_up {
+            prop_assert!(!run.ledger.is_clean());
         }
     }
 }

@@ -29,7 +29,7 @@ pub enum Refused {
     /// Too much is pipelined.
     #[error(transparent)]
     Full(#[from] Full),
-    /// The server waits for COPY data, and takes anything else for a broken stream.
+    /// The server waits for COPY data. Only the client may break that off.
     #[error("{request:?} sent in the middle of COPY")]
     DuringCopy {
         /// The message.
@@ -59,7 +59,12 @@ impl Ledger {
                 *eaten = eaten.saturating_add(1);
                 return Ok(Placed::Silent);
             }
-            return Err(Refused::DuringCopy { request });
+            if origin != Origin::Client {
+                return Err(Refused::DuringCopy { request });
+            }
+            self.push(Entry { request, origin, token })?;
+            self.copy = Copying::Lost;
+            return Ok(Placed::Owed);
         }
         // With entries left, the Sync that ends the skipping may be among them: not known yet.
         if self.skipping && self.queue.is_empty() {

@@ -55,12 +55,10 @@ pub enum Violation {
         /// What the next reply should have been for.
         request: Request,
     },
-    /// The client had already sent something that cannot be read during the COPY that starts.
-    #[error("{request:?} was sent into the middle of COPY")]
-    DuringCopy {
-        /// The message the client sent.
-        request: Request,
-    },
+    /// What comes now may be for something that the server has read as part of a COPY, or for what
+    /// is behind it.
+    #[error("the client sent something else in the middle of COPY")]
+    DuringCopy,
     /// The caller did not settle, so that the replies would go out in the wrong order.
     #[error("a reply arrived before the pool's own answers were settled")]
     Unsettled,
@@ -172,6 +170,7 @@ impl Ledger {
                 self.status = status;
                 return Ok(Observed { verdict: Verdict::Forward, closed: None });
             }
+            _ if self.copy == Copying::Lost => return Err(Violation::DuringCopy),
             Ok(front) => return Err(Violation::Unexpected { tag, request: front.request }),
             Err(violation) => return Err(violation),
         };
@@ -240,8 +239,7 @@ impl Ledger {
             | (R::DescribePortal, T::RowDescription | T::NoData)
             | (R::Execute, T::EmptyQueryResponse | T::PortalSuspended) => return Ok(true),
             (R::Query | R::Execute, T::CopyInResponse) => {
-                let (done, eaten) = self.strike_copy_input()?;
-                self.copy = Copying::In { done, eaten };
+                self.copy = self.strike_copy_input(request);
                 return Ok(false);
             }
             (R::Query | R::Execute, T::CopyOutResponse) => {
@@ -249,7 +247,9 @@ impl Ledger {
                 return Ok(false);
             }
             (R::Query, T::CopyBothResponse) => {
-                let (client_done, _) = self.strike_copy_input()?;
+                let Copying::In { done: client_done, .. } = self.strike_copy_input(request) else {
+                    return Err(Violation::DuringCopy);
+                };
                 self.copy = Copying::Both { client_done, server_done: false };
                 return Ok(false);
             }
@@ -279,18 +279,21 @@ impl Ledger {
     }
 
     /// Strikes off the entries behind the first that the server reads as part of the COPY it
-    /// starts: Syncs, which it ignores, up to the mark of its end. Returns whether the mark was
-    /// there, and how many Syncs.
-    fn strike_copy_input(&mut self) -> Result<(bool, u32), Violation> {
+    /// starts: Syncs, which it ignores, up to the mark of its end. Returns how that goes on.
+    fn strike_copy_input(&mut self, request: Request) -> Copying {
         let mut eaten = 0;
         let mut done = false;
+        let mut astray = false;
         while let Some(next) = self.queue.get(1)
             && !done
         {
             match next.request {
                 Request::Sync => eaten += 1,
                 Request::CopyEnd => done = true,
-                request => return Err(Violation::DuringCopy { request }),
+                _ => {
+                    astray = true;
+                    break;
+                }
             }
             self.queue.remove(1);
         }
@@ -300,7 +303,11 @@ impl Ledger {
             .iter()
             .rfind(|entry| entry.request != Request::CopyEnd && entry.origin != Origin::Local);
         self.unsynced = last.is_some_and(|entry| entry.request.is_extended());
-        Ok((done, eaten))
+        match astray {
+            false => Copying::In { done, eaten },
+            true if request.is_extended() => Copying::Astray { eaten },
+            true => Copying::Lost,
+        }
     }
 
     /// Checks off an ErrorResponse.
@@ -314,11 +321,11 @@ impl Ledger {
             }
             Err(violation) => return Err(violation),
         };
-        self.doubtful_syncs = match self.copy {
-            Copying::In { eaten, .. } => eaten,
-            _ => 0,
+        (self.copy, self.doubtful_syncs) = match self.copy {
+            Copying::In { eaten, .. } | Copying::Astray { eaten } => (Copying::No, eaten),
+            Copying::Lost => (Copying::Lost, 0),
+            _ => (Copying::No, 0),
         };
-        self.copy = Copying::No;
         let verdict =
             if front.origin == Origin::Pool { Verdict::Swallow } else { Verdict::Forward };
         if front.request.is_extended() {
