@@ -307,7 +307,7 @@ impl Upward {
             Step::Edited { taken } => {
                 exchange.note_asked(header, self.passage.unread());
                 self.edit(taken, total - taken, exchange);
-                if header.tag == FrontendTag::Query {
+                if matches!(header.tag, FrontendTag::Query | FrontendTag::Execute) {
                     exchange.cell.queries.increment();
                 }
             }

@@ -101,6 +101,7 @@ impl Exchange<'_> {
             FrontendTag::Bind => self.bind(header, message),
             FrontendTag::Parse => self.parse(header, message),
             FrontendTag::Describe | FrontendTag::Close => self.target(header, message),
+            FrontendTag::Execute => self.execute(header, message),
             FrontendTag::FunctionCall => Ok(self.function_call(header, message)),
             _ => Ok(Step::Pass),
         }
@@ -140,12 +141,15 @@ impl Exchange<'_> {
         if let Err(step) = self.admit() {
             return Ok(step);
         }
-        if bind.statement.is_empty() {
-            return self.use_unnamed(Request::Bind);
-        }
         let taken = HEADER_LEN + bind.portal.len() + bind.statement.len() + 2;
         let rest = header.total_len() - taken;
-        self.note_use(bind.statement)?;
+        let noted = self.note_use(&bind, rest)?;
+        if noted == Noted::Written {
+            return Ok(Step::Edited { taken });
+        }
+        if bind.statement.is_empty() {
+            return self.use_unnamed(Request::Bind, noted == Noted::Preceded);
+        }
         let number = match self.number_of(bind.statement)? {
             Named::Here(number) => number,
             Named::Unknown => 0,
@@ -184,7 +188,7 @@ impl Exchange<'_> {
             return self.close(name, message.len());
         }
         if name.is_empty() {
-            return self.use_unnamed(Request::DescribeStatement);
+            return self.use_unnamed(Request::DescribeStatement, false);
         }
         let number = match self.number_of(name)? {
             Named::Here(number) => {
@@ -232,45 +236,62 @@ impl Exchange<'_> {
         self.prepare(&statement).map(Named::Here)
     }
 
-    /// A statement is about to be run. True when something was written to be run before it.
+    /// A statement is about to be run by a Bind that `rest` bytes belong to behind its names.
     #[inline]
-    fn note_use(&mut self, name: &[u8]) -> Result<bool, Refused> {
-        let Some(statements) = self.statements.as_ref() else { return Ok(false) };
-        let known =
-            if name.is_empty() { statements.unnamed.as_ref() } else { statements.get(name) };
+    fn note_use(&mut self, bind: &Bind<'_>, rest: usize) -> Result<Noted, Refused> {
+        let Some(statements) = self.statements.as_ref() else { return Ok(Noted::Nothing) };
+        let known = if bind.statement.is_empty() {
+            statements.unnamed.as_ref()
+        } else {
+            statements.get(bind.statement)
+        };
         match known.filter(|known| known.matters()) {
             Some(known) => {
                 let known = Arc::clone(known);
-                self.note_telling_use(&known)
+                self.note_telling_use(&known, bind, rest)
             }
-            None => Ok(false),
+            None if !statements.bound.is_empty() => {
+                self.bind_anew(bind.portal);
+                Ok(Noted::Nothing)
+            }
+            None => Ok(Noted::Nothing),
         }
     }
 
     #[cold]
-    fn note_telling_use(&mut self, statement: &Statement) -> Result<bool, Refused> {
+    fn note_telling_use(
+        &mut self,
+        statement: &Statement,
+        bind: &Bind<'_>,
+        rest: usize,
+    ) -> Result<Noted, Refused> {
+        self.bind_anew(bind.portal);
         let text = statement.query();
-        if deallocate::forgets(text) == Some(Forgets::All) {
-            self.forgets = true;
-            if let Some(statements) = self.statements.as_mut() {
-                statements.forgetting = true;
+        match deallocate::forgets(text) {
+            Some(Forgets::All) => {
+                self.forgets = true;
+                if let Some(statements) = self.statements.as_mut() {
+                    statements.forgetting = true;
+                }
             }
+            Some(Forgets::One(name)) => return self.bind_deallocate(&name, bind.portal, rest),
+            None => {}
         }
         let settled = self.ledger.is_empty() && statement.is_of(self.settings.context());
         let effects = self.effects_of(text, settled);
         let Some(note) = effects.and_then(|effects| self.note_effects(effects, false)) else {
-            return Ok(false);
+            return Ok(Noted::Nothing);
         };
         self.bind_after(&note)?;
-        Ok(true)
+        Ok(Noted::Preceded)
     }
 
     /// Uses the unnamed statement, which the server may have of someone else.
-    fn use_unnamed(&mut self, request: Request) -> Result<Step, Refused> {
-        let noted = request == Request::Bind && self.note_use(b"")?;
+    /// `preceded`: something was written to be run before.
+    fn use_unnamed(&mut self, request: Request, preceded: bool) -> Result<Step, Refused> {
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
         match statements.unnamed.as_ref() {
-            Some(unnamed) if self.cache.unnamed_is(unnamed) && noted => {}
+            Some(unnamed) if self.cache.unnamed_is(unnamed) && preceded => {}
             Some(unnamed) if self.cache.unnamed_is(unnamed) => return Ok(Step::Pass),
             Some(unnamed) if unnamed.is_kept() => {
                 let on_server = self.cache.set_unnamed(Arc::downgrade(unnamed));
@@ -326,10 +347,8 @@ impl Exchange<'_> {
                     self.refuse(NOT_ITS_OWN)?;
                     return Ok(Step::Edited { taken: message.len() });
                 }
-                Some(Forgets::One(name)) if unnamed => {
-                    if let Some(step) = self.parse_deallocate(&name, message.len())? {
-                        return Ok(step);
-                    }
+                Some(Forgets::One(name)) if name.starts_with(PREFIX) => {
+                    return self.parse_deallocate(&name, body, message.len());
                 }
                 _ => {}
             }
@@ -527,6 +546,16 @@ impl Exchange<'_> {
             write(&mut statements.scratch);
         }
     }
+}
+
+/// What a statement that is about to be run asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    /// Something was written to be run before it.
+    Preceded,
+    /// The Bind was written, of another statement.
+    Written,
 }
 
 /// Where a name led.

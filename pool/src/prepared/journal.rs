@@ -27,6 +27,10 @@ pub(crate) enum Change {
     UnnamedPrepared { on_server: Weak<Statement> },
     /// The client's Close of a name.
     Closed { name: Box<[u8]>, statement: Arc<Statement> },
+    /// Execute of the client's `DEALLOCATE` of a name.
+    Forgotten { name: Box<[u8]>, statement: Arc<Statement> },
+    /// Execute of the client's `DEALLOCATE` of a name that is not in use any more.
+    Unknown { name: Box<[u8]> },
     /// The client's Close of the unnamed statement, or of nothing.
     ClosedUnnamed { before: Option<Arc<Statement>> },
     /// The pool's Close of a statement.
@@ -58,7 +62,8 @@ pub(crate) struct Journal {
 
 /// The record an entry of the ledger carries.
 pub(crate) fn record_of(entry: &Entry) -> Option<u32> {
-    let carries = matches!(entry.request, Request::Parse | Request::Close) && entry.token != 0;
+    let carries = matches!(entry.request, Request::Parse | Request::Close | Request::Execute);
+    let carries = carries && entry.token != 0;
     carries.then_some(entry.token)
 }
 

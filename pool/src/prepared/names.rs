@@ -27,6 +27,8 @@ pub(crate) struct Statements {
     pub(crate) effects: Option<Box<Effects>>,
     /// A long text that is on its way.
     pub(super) long: Option<Box<Passing>>,
+    /// What was bound to forget names and not executed, the latest first.
+    pub(super) bound: Vec<Bound>,
     /// The batch on its way will make the session forget all names.
     pub(crate) forgetting: bool,
     /// The client listens by way of the shared connection.
@@ -42,6 +44,13 @@ pub(crate) struct Statements {
     store: Arc<StatementStore>,
 }
 
+/// A portal of `DEALLOCATE name`.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) portal: Box<[u8]>,
+    pub(super) name: Box<[u8]>,
+}
+
 impl Statements {
     pub(crate) fn new(store: &Arc<StatementStore>) -> Box<Self> {
         Box::new(Self {
@@ -49,6 +58,7 @@ impl Statements {
             unnamed: None,
             effects: None,
             long: None,
+            bound: Vec::new(),
             forgetting: false,
             subscribed: false,
             journal: Journal::default(),
@@ -209,19 +219,20 @@ impl Statements {
             Change::Prepared { number, .. } | Change::Again { number, free: true, .. } => {
                 drop(cache.remove(number));
             }
-            Change::Closed { name, statement } => {
+            Change::Closed { name, statement } | Change::Forgotten { name, statement } => {
                 // It had room when it was closed.
                 let _room = self.insert(&name, &statement);
             }
             Change::ClosedUnnamed { before } => self.unnamed = before,
             Change::Evicted { number } => cache.close_later(number),
-            Change::Again { .. } | Change::Refused(_) => {}
+            Change::Again { .. } | Change::Unknown { .. } | Change::Refused(_) => {}
         }
     }
 
     /// The server is gone, and nothing had been sent to it.
     pub(crate) fn rewind(&mut self) {
         self.long = None;
+        self.bound.clear();
         let mut nowhere = Cache::default();
         let changes: Vec<Change> = self.journal.take_all().collect();
         for change in changes {

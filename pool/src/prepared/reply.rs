@@ -51,7 +51,11 @@ impl Exchange<'_> {
         if let Some(id) = observed.closed.as_ref().and_then(record_of)
             && let Some(change) = statements.journal.take(id)
         {
-            statements.done(change, self.cache, self.settings.context());
+            let deallocated = tag == BackendTag::CommandComplete && body == b"DEALLOCATE\0";
+            match change {
+                Change::Forgotten { .. } if !deallocated => statements.undone(change, self.cache),
+                change => statements.done(change, self.cache, self.settings.context()),
+            }
         }
         self.settle(answers);
         false
@@ -174,6 +178,15 @@ fn stand_in(change: &Change, sqlstate: Option<&[u8]>, answers: &mut Vec<u8>) -> 
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
             let report = ErrorReport::error(SqlState::DUPLICATE_STATEMENT, &message);
+            backend::error_response(answers, &report);
+            true
+        }
+        Change::Unknown { name }
+            if sqlstate == Some(SqlState::INVALID_STATEMENT_NAME.as_bytes()) =>
+        {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("prepared statement \"{name}\" does not exist");
+            let report = ErrorReport::error(SqlState::INVALID_STATEMENT_NAME, &message);
             backend::error_response(answers, &report);
             true
         }

@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::deallocate::{self, Forgets};
+use super::deallocate;
 use crate::{
     session::{self, Effects},
     settings,
@@ -71,7 +71,7 @@ impl Statement {
         &self.body[..end.unwrap_or(self.body.len())]
     }
 
-    /// Whether it changes what outlives its transaction.
+    /// Whether it changes what outlives its transaction, such as what has been prepared.
     #[inline]
     pub(crate) fn matters(&self) -> bool {
         self.matters
@@ -215,7 +215,7 @@ impl StatementStore {
         let start = &query[..query.len().min(session::TELLING_BYTES)];
         let matters = session::may_matter(query)
             && Effects::in_doubt(query, settings::quoting_of(context)).is_some()
-            || deallocate::may_forget(start) && deallocate::forgets(query) == Some(Forgets::All);
+            || deallocate::may_forget(start) && deallocate::forgets(query).is_some();
         Statement {
             context: Arc::clone(context),
             body: body.into(),

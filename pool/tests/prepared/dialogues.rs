@@ -175,6 +175,25 @@ fn scripts() -> Vec<(&'static str, Script)> {
             ],
         ),
         (
+            "DEALLOCATE is bound, and the name forgotten before it is executed",
+            vec![
+                one(batch().parse("a", "SELECT 1").parse("d", "DEALLOCATE a").sync()),
+                one(batch().bind("d", &[]).close("a").execute().sync()),
+                one(batch().parse("a", "SELECT 2").sync()),
+                one(batch()
+                    .bind_to("p", "d", &[])
+                    .bind_to("q", "d", &[])
+                    .execute_some("p", 0)
+                    .execute_some("q", 0)
+                    .sync()),
+                one(batch().run("a", &[]).sync()),
+                // A portal that is gone forgets nothing.
+                one(batch().parse("a", "SELECT 3").bind_to("p", "d", &[]).sync()),
+                one(batch().execute_some("p", 0).sync()),
+                one(batch().run("a", &[]).sync()),
+            ],
+        ),
+        (
             "names are forgotten on the way",
             vec![
                 one(batch().parse("a", "SELECT 1").parse("b", "SELECT 2").sync()),

@@ -39,7 +39,8 @@ use crate::{
 #[derive(Default)]
 struct Model {
     statements: HashMap<Vec<u8>, Vec<u8>>,
-    portal: Option<Vec<u8>>,
+    /// Its text, and what it was bound with.
+    portal: Option<(Vec<u8>, Vec<u8>)>,
     skips: bool,
     input: Vec<u8>,
 }
@@ -90,7 +91,7 @@ impl Model {
             }
             FrontendMessage::Bind(bind) => match self.statements.get(bind.statement) {
                 Some(text) => {
-                    self.portal = Some([text, bind.rest].concat());
+                    self.portal = Some((text.clone(), bind.rest.to_vec()));
                     backend::bind_complete(out);
                 }
                 None => self.unknown(bind.statement, out),
@@ -105,11 +106,13 @@ impl Model {
                 None => self.unknown(name, out),
             },
             FrontendMessage::Execute(_) => match self.portal.take() {
-                Some(text) if text.starts_with(b"?") => {
+                Some((text, _)) if text.starts_with(b"?") => {
                     self.fail(SqlState::INTERNAL_ERROR, "fails", out);
                 }
-                Some(text) => {
-                    backend::command_complete(out, &String::from_utf8_lossy(&text));
+                Some((text, _)) if text.starts_with(b"DEALLOCATE") => self.run(&text, out),
+                Some((text, rest)) => {
+                    let tag = [text, rest].concat();
+                    backend::command_complete(out, &String::from_utf8_lossy(&tag));
                 }
                 None => self.fail(SqlState::INTERNAL_ERROR, "no portal", out),
             },
@@ -133,9 +136,13 @@ impl Model {
 
     fn query(&mut self, text: &[u8], out: &mut Vec<u8>) {
         self.statements.remove(&b""[..]);
+        self.run(text, out);
+    }
+
+    fn run(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(text).into_owned();
         if text == "DEALLOCATE ALL" {
-            self.statements.clear();
+            self.statements.retain(|name, _| name.is_empty());
             backend::command_complete(out, "DEALLOCATE ALL");
         } else if let Some(name) = text.strip_prefix("DEALLOCATE ") {
             match self.statements.remove(name.as_bytes()) {
@@ -170,10 +177,12 @@ fn name(number: u8) -> &'static [u8] {
 }
 
 fn text(number: u8) -> String {
-    match number % 6 {
+    match number % 8 {
         0 => "!".into(),
         1 => "?".into(),
         2 => "long ".repeat(30),
+        3 => "DEALLOCATE a".into(),
+        4 => "DEALLOCATE bb".into(),
         n => format!("text {n}"),
     }
 }
@@ -481,21 +490,31 @@ proptest! {
 fn every_split_of_a_dialogue_means_the_same() {
     use Say as S;
     let script = vec![
-        S::Parse(1, 3),
+        S::Parse(1, 5),
         S::Parse(2, 2),
         S::Run(1, 20),
         S::Run(2, 90),
         S::Sync,
-        S::Parse(0, 4),
+        S::Parse(0, 6),
         S::Describe(0),
         S::Sync,
         S::Run(0, 3),
         S::Close(1),
         S::Run(1, 1),
         S::Sync,
-        S::Parse(1, 4),
+        S::Parse(1, 6),
         S::Run(2, 0),
-        S::Parse(1, 3),
+        S::Parse(1, 5),
+        S::Sync,
+        S::Parse(0, 3),
+        S::Parse(3, 1),
+        S::Run(3, 0),
+        S::Run(0, 0),
+        S::Sync,
+        S::Run(0, 0),
+        S::Run(1, 0),
+        S::Sync,
+        S::Parse(1, 5),
         S::Sync,
         S::Query(1),
         S::Run(1, 0),

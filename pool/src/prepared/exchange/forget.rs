@@ -1,22 +1,31 @@
 //! What makes a session forget statements: Close, and DEALLOCATE in its two forms.
 
+use std::sync::Weak;
+
 use bs9_wire::{
     encode::frontend,
     frame::{HEADER_LEN, Header},
     ledger::{Origin, Refused, Request},
-    message::{backend::TransactionStatus, frontend::Target},
+    message::{FrontendMessage, backend::TransactionStatus, frontend::Target},
     tag::FrontendTag,
 };
 
-use super::{Exchange, Step, never_known};
+use super::{Exchange, Noted, Step, never_known};
 use crate::{
     prepared::{
         PREFIX, ServerName,
         deallocate::{self, Forgets},
         journal::Change,
+        names::Bound,
     },
     session,
 };
+
+/// What is dropped on servers when a client drops a name of its own. It is none that the pool or a
+/// client gives.
+const SCAPEGOAT: &str = "bs9_scapegoat";
+/// Portals of `DEALLOCATE name` that a client may have open at once; executing more fails.
+const MOST_BOUND: usize = 8;
 
 impl Exchange<'_> {
     pub(super) fn close(&mut self, name: &[u8], length: usize) -> Result<Step, Refused> {
@@ -114,33 +123,103 @@ impl Exchange<'_> {
         Ok(Step::Edited { taken: length })
     }
 
-    /// Likewise, in a batch.
+    /// Parse of the unnamed statement, to `DEALLOCATE` a name like the pool's own: the server must
+    /// not get to run that. What the client means by it is seen when it is bound.
     pub(super) fn parse_deallocate(
         &mut self,
         name: &[u8],
+        body: &[u8],
         length: usize,
-    ) -> Result<Option<Step>, Refused> {
-        if self.awaits_outcome_before(name) {
-            return Ok(Some(Step::Stall));
+    ) -> Result<Step, Refused> {
+        let text = deallocate_never_known(name);
+        self.say(|out| frontend::parse(out, b"", text.as_bytes(), &[]));
+        self.parse_unnamed(Some(body))?;
+        Ok(Step::Edited { taken: length })
+    }
+
+    /// Bind of `DEALLOCATE name`: of one that drops the [`SCAPEGOAT`], which will be there when it
+    /// is executed, if the name is in use by then.
+    pub(super) fn bind_deallocate(
+        &mut self,
+        name: &[u8],
+        portal: &[u8],
+        rest: usize,
+    ) -> Result<Noted, Refused> {
+        let Some(statements) = self.statements.as_mut() else { return Ok(Noted::Nothing) };
+        let text = if statements.get(name).is_some() {
+            statements.bound.truncate(MOST_BOUND - 1);
+            statements.bound.insert(0, Bound { portal: portal.into(), name: name.into() });
+            format!("DEALLOCATE {SCAPEGOAT}")
+        } else if name.starts_with(PREFIX) {
+            deallocate_never_known(name)
+        } else {
+            // It may have been prepared in SQL.
+            return Ok(Noted::Nothing);
+        };
+        let on_server = self.cache.set_unnamed(Weak::new());
+        let id = statements.journal.push(Change::UnnamedPrepared { on_server });
+        let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, id)?;
+        let _owed = self.ledger.expect(Request::Bind, Origin::Client, 0)?;
+        frontend::parse(&mut statements.scratch, b"", text.as_bytes(), &[]);
+        frontend::bind_head(&mut statements.scratch, portal, b"", rest);
+        Ok(Noted::Written)
+    }
+
+    /// Another statement is bound to a portal.
+    #[cold]
+    pub(super) fn bind_anew(&mut self, portal: &[u8]) {
+        if let Some(statements) = self.statements.as_mut() {
+            statements.bound.retain(|bound| *bound.portal != *portal);
         }
-        if !self.forget_one(name) {
-            if !name.starts_with(PREFIX) {
-                return Ok(None);
-            }
-            let text = deallocate_never_known(name);
-            self.say(|out| frontend::parse(out, b"", text.as_bytes(), &[]));
-            self.parse_unnamed(None)?;
-            return Ok(Some(Step::Edited { taken: length }));
+    }
+
+    #[inline]
+    pub(super) fn execute(
+        &mut self,
+        header: Header<FrontendTag>,
+        message: &[u8],
+    ) -> Result<Step, Refused> {
+        match self.statements.as_ref() {
+            Some(statements) if !statements.bound.is_empty() => self.execute_bound(header, message),
+            _ => Ok(Step::Pass),
         }
-        let scapegoat = ServerName::new(self.cache.number());
+    }
+
+    /// The name is forgotten, unless that turns out not to have happened.
+    #[cold]
+    fn execute_bound(
+        &mut self,
+        header: Header<FrontendTag>,
+        message: &[u8],
+    ) -> Result<Step, Refused> {
+        if message.len() < header.total_len() {
+            return Ok(Step::Wait);
+        }
+        let Ok(FrontendMessage::Execute(execute)) =
+            FrontendMessage::read(header.tag, &message[HEADER_LEN..])
+        else {
+            return Ok(Step::Pass);
+        };
+        if let Err(step) = self.admit() {
+            return Ok(step);
+        }
+        let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
+        let is_run = |bound: &Bound| *bound.portal == *execute.portal;
+        let Some(at) = statements.bound.iter().position(is_run) else { return Ok(Step::Pass) };
+        let Bound { name, .. } = statements.bound.remove(at);
+        let Some(statement) = statements.remove(&name) else {
+            let id = statements.journal.push(Change::Unknown { name });
+            let _owed = self.ledger.expect(Request::Execute, Origin::Client, id)?;
+            return Ok(Step::Edited { taken: 0 });
+        };
+        let id = statements.journal.push(Change::Forgotten { name, statement });
+        let _owed = self.ledger.expect(Request::Close, Origin::Behalf, 0)?;
         let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, 0)?;
-        let text = format!("DEALLOCATE {}", String::from_utf8_lossy(scapegoat.as_bytes()));
-        self.say(|out| {
-            frontend::parse(out, scapegoat.as_bytes(), b"SELECT 1", &[]);
-            frontend::parse(out, b"", text.as_bytes(), &[]);
-        });
-        self.parse_unnamed(None)?;
-        Ok(Some(Step::Edited { taken: length }))
+        let _owed = self.ledger.expect(Request::Execute, Origin::Client, id)?;
+        // One that was not dropped is still there.
+        frontend::close(&mut statements.scratch, Target::Statement(SCAPEGOAT.as_bytes()));
+        frontend::parse(&mut statements.scratch, SCAPEGOAT.as_bytes(), b"", &[]);
+        Ok(Step::Edited { taken: 0 })
     }
 
     /// Whether a name's end has to wait for what is under way: in a failed transaction the server
