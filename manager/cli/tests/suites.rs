@@ -55,7 +55,7 @@ impl Suite<'_> {
     /// Runs it against a server of its own.
     fn run(&self, side: &Side) -> Results {
         let mut pytest = Command::new(dependency("suites/venv/bin/python"));
-        pytest.args(["-m", "pytest", "-q", "-rA", "--tb=no", "--timeout=60", "-o", "addopts="]);
+        pytest.args(["-m", "pytest", "-q", "-rA", "--tb=no", "--timeout=180", "-o", "addopts="]);
         pytest.args(["-p", "no:randomly", "-o"]);
         pytest.arg(format!("cache_dir={}", side.folder().join("cache").display()));
         pytest.args(self.arguments);

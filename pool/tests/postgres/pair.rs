@@ -19,12 +19,20 @@ const REPORTED: [&str; 7] = [
 pub(crate) struct Pair {
     pooled: Dialogue,
     direct: Dialogue,
+    /// One error is as good as another.
+    any_error: bool,
 }
 
 impl Pair {
     pub(crate) fn new(pooler: &Pooler) -> Self {
         let log_in = |address| Dialogue::log_in(address, "alice", &[]);
-        Self { pooled: log_in(pooler.address), direct: log_in(Cluster::shared().address()) }
+        let (pooled, direct) = (log_in(pooler.address), log_in(Cluster::shared().address()));
+        Self { pooled, direct, any_error: false }
+    }
+
+    /// Where two things are wrong at once, the pool may tell of the other one.
+    pub(crate) fn with_any_error(self) -> Self {
+        Self { any_error: true, ..self }
     }
 
     /// Sends the same to both, who answer alike with so many ReadyForQuery.
@@ -33,8 +41,10 @@ impl Pair {
         self.pooled.send(bytes);
         for _ in 0..replies {
             let essence = |client: &mut Dialogue| -> Vec<_> {
-                let readable =
-                    |(tag, body): (char, Vec<u8>)| (tag, body.escape_ascii().to_string());
+                let readable = |(tag, body): (char, Vec<u8>)| match tag {
+                    'E' if self.any_error => (tag, String::new()),
+                    _ => (tag, body.escape_ascii().to_string()),
+                };
                 client.until_ready().iter().map(|reply| readable(reply.essence())).collect()
             };
             let direct = essence(&mut self.direct);
