@@ -46,8 +46,6 @@ struct Setting {
 const NEED_ROOM: &[&str] = &[
     // It works, where a server of one's own refuses.
     "a result that cannot be changed unseen",
-    // Prepared again behind the DEALLOCATE ALL, the name is in use.
-    "DEALLOCATE ALL in the middle of a batch",
 ];
 
 impl Setting {

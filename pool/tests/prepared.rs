@@ -3,4 +3,5 @@
 mod at_random;
 mod dialogues;
 mod drivers;
+mod forgetting;
 mod limits;

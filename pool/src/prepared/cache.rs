@@ -98,6 +98,11 @@ impl Cache {
         self.closing.clear();
     }
 
+    /// The server is about to drop all that has a name. Returns what that is, should it not.
+    pub(crate) fn take_all(&mut self) -> Vec<u32> {
+        self.slots.drain().map(|(_, slot)| slot.number).collect()
+    }
+
     /// The server did not know a statement that was believed to be there: SQL that nobody saw has
     /// dropped it, and others maybe. What is used from now on is prepared again; what is there after
     /// all is closed when there is an occasion.

@@ -270,9 +270,7 @@ impl Exchange<'_> {
         match deallocate::forgets(text) {
             Some(Forgets::All) => {
                 self.forgets = true;
-                if let Some(statements) = self.statements.as_mut() {
-                    statements.forgetting = true;
-                }
+                self.note_bound(bind.portal, None);
             }
             Some(Forgets::One(name)) => return self.bind_deallocate(&name, bind.portal, rest),
             None => {}
@@ -413,9 +411,7 @@ impl Exchange<'_> {
                 return Ok(Step::Stall);
             }
             // The server checks the text, then finds the name in use.
-            let known = Arc::clone(known);
-            let free = lacked && statements.forgetting;
-            let named = if free { self.reserve(&known)? } else { self.number_of(name)? };
+            let named = self.number_of(name)?;
             let Named::Here(number) = named else {
                 return Ok(Step::Edited { taken: length });
             };
@@ -423,7 +419,6 @@ impl Exchange<'_> {
                 name: name.into(),
                 statement,
                 number,
-                free,
             });
         }
         // In a failed transaction the server has to refuse it; whether one has failed that is
@@ -452,15 +447,6 @@ impl Exchange<'_> {
             statement,
             number: Some(number),
         })
-    }
-
-    /// A number for a statement that the server lacks, and is to lack until another takes the
-    /// number: the client's names will have been forgotten by then.
-    fn reserve(&mut self, statement: &Arc<Statement>) -> Result<Named, Refused> {
-        self.make_room()?;
-        let number = self.cache.number();
-        self.cache.put(statement, number);
-        Ok(Named::Here(number))
     }
 
     /// The client's Parse, under the server's name.
@@ -530,7 +516,6 @@ impl Exchange<'_> {
     pub(crate) fn batch_ended(&mut self) {
         if let Some(statements) = self.statements.as_mut() {
             statements.journal.seal();
-            statements.forgetting = false;
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bs9_wire::{ledger::Entry, ledger::Request, sqlstate::SqlState};
+use rustc_hash::FxHashMap;
 
 use super::statement::Statement;
 
@@ -14,9 +15,8 @@ use super::statement::Statement;
 pub(crate) enum Change {
     /// Parse of a new name; with a number, it was sent.
     Named { name: Box<[u8]>, statement: Arc<Statement>, number: Option<u32> },
-    /// Parse of a name that is in use: it is sent so that the server refuses it. `free`: there
-    /// is nothing of that number, for what is sent before makes the server forget all names.
-    Again { name: Box<[u8]>, statement: Arc<Statement>, number: u32, free: bool },
+    /// Parse of a name that is in use: it is sent so that the server refuses it.
+    Again { name: Box<[u8]>, statement: Arc<Statement>, number: u32 },
     /// Parse of the unnamed statement: what it was before, to the client and on the server.
     Unnamed { before: Option<Arc<Statement>>, on_server: Weak<Statement> },
     /// Something the pool refuses, sent as something the server cannot but refuse.
@@ -29,8 +29,10 @@ pub(crate) enum Change {
     Closed { name: Box<[u8]>, statement: Arc<Statement> },
     /// Execute of the client's `DEALLOCATE` of a name.
     Forgotten { name: Box<[u8]>, statement: Arc<Statement> },
-    /// Execute of the client's `DEALLOCATE` of a name that is not in use any more.
+    /// Execute of the client's `DEALLOCATE` of a name that is not in use any more, or Close of one.
     Unknown { name: Box<[u8]> },
+    /// Execute of `DEALLOCATE ALL` or the like: what the client had named, and what the server had.
+    ForgottenAll { named: FxHashMap<Box<[u8]>, Arc<Statement>>, numbers: Vec<u32> },
     /// The client's Close of the unnamed statement, or of nothing.
     ClosedUnnamed { before: Option<Arc<Statement>> },
     /// The pool's Close of a statement.
@@ -133,17 +135,7 @@ impl Journal {
         }
     }
 
-    /// The session has dropped all names: none is in use that a Parse on its way gives a meaning.
-    pub(crate) fn free_names(&mut self) {
-        for record in &mut self.records {
-            if let Change::Again { name, statement, number, .. } = &mut record.change {
-                let (name, statement) = (std::mem::take(name), Arc::clone(statement));
-                record.change = Change::Named { name, statement, number: Some(*number) };
-            }
-        }
-    }
-
-    pub(crate) fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.records.iter().map(|record| &record.change)
+    pub(crate) fn changes(&mut self) -> impl Iterator<Item = &mut Change> {
+        self.records.iter_mut().map(|record| &mut record.change)
     }
 }

@@ -27,10 +27,8 @@ pub(crate) struct Statements {
     pub(crate) effects: Option<Box<Effects>>,
     /// A long text that is on its way.
     pub(super) long: Option<Box<Passing>>,
-    /// What was bound to forget names and not executed, the latest first.
+    /// What was bound that forgets names when it is executed, the latest first.
     pub(super) bound: Vec<Bound>,
-    /// The batch on its way will make the session forget all names.
-    pub(crate) forgetting: bool,
     /// The client listens by way of the shared connection.
     pub(crate) subscribed: bool,
     /// Changes that are not certain yet.
@@ -44,11 +42,11 @@ pub(crate) struct Statements {
     store: Arc<StatementStore>,
 }
 
-/// A portal of `DEALLOCATE name`.
+/// A portal that forgets a name, or all.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) portal: Box<[u8]>,
-    pub(super) name: Box<[u8]>,
+    pub(super) name: Option<Box<[u8]>>,
 }
 
 impl Statements {
@@ -59,7 +57,6 @@ impl Statements {
             effects: None,
             long: None,
             bound: Vec::new(),
-            forgetting: false,
             subscribed: false,
             journal: Journal::default(),
             scratch: Vec::new(),
@@ -138,33 +135,51 @@ impl Statements {
         }
     }
 
+    /// The client's session is about to drop all that has a name.
+    pub(super) fn hide_all(&mut self, cache: &mut Cache) -> Change {
+        Change::ForgottenAll { named: std::mem::take(&mut self.named), numbers: cache.take_all() }
+    }
+
     /// The client's session has dropped all that had a name. What was prepared since stays.
     pub(crate) fn forget(&mut self, cache: &mut Cache) {
         for (name, statement) in std::mem::take(&mut self.named) {
             self.uncount(&name, &statement);
         }
-        self.journal.free_names();
-        let mut since = Vec::new();
-        for change in self.journal.changes() {
+        let mut journal = std::mem::take(&mut self.journal);
+        for change in journal.changes() {
+            match change {
+                // The name has become free: the server will take it.
+                Change::Again { name, statement, number } if self.get(name).is_none() => {
+                    let (name, statement) = (std::mem::take(name), Arc::clone(statement));
+                    *change = Change::Named { name, statement, number: Some(*number) };
+                }
+                Change::Closed { name, .. } | Change::Forgotten { name, .. }
+                    if self.remove(name).is_none() =>
+                {
+                    // There is nothing left to be taken back.
+                    *change = Change::Unknown { name: std::mem::take(name) };
+                }
+                _ => {}
+            }
             match change {
                 Change::Named { name, statement, number } => {
-                    since.push((Some(name.clone()), Arc::clone(statement), *number));
+                    if let Some(number) = number {
+                        cache.put(statement, *number);
+                    }
+                    // It had room a moment ago.
+                    let _room = self.insert(name, statement);
                 }
-                Change::Prepared { statement, number } => {
-                    since.push((None, Arc::clone(statement), Some(*number)));
+                Change::Prepared { statement, number } => cache.put(statement, *number),
+                Change::Evicted { number } => drop(cache.remove(*number)),
+                Change::ForgottenAll { named, numbers } => {
+                    let gone = std::mem::replace(named, std::mem::take(&mut self.named));
+                    gone.iter().for_each(|(name, statement)| self.uncount(name, statement));
+                    *numbers = cache.take_all();
                 }
                 _ => {}
             }
         }
-        for (name, statement, number) in since {
-            if let Some(number) = number {
-                cache.put(&statement, number);
-            }
-            if let Some(name) = name {
-                // It had room a moment ago.
-                let _room = self.insert(&name, &statement);
-            }
-        }
+        self.journal = journal;
     }
 
     // === What became of changes ===
@@ -184,6 +199,9 @@ impl Statements {
                 cache.put(&statement, number);
                 self.remove(&name);
                 let _room = self.insert(&name, &statement);
+            }
+            Change::ForgottenAll { named, .. } => {
+                named.iter().for_each(|(name, statement)| self.uncount(name, statement));
             }
             _ => {}
         }
@@ -216,12 +234,19 @@ impl Statements {
                 cache.set_unnamed(on_server);
             }
             Change::UnnamedPrepared { on_server } => drop(cache.set_unnamed(on_server)),
-            Change::Prepared { number, .. } | Change::Again { number, free: true, .. } => {
-                drop(cache.remove(number));
-            }
+            Change::Prepared { number, .. } => drop(cache.remove(number)),
             Change::Closed { name, statement } | Change::Forgotten { name, statement } => {
                 // It had room when it was closed.
                 let _room = self.insert(&name, &statement);
+            }
+            Change::ForgottenAll { named, numbers } => {
+                for (name, statement) in named {
+                    if let Some(since) = self.named.insert(name.clone(), statement) {
+                        self.uncount(&name, &since);
+                    }
+                }
+                // What became of them meanwhile was not entered.
+                numbers.into_iter().for_each(|number| cache.close_later(number));
             }
             Change::ClosedUnnamed { before } => self.unnamed = before,
             Change::Evicted { number } => cache.close_later(number),

@@ -51,10 +51,15 @@ impl Exchange<'_> {
         if let Some(id) = observed.closed.as_ref().and_then(record_of)
             && let Some(change) = statements.journal.take(id)
         {
-            let deallocated = tag == BackendTag::CommandComplete && body == b"DEALLOCATE\0";
-            match change {
-                Change::Forgotten { .. } if !deallocated => statements.undone(change, self.cache),
-                change => statements.done(change, self.cache, self.settings.context()),
+            let is_done = match change {
+                Change::Forgotten { .. } => body == b"DEALLOCATE\0",
+                Change::ForgottenAll { .. } => forgets_all(body),
+                _ => true,
+            };
+            if is_done {
+                statements.done(change, self.cache, self.settings.context());
+            } else {
+                statements.undone(change, self.cache);
             }
         }
         self.settle(answers);

@@ -177,12 +177,13 @@ fn name(number: u8) -> &'static [u8] {
 }
 
 fn text(number: u8) -> String {
-    match number % 8 {
+    match number % 9 {
         0 => "!".into(),
         1 => "?".into(),
         2 => "long ".repeat(30),
         3 => "DEALLOCATE a".into(),
         4 => "DEALLOCATE bb".into(),
+        5 => "DEALLOCATE ALL".into(),
         n => format!("text {n}"),
     }
 }
@@ -490,21 +491,21 @@ proptest! {
 fn every_split_of_a_dialogue_means_the_same() {
     use Say as S;
     let script = vec![
-        S::Parse(1, 5),
+        S::Parse(1, 6),
         S::Parse(2, 2),
         S::Run(1, 20),
         S::Run(2, 90),
         S::Sync,
-        S::Parse(0, 6),
+        S::Parse(0, 7),
         S::Describe(0),
         S::Sync,
         S::Run(0, 3),
         S::Close(1),
         S::Run(1, 1),
         S::Sync,
-        S::Parse(1, 6),
+        S::Parse(1, 7),
         S::Run(2, 0),
-        S::Parse(1, 5),
+        S::Parse(1, 6),
         S::Sync,
         S::Parse(0, 3),
         S::Parse(3, 1),
@@ -514,7 +515,7 @@ fn every_split_of_a_dialogue_means_the_same() {
         S::Run(0, 0),
         S::Run(1, 0),
         S::Sync,
-        S::Parse(1, 5),
+        S::Parse(1, 6),
         S::Sync,
         S::Query(1),
         S::Run(1, 0),

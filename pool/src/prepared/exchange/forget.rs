@@ -24,7 +24,8 @@ use crate::{
 /// What is dropped on servers when a client drops a name of its own. It is none that the pool or a
 /// client gives.
 const SCAPEGOAT: &str = "bs9_scapegoat";
-/// Portals of `DEALLOCATE name` that a client may have open at once; executing more fails.
+/// Portals that forget something which a client may have open at once. Of more, an earlier one drops
+/// a scapegoat that is not there, or all without notice.
 const MOST_BOUND: usize = 8;
 
 impl Exchange<'_> {
@@ -145,10 +146,9 @@ impl Exchange<'_> {
         portal: &[u8],
         rest: usize,
     ) -> Result<Noted, Refused> {
-        let Some(statements) = self.statements.as_mut() else { return Ok(Noted::Nothing) };
-        let text = if statements.get(name).is_some() {
-            statements.bound.truncate(MOST_BOUND - 1);
-            statements.bound.insert(0, Bound { portal: portal.into(), name: name.into() });
+        let known = self.statements.as_ref().is_some_and(|known| known.get(name).is_some());
+        let text = if known {
+            self.note_bound(portal, Some(name.into()));
             format!("DEALLOCATE {SCAPEGOAT}")
         } else if name.starts_with(PREFIX) {
             deallocate_never_known(name)
@@ -156,6 +156,7 @@ impl Exchange<'_> {
             // It may have been prepared in SQL.
             return Ok(Noted::Nothing);
         };
+        let Some(statements) = self.statements.as_mut() else { return Ok(Noted::Nothing) };
         let on_server = self.cache.set_unnamed(Weak::new());
         let id = statements.journal.push(Change::UnnamedPrepared { on_server });
         let _owed = self.ledger.expect(Request::Parse, Origin::Behalf, id)?;
@@ -163,6 +164,14 @@ impl Exchange<'_> {
         frontend::parse(&mut statements.scratch, b"", text.as_bytes(), &[]);
         frontend::bind_head(&mut statements.scratch, portal, b"", rest);
         Ok(Noted::Written)
+    }
+
+    /// A portal forgets a name when it is executed, or all of them.
+    pub(super) fn note_bound(&mut self, portal: &[u8], name: Option<Box<[u8]>>) {
+        if let Some(statements) = self.statements.as_mut() {
+            statements.bound.truncate(MOST_BOUND - 1);
+            statements.bound.insert(0, Bound { portal: portal.into(), name });
+        }
     }
 
     /// Another statement is bound to a portal.
@@ -185,7 +194,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The name is forgotten, unless that turns out not to have happened.
+    /// What is to be forgotten is, unless that turns out not to have happened.
     #[cold]
     fn execute_bound(
         &mut self,
@@ -206,7 +215,12 @@ impl Exchange<'_> {
         let Some(statements) = self.statements.as_mut() else { return Ok(Step::Pass) };
         let is_run = |bound: &Bound| *bound.portal == *execute.portal;
         let Some(at) = statements.bound.iter().position(is_run) else { return Ok(Step::Pass) };
-        let Bound { name, .. } = statements.bound.remove(at);
+        let Some(name) = statements.bound.remove(at).name else {
+            let change = statements.hide_all(self.cache);
+            let id = statements.journal.push(change);
+            let _owed = self.ledger.expect(Request::Execute, Origin::Client, id)?;
+            return Ok(Step::Edited { taken: 0 });
+        };
         let Some(statement) = statements.remove(&name) else {
             let id = statements.journal.push(Change::Unknown { name });
             let _owed = self.ledger.expect(Request::Execute, Origin::Client, id)?;
@@ -245,7 +259,6 @@ impl Exchange<'_> {
         let Some(statements) = self.statements.as_mut() else { return };
         statements.journal.drop_unnamed();
         statements.journal.seal();
-        statements.forgetting = false;
         self.irrevocable |= statements.unnamed.take().is_some();
     }
 }
