@@ -39,7 +39,8 @@ pub struct PoolEngine {
 impl PoolEngine {
     /// An engine without pools; they come about as clients ask for them.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { registry: Registry::new(), door: Arc::new(Doorkeeper::new()) })
+        let door = Arc::new(Doorkeeper::new());
+        Arc::new(Self { registry: Registry::new(&door), door })
     }
 
     /// What `RELOAD` on the console does. Without it, the console refuses.
@@ -90,18 +91,23 @@ impl Registry {
         if !matches!(order, PoolOrder::Pause | PoolOrder::Kill) {
             return Ok(());
         }
+        let desk = &self.door.lookup.desk;
         let gone = async {
             for pool in &pools {
                 if !pool.emptied().await {
                     return Err(OrderError::Undone(pool.open()));
                 }
             }
-            Ok(())
+            match desk.emptied(database).await {
+                true => Ok(()),
+                false => Err(OrderError::Undone(desk.open_to(database))),
+            }
         };
         tokio::select! {
             outcome = gone => outcome,
             () = given_up => {
-                Err(OrderError::StillBusy(pools.iter().map(|pool| pool.open()).sum()))
+                let servers: usize = pools.iter().map(|pool| pool.open()).sum();
+                Err(OrderError::StillBusy(servers + desk.open_to(database)))
             }
         }
     }

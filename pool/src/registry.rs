@@ -13,9 +13,10 @@ use bs9_api::types::PoolOrder;
 use bs9_config::Database;
 use bs9_net::CoarseInstant;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    auth::{Ages, Doorkeeper},
     budget::Budget,
     census::{Census, Counted},
     engine::ReloadCell,
@@ -44,8 +45,9 @@ const MAX_POOLS: usize = 10_000;
 pub(crate) struct Registry {
     pools: Mutex<FxHashMap<PoolKey, Arc<Pool>>>,
     shared: Mutex<SharedByName>,
-    /// Changed while the pools are locked.
-    orders: Mutex<Orders>,
+    /// Who looks users up, and has the orders in force, which are changed while the pools are
+    /// locked.
+    pub(crate) door: Arc<Doorkeeper>,
     /// The part in force.
     pub(crate) part: ArcSwapOption<Part>,
     pub(crate) post: Arc<OnceLock<Post>>,
@@ -65,11 +67,11 @@ pub(crate) struct ClientPermit {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(door: &Arc<Doorkeeper>) -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
             shared: Mutex::default(),
-            orders: Mutex::default(),
+            door: Arc::clone(door),
             part: ArcSwapOption::empty(),
             post: Arc::default(),
             reload: ReloadCell::new(),
@@ -85,9 +87,8 @@ impl Registry {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn orders(&self) -> MutexGuard<'_, Orders> {
-        // Nothing panics while orders are half noted.
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn orders(&self) -> watch::Ref<'_, Orders> {
+        self.door.lookup.desk.orders.borrow()
     }
 
     /// Every pool, by name.
@@ -166,6 +167,8 @@ impl Registry {
         let mut pools = self.lock();
         pools.values().for_each(|pool| follow(pool, part));
         let Some(postgres) = part.postgres() else { return };
+        let (idle, life) = (postgres.server_idle_timeout, postgres.server_lifetime);
+        self.door.lookup.desk.set_ages(Ages { idle, life });
         for (name, database) in &postgres.databases {
             let Some(user) = &database.user else { continue };
             if database.limits.min_pool_size == 0 || &**name == FALLBACK {
@@ -226,6 +229,7 @@ impl Registry {
                 }
             }
         }
+        roll.servers.extend(self.door.lookup.desk.servers());
         roll.clients
             .sort_by(|one, other| (&one.database, &one.user).cmp(&(&other.database, &other.user)));
         roll.servers
@@ -249,8 +253,14 @@ impl Registry {
                 return Err(OrderError::UnknownDatabase(name.to_owned()));
             }
         }
-        let mut orders = self.orders();
-        orders.note(order, database)?;
+        let mut noted = Ok(());
+        self.door.lookup.desk.orders.send_if_modified(|orders| {
+            noted = orders.note(order, database);
+            noted.is_ok()
+        });
+        noted?;
+        self.door.lookup.obey(order, database);
+        let orders = self.orders();
         let concerned = |key: &PoolKey| database.is_none_or(|name| *key.database == *name);
         let concerned: Vec<_> =
             pools.iter().filter(|(key, _)| concerned(key)).map(|(_, pool)| pool).collect();

@@ -101,7 +101,7 @@ impl ServerRoll {
                 state: card.place.get().name().to_owned(),
                 address: place_of(&plan.target.address),
                 process_id: card.process_id.get(),
-                shard,
+                shard: Some(shard),
                 connected_seconds: now.since(card.connected).as_secs_f64(),
                 used_seconds: now.since(card.used.get()).as_secs_f64(),
             });

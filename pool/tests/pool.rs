@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod load;
 mod login;
+mod lookups;
 mod modes;
 mod observed;
 mod orders;

@@ -5,16 +5,23 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bs9_api::types::PoolOrder;
 use bs9_config::{AuthQuery, Secret, ServerAddress};
 use rustc_hash::FxHashMap;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, oneshot};
 
 use super::User;
 use crate::tls::Encryption;
 
 mod asker;
 mod connector;
+mod desk;
+mod line;
 mod place;
+
+pub(crate) use desk::Ages;
+
+use desk::Desk;
 
 /// Answers remembered.
 const MAX_ANSWERS: usize = 10_000;
@@ -28,13 +35,15 @@ const FAILURE_TTL: Duration = Duration::from_secs(1);
 pub(crate) struct Lookup {
     users: Memory<Option<Found>>,
     roles: Memory<Roles>,
-    asker: OnceLock<Option<mpsc::Sender<Order>>>,
+    asker: OnceLock<Option<asker::Asker>>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// Who is asked for, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) name: Arc<str>,
+    /// Where it is asked, by the name that operators know.
     pub(crate) database: Arc<str>,
     pub(crate) source: Source,
     pub(crate) query: AuthQuery,
@@ -65,6 +74,8 @@ pub(crate) enum LookupError {
     OtherUser,
     #[error("there is no thread to look users up")]
     NoThread,
+    #[error("database \"{0}\" is disabled")]
+    Disabled(Arc<str>),
 }
 
 /// Names of roles.
@@ -88,6 +99,13 @@ struct Order {
 enum Wanted {
     User(oneshot::Sender<Result<Option<Row>, LookupError>>),
     Roles(oneshot::Sender<Result<Roles, LookupError>>),
+}
+
+/// Connections are to be closed: when they come back, or at once.
+struct Closing {
+    /// `None`: all.
+    database: Option<Arc<str>>,
+    kill: bool,
 }
 
 /// Who is asked for, where, by whom and how.
@@ -122,7 +140,27 @@ struct Found {
 
 impl Lookup {
     pub(crate) fn new() -> Self {
-        Self { users: Memory::default(), roles: Memory::default(), asker: OnceLock::new() }
+        Self {
+            users: Memory::default(),
+            roles: Memory::default(),
+            asker: OnceLock::new(),
+            desk: Arc::default(),
+        }
+    }
+
+    /// An order was noted for one database, or for all.
+    pub(crate) fn obey(&self, order: PoolOrder, database: Option<&str>) {
+        let kill = match order {
+            PoolOrder::Kill => true,
+            PoolOrder::Pause | PoolOrder::Disable | PoolOrder::Reconnect => false,
+            PoolOrder::Enable => return,
+            PoolOrder::Resume => return self.desk.resumed(),
+        };
+        // Before it has been started there is nothing to be closed.
+        if let Some(Some(asker)) = self.asker.get() {
+            let _has_ended =
+                asker.closings.send(Closing { database: database.map(Arc::from), kill });
+        }
     }
 
     /// Who has that name. A password that has ended is none.
@@ -154,7 +192,10 @@ impl Lookup {
         let (outcome, ttl) = match self.fetch(question, Wanted::User).await {
             Ok(Some(row)) => (Ok(Some(found(&name, row, before))), query.ttl),
             Ok(None) => (Ok(None), query.negative_ttl),
-            Err(error) => (Err(error), FAILURE_TTL),
+            Err(error) => {
+                let ttl = error.ttl();
+                (Err(error), ttl)
+            }
         };
         Answer::new(&name, outcome, ttl)
     }
@@ -164,7 +205,10 @@ impl Lookup {
         let (outcome, ttl) = match self.fetch(question, Wanted::Roles).await {
             Ok(roles) if roles.is_empty() => (Ok(roles), query.negative_ttl),
             Ok(roles) => (Ok(roles), query.ttl),
-            Err(error) => (Err(error), FAILURE_TTL),
+            Err(error) => {
+                let ttl = error.ttl();
+                (Err(error), ttl)
+            }
         };
         Answer::new(&name, outcome, ttl)
     }
@@ -174,12 +218,31 @@ impl Lookup {
         question: Question,
         wanted: fn(oneshot::Sender<Result<T, LookupError>>) -> Wanted,
     ) -> Result<T, LookupError> {
-        let asker = self.asker.get_or_init(|| asker::start(MAX_QUESTIONS));
+        let asker = self.asker.get_or_init(|| asker::start(&self.desk, MAX_QUESTIONS));
         let asker = asker.as_ref().ok_or(LookupError::NoThread)?;
         let (answer, wait) = oneshot::channel();
         let order = Order { question, answer: wanted(answer) };
-        asker.try_send(order).map_err(|_| LookupError::Crowded)?;
+        asker.questions.try_send(order).map_err(|_| LookupError::Crowded)?;
         wait.await.map_err(|_| LookupError::NoThread)?
+    }
+}
+
+impl LookupError {
+    /// For how long it is remembered.
+    fn ttl(&self) -> Duration {
+        match self {
+            Self::Disabled(_) => Duration::ZERO,
+            _ => FAILURE_TTL,
+        }
+    }
+}
+
+impl Wanted {
+    async fn nobody_waits(&mut self) {
+        match self {
+            Self::User(answer) => answer.closed().await,
+            Self::Roles(answer) => answer.closed().await,
+        }
     }
 }
 

@@ -185,6 +185,9 @@ impl Greeting {
 
     fn not_looked_up(&self, name: &str, error: &LookupError) -> Refusal {
         tracing::debug!(peer = %self.peer, user = name, %error, "a login waited for a lookup in vain");
+        if let LookupError::Disabled(_) = error {
+            return Refusal::told(SqlState::OBJECT_NOT_IN_STATE, error.to_string());
+        }
         Refusal::told(SqlState::CANNOT_CONNECT, "the user could not be looked up on the server")
     }
 

@@ -190,9 +190,9 @@ pub struct PoolServer {
     pub address: String,
     /// Its process id; 0 during login.
     pub process_id: i32,
-    /// The shard it is on.
-    pub shard: usize,
-    /// How long it has been on that shard.
+    /// The shard it is on; none of a connection that users are looked up by (`auth_query`).
+    pub shard: Option<usize>,
+    /// How long it has been on that shard, or there at all.
     pub connected_seconds: f64,
     /// How long ago a client was last given it.
     pub used_seconds: f64,

@@ -110,6 +110,7 @@ fn servers_table(servers: &[PoolServer]) -> comfy_table::Table {
         "SHARD",
     ]);
     for server in servers {
+        let shard = server.shard.map_or_else(String::new, |shard| shard.to_string());
         table.add_row([
             Cell::new(&server.database),
             Cell::new(&server.user),
@@ -118,7 +119,7 @@ fn servers_table(servers: &[PoolServer]) -> comfy_table::Table {
             Cell::new(&server.address),
             number(terminal::seconds(server.connected_seconds)),
             number(terminal::seconds(server.used_seconds)),
-            number(server.shard),
+            number(shard),
         ]);
     }
     table

@@ -1,21 +1,19 @@
 //! The thread that asks servers for users.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use bs9_config::{ChannelBinding, ServerAddress, SslMode};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
-use tokio_postgres::{Config, Row as PostgresRow, config};
+use tokio_postgres::Row as PostgresRow;
 
 use super::{
-    LookupError, Order, Question, Roles, Row, Source, Wanted, connector::Connector, place::Place,
+    Closing, LookupError, Order, Question, Roles, Row, Wanted,
+    desk::{Ages, Desk},
+    place::Place,
 };
 
-/// Connections to one place: questions are short and answers are remembered.
-const CONNECTIONS: usize = 2;
 /// The roles that somebody is a member of, directly or not.
 const ROLES: &str = "WITH RECURSIVE own (oid) AS (\
     SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1 \
@@ -23,108 +21,136 @@ const ROLES: &str = "WITH RECURSIVE own (oid) AS (\
     SELECT r.rolname::text FROM own JOIN pg_catalog.pg_roles r ON r.oid = own.oid";
 /// Places that connections are kept to.
 const MAX_PLACES: usize = 64;
+/// Between two rounds among idle connections.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The way to the thread.
+pub(super) struct Asker {
+    pub(super) questions: mpsc::Sender<Order>,
+    pub(super) closings: mpsc::UnboundedSender<Closing>,
+}
 
 /// Starts it; it ends when nobody can ask any more.
-pub(super) fn start(questions: usize) -> Option<mpsc::Sender<Order>> {
-    let (sender, inbox) = mpsc::channel(questions);
+pub(super) fn start(desk: &Arc<Desk>, questions: usize) -> Option<Asker> {
+    let (questions, inbox) = mpsc::channel(questions);
+    let (closings, orders) = mpsc::unbounded_channel();
+    let desk = Arc::clone(desk);
     let started =
         tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             let thread = std::thread::Builder::new().name("bs9-auth-query".to_owned());
-            thread.spawn(move || runtime.block_on(serve(inbox)))
+            thread.spawn(move || runtime.block_on(serve(desk, inbox, orders)))
         });
     if let Err(error) = &started {
         tracing::error!(%error, "no thread for auth_query could be started");
     }
-    started.ok().map(|_| sender)
+    started.ok().map(|_| Asker { questions, closings })
 }
 
-async fn serve(mut inbox: mpsc::Receiver<Order>) {
-    let mut places: Vec<(Source, Arc<Place>)> = Vec::new();
-    while let Some(Order { question, answer }) = inbox.recv().await {
-        let place = place_for(&mut places, &question);
-        tokio::spawn(async move {
-            let query = match &answer {
-                Wanted::User(_) => &question.query.query,
-                Wanted::Roles(_) => ROLES,
-            };
-            let until = Instant::now() + question.query.timeout;
-            let rows = match place {
-                Ok(place) => ask(&place, query, &question.name, until).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Wanted::User(answer) => {
-                    let user = rows.and_then(|rows| user(&rows, &question.name));
-                    let _nobody_waits = answer.send(user);
-                }
-                Wanted::Roles(answer) => {
-                    let _nobody_waits = answer.send(rows.and_then(|rows| roles(&rows)));
-                }
+async fn serve(
+    desk: Arc<Desk>,
+    mut inbox: mpsc::Receiver<Order>,
+    mut closings: mpsc::UnboundedReceiver<Closing>,
+) {
+    let mut places = Places::default();
+    let mut rounds = interval(TICK);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(closing) = closings.recv() => places.close(&closing),
+            order = inbox.recv() => {
+                let Some(order) = order else { return };
+                let place = places.find(&desk, &order.question);
+                tokio::spawn(carry_out(order, place, Arc::clone(&desk)));
             }
-        });
+            () = desk.more() => {}
+            _ = rounds.tick(), if desk.has_connections() => places.make_round(desk.ages()),
+        }
     }
 }
 
-fn place_for(
-    places: &mut Vec<(Source, Arc<Place>)>,
+async fn carry_out(order: Order, place: Result<Arc<Place>, LookupError>, desk: Arc<Desk>) {
+    let Order { question, mut answer } = order;
+    let query = match &answer {
+        Wanted::User(_) => &question.query.query,
+        Wanted::Roles(_) => ROLES,
+    };
+    let rows = match place {
+        Ok(place) => insist(&place, query, &question, &desk, &mut answer).await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Wanted::User(answer) => {
+            let user = rows.and_then(|rows| user(&rows, &question.name));
+            let _nobody_waits = answer.send(user);
+        }
+        Wanted::Roles(answer) => {
+            let _nobody_waits = answer.send(rows.and_then(|rows| roles(&rows)));
+        }
+    }
+}
+
+/// Asks, and again after a kill. While the database is paused it waits, for who waits for it.
+async fn insist(
+    place: &Place,
+    query: &str,
     question: &Question,
-) -> Result<Arc<Place>, LookupError> {
-    if let Some(at) = places.iter().position(|(source, _)| *source == question.source) {
-        // The one used last at the end.
-        places[at..].rotate_left(1);
-    } else {
-        if places.len() >= MAX_PLACES {
-            places.remove(0);
+    desk: &Arc<Desk>,
+    answer: &mut Wanted,
+) -> Result<Vec<PostgresRow>, LookupError> {
+    loop {
+        let _pass = tokio::select! {
+            biased;
+            pass = desk.admit(&question.database) => pass?,
+            () = answer.nobody_waits() => return Err(LookupError::TimedOut),
+        };
+        let until = Instant::now() + question.query.timeout;
+        tokio::select! {
+            biased;
+            () = place.killed.notified() => {}
+            rows = ask(place, query, &question.name, until) => return rows,
         }
-        let place = Place::new(connect(&question.source)?);
-        places.push((question.source.clone(), Arc::new(place)));
     }
-    let (_, place) = places.last().expect("there is one now");
-    Ok(Arc::clone(place))
 }
 
-fn connect(source: &Source) -> Result<Pool, LookupError> {
-    let mut config = Config::new();
-    config.user(&*source.user).dbname(&*source.dbname).application_name("bs9 auth_query");
-    // Whatever the user's own settings are: no function or operator of anybody else's.
-    config.options("-c search_path=pg_catalog,pg_temp");
-    if let Some(password) = &source.password {
-        config.password(password.reveal());
+/// The one used last at the end.
+#[derive(Default)]
+struct Places(Vec<Arc<Place>>);
+
+impl Places {
+    fn find(&mut self, desk: &Arc<Desk>, question: &Question) -> Result<Arc<Place>, LookupError> {
+        let Question { database, source, .. } = question;
+        let known = self.0.iter().position(|place| place.is_to(database, source));
+        let place = match known {
+            Some(at) => self.0.remove(at),
+            None => {
+                let place = Arc::new(Place::new(database, source, desk)?);
+                if self.0.len() >= MAX_PLACES {
+                    let unused = self.0.iter().position(|place| Arc::strong_count(place) == 1);
+                    self.0.remove(unused.unwrap_or(0));
+                }
+                place
+            }
+        };
+        self.0.push(Arc::clone(&place));
+        Ok(place)
     }
-    match &source.address {
-        ServerAddress::Tcp { host, port } => config.host(&**host).port(*port),
-        ServerAddress::Unix(path) => {
-            let port = path.extension().and_then(|port| port.to_str()?.parse().ok());
-            let folder = path.parent().unwrap_or(path);
-            config.host_path(folder).port(port.unwrap_or(5432))
+
+    fn close(&self, closing: &Closing) {
+        let is = |place: &&Arc<Place>| {
+            closing.database.as_ref().is_none_or(|database| **database == *place.database())
+        };
+        for place in self.0.iter().filter(is) {
+            place.renew();
+            if closing.kill {
+                place.killed.notify_waiters();
+            }
         }
-    };
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = match &source.encryption {
-        None => {
-            config.ssl_mode(config::SslMode::Disable);
-            Manager::from_config(config, tokio_postgres::NoTls, manager)
-        }
-        Some(encryption) => {
-            let said = &encryption.source;
-            config.ssl_mode(match said.sslmode {
-                SslMode::Allow | SslMode::Prefer => config::SslMode::Prefer,
-                _ => config::SslMode::Require,
-            });
-            config.ssl_negotiation(match said.direct {
-                true => config::SslNegotiation::Direct,
-                false => config::SslNegotiation::Postgres,
-            });
-            config.channel_binding(match said.channel_binding {
-                ChannelBinding::Disable => config::ChannelBinding::Disable,
-                ChannelBinding::Prefer => config::ChannelBinding::Prefer,
-                ChannelBinding::Require => config::ChannelBinding::Require,
-            });
-            Manager::from_config(config, Connector::new(Arc::clone(encryption)), manager)
-        }
-    };
-    let pool = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
-    pool.build().map_err(|error| LookupError::Failed(error.to_string()))
+    }
+
+    fn make_round(&self, ages: Ages) {
+        self.0.iter().for_each(|place| place.make_round(ages));
+    }
 }
 
 async fn ask(
@@ -184,11 +210,8 @@ async fn run(
     name: &str,
     until: Instant,
 ) -> Result<Result<Vec<PostgresRow>, tokio_postgres::Error>, LookupError> {
-    let connection = place.connection(until).await?;
-    let answer = async {
-        let statement = connection.client.prepare_cached(query).await?;
-        connection.client.query(&statement, &[&name]).await
-    };
+    let mut connection = place.connection(until).await?;
+    let answer = connection.ask(query, name);
     timeout_at(until, answer).await.map_err(|_| LookupError::TimedOut)
 }
 

@@ -2,19 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::{Object, Pool, PoolError};
+use deadpool::{
+    Runtime,
+    managed::{Object, Pool, PoolError},
+};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, timeout_at},
 };
+use tokio_postgres::Row;
 
-use super::{LookupError, asker::with_sources};
+use super::{
+    LookupError, Source,
+    asker::with_sources,
+    desk::{Ages, Desk},
+    line::{Line, Lines},
+};
 use crate::local::{MAX_RETRY_DELAY, RETRY_DELAY};
+
+/// Connections to one place: questions are short and answers are remembered.
+const CONNECTIONS: usize = 2;
 
 /// Its connections. While it is not there nobody waits for it, and it is not asked by everybody who
 /// comes.
 pub(super) struct Place {
-    pool: Pool,
+    pool: Pool<Lines>,
+    /// Whoever is at it stops.
+    pub(super) killed: Notify,
     trouble: watch::Sender<Option<Trouble>>,
     /// As many more as there are connections in use.
     in_use: Arc<()>,
@@ -30,15 +44,53 @@ struct Trouble {
     trying: bool,
 }
 
-/// A connection in use.
+/// A connection in use; it goes back when dropped, if it may be used again.
 pub(super) struct Connection {
-    pub(super) client: Object,
+    line: Option<Object<Lines>>,
+    pool: Pool<Lines>,
+    /// The server has been asked something, and has not answered yet.
+    asked: bool,
     _in_use: Arc<()>,
 }
 
 impl Place {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, trouble: watch::Sender::new(None), in_use: Arc::default() }
+    pub(super) fn new(
+        database: &Arc<str>,
+        source: &Source,
+        desk: &Arc<Desk>,
+    ) -> Result<Self, LookupError> {
+        let lines = Lines::new(Arc::clone(database), source.clone(), Arc::clone(desk));
+        let pool = Pool::builder(lines).max_size(CONNECTIONS).runtime(Runtime::Tokio1).build();
+        Ok(Self {
+            pool: pool.map_err(|error| LookupError::Failed(error.to_string()))?,
+            killed: Notify::new(),
+            trouble: watch::Sender::new(None),
+            in_use: Arc::default(),
+        })
+    }
+
+    pub(super) fn is_to(&self, database: &str, source: &Source) -> bool {
+        self.pool.manager().is_to(database, source)
+    }
+
+    pub(super) fn database(&self) -> &str {
+        self.pool.manager().database()
+    }
+
+    /// Closes its connections, those that are in use when they come back, and forgets what trouble
+    /// there was: whoever sees whether it is over may be stopped at it.
+    pub(super) fn renew(&self) {
+        self.trouble.send_replace(None);
+        self.pool.manager().renew();
+        let _closed = self.pool.retain(|_, _| false);
+    }
+
+    /// Closes connections that are too old, or cannot be used any more.
+    pub(super) fn make_round(&self, ages: Ages) {
+        let lines = self.pool.manager();
+        let _closed = self.pool.retain(|line, metrics| {
+            lines.keeps(line) && metrics.age() < ages.life && metrics.last_used() < ages.idle
+        });
     }
 
     /// A connection, before the time `until`.
@@ -59,9 +111,15 @@ impl Place {
             why = failed_beside => return Err(why.unwrap_or(LookupError::NoThread)),
         };
         let why = match outcome {
-            Ok(Ok(client)) => {
+            Ok(Ok(line)) => {
                 self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-                return Ok(Connection { client, _in_use: Arc::clone(&self.in_use) });
+                line.card.note_use();
+                return Ok(Connection {
+                    line: Some(line),
+                    pool: self.pool.clone(),
+                    asked: false,
+                    _in_use: Arc::clone(&self.in_use),
+                });
             }
             Ok(Err(PoolError::Backend(error))) => LookupError::said(&error),
             Ok(Err(other)) => LookupError::Failed(with_sources(&other)),
@@ -103,5 +161,41 @@ impl Place {
             let until = Instant::now() + delay;
             *trouble = Some(Trouble { why: why.clone(), until, delay, trying: false });
         });
+    }
+}
+
+impl Connection {
+    /// What the server answers to `query` about `name`.
+    pub(super) async fn ask(
+        &mut self,
+        query: &str,
+        name: &str,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        self.asked = true;
+        let client = &self.line().client;
+        let answer = async {
+            let statement = client.prepare_cached(query).await?;
+            client.query(&statement, &[&name]).await
+        };
+        let answer = answer.await;
+        self.asked = false;
+        answer
+    }
+
+    fn line(&self) -> &Line {
+        self.line.as_ref().expect("it is there until this is dropped")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        line.card.note_return();
+        if self.asked {
+            line.cancel();
+        }
+        if self.asked || !self.pool.manager().keeps(&line) {
+            drop(Object::take(line));
+        }
     }
 }
