@@ -54,11 +54,10 @@ use bs9_wire::tag::FrontendTag;
 pub(crate) use subscription::Subscription;
 pub(crate) use way::Listening;
 
+use crate::sql::cut_off;
+
 /// The name of a channel, in the server's encoding.
 pub(crate) type Channel = Arc<[u8]>;
-
-/// Longest name of a channel, bytes: the rest is cut off (`NAMEDATALEN`).
-const MAX_NAME: usize = 63;
 
 /// Asks a session what it listens to, and for the notes in it. Rows: what it is, and a name.
 pub(crate) const QUESTION: &str = "\
@@ -77,8 +76,7 @@ pub(crate) enum Unlistened {
 impl Unlistened {
     /// The channel that is called like that when it is not too long.
     pub(crate) fn named(name: String) -> Self {
-        let end = name.floor_char_boundary(MAX_NAME);
-        Self::One(name.as_bytes()[..end].into())
+        Self::One(cut_off(&name).as_bytes().into())
     }
 
     /// Takes out what is not listened to any more.

@@ -6,6 +6,15 @@ mod redact;
 pub(crate) use quoting::Quoting;
 pub(crate) use redact::redact;
 
+/// Longest name of anything, bytes (`NAMEDATALEN`).
+const MAX_NAME: usize = 63;
+
+/// A name, without what the server cuts off. No half of a character is left, as in a statement;
+/// at a login a server would leave one, which is nobody's name.
+pub(crate) fn cut_off(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
+}
+
 /// A piece of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token<'a> {

@@ -242,6 +242,36 @@ async fn a_lookup_that_fails_is_said_to_and_costs_others_nothing() {
 }
 
 #[tokio::test]
+async fn names_that_are_too_long_are_cut_off_as_the_server_does() {
+    let name = |letter: char| letter.to_string().repeat(63);
+    let (listed, looked_up) = (name('l'), name('u'));
+    for role in [&listed, &looked_up] {
+        let password = Cluster::PASSWORD;
+        Cluster::shared().sql(&format!(
+            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD '{password}'"
+        ));
+    }
+    let folder = folder_with(&[("users", &format!("\"{listed}\" \"{}\"\n", Cluster::PASSWORD))]);
+    let users = "auth_user = \"postgres\"\nauth_file = \"users\"\n";
+    let text = without_users(&text("scram-sha-256", users)) + "[postgres.users.postgres]\n";
+    let pooler = pooler_in(folder.path(), &text);
+    for role in [&listed, &looked_up] {
+        let longer = format!("{role}_and_more");
+        let let_in = login(&pooler, &longer, Cluster::PASSWORD).await;
+        assert_eq!(let_in.as_ref(), Ok(role));
+        let direct =
+            format!("host=127.0.0.1 port={} user={longer} dbname=app", Cluster::shared().port());
+        let at_the_server = tokio_postgres::connect(&direct, tokio_postgres::NoTls).await;
+        assert!(at_the_server.is_ok());
+    }
+    let statuses = pooler.statuses();
+    let users: Vec<_> = statuses.iter().map(|pool| &pool.user).collect();
+    assert_eq!(users, [&listed, &looked_up]);
+    is_refused(&pooler, &"ü".repeat(40), "x", &SqlState::INVALID_PASSWORD).await;
+    Cluster::shared().sql(&format!("DROP ROLE {listed}; DROP ROLE {looked_up}"));
+}
+
+#[tokio::test]
 async fn a_lookup_goes_by_tls_where_servers_do() {
     let secured = "tls = { sslmode = \"verify-ca\", ca = \"ca.pem\" }\n";
     let more = "auth_user = \"by_tls\"\nauth_query = \"SELECT rolname, passwd FROM public.looked_up WHERE rolname = $1\"\nauth_dbname = \"postgres\"\n";

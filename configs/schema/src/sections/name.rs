@@ -8,7 +8,7 @@ use crate::{
 /// Bytes of a listener's or cluster's name.
 const MAX_NAME_BYTES: usize = 64;
 /// Bytes of a PostgreSQL identifier (`NAMEDATALEN` less its NUL).
-const MAX_POSTGRES_NAME_BYTES: usize = 63;
+pub(super) const MAX_POSTGRES_NAME_BYTES: usize = 63;
 
 /// Listeners, clusters and tokens.
 pub(super) const NAME: TextForm =

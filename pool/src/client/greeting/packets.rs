@@ -14,7 +14,7 @@ use bs9_wire::{
 };
 
 use super::{Greeting, Refusal};
-use crate::{cancel, settings::Asked, tls};
+use crate::{cancel, settings::Asked, sql::cut_off, tls};
 
 /// What a StartupMessage asks for, taken out of its packet.
 pub(super) struct Wish {
@@ -191,8 +191,8 @@ impl Wish {
             .map_err(|error| Refusal::told(SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
         Ok(Self {
             version: startup.version.agree(ProtocolVersion::NEWEST),
-            user: parameters.user().into(),
-            database: parameters.database().into(),
+            user: cut_off(parameters.user()).into(),
+            database: cut_off(parameters.database()).into(),
             replication: parameters.replication(),
             asked,
         })

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::lines::{BadLine, Field, lines};
-use crate::model::{IdentMaps, IdentUser, Secret};
+use crate::{
+    model::{IdentMaps, IdentUser, Secret},
+    sections::name::MAX_POSTGRES_NAME_BYTES,
+};
 
 /// Users of one file.
 const MAX_USERS: usize = 1_000_000;
@@ -30,7 +33,9 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<Arc<str>, Option<Secret>>, Ve
             }
             Some((name, password)) => {
                 let secret = (!password.is_empty()).then(|| Secret::new(password));
-                users.entry(name.into()).or_insert(secret);
+                // Whoever logs in by a name that is too long has it cut off, too.
+                let end = name.floor_char_boundary(MAX_POSTGRES_NAME_BYTES);
+                users.entry(name[..end].into()).or_insert(secret);
             }
             // The line may hold a password: it is not shown.
             None => bad.push(BadLine::new(number, "expected \"user\" \"password\", in quotes")),
@@ -108,6 +113,8 @@ mod tests {
             .map(|(name, secret)| (&**name, secret.as_ref().map(|secret| secret.reveal())))
             .collect();
         assert_eq!(shown, [("alice", Some("secret")), ("b\"ob", Some("pa\"ss")), ("none", None)]);
+        let long = parse(&format!("\"{}\" \"secret\"\n", "ä".repeat(40))).expect("a user");
+        assert_eq!(long.keys().map(|name| name.len()).collect::<Vec<_>>(), [62]);
     }
 
     #[test]
