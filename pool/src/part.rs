@@ -7,7 +7,7 @@ use bs9_net::{CompileContext, CompileError};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    auth::{Doorkeeper, Mock, Question, Source, User},
+    auth::{Doorkeeper, Mock, Question, Source, Tally, User},
     tls::Encryption,
 };
 
@@ -22,7 +22,8 @@ pub(crate) struct Part {
     pub(crate) shards: usize,
     /// The same under every configuration.
     pub(crate) door: Arc<Doorkeeper>,
-    pub(crate) mock: Mock,
+    /// How passwords of listed users are stored.
+    listed: Tally,
     users: FxHashMap<Arc<str>, Arc<User>>,
     /// Of databases whose servers are reached by TLS.
     encryptions: FxHashMap<Arc<str>, Arc<Encryption>>,
@@ -86,9 +87,9 @@ impl Part {
                 encryptions.insert(Arc::clone(name), encryption);
             }
         }
-        let mock = Mock::like(users.values().filter_map(|user| user.verifier.as_ref()));
+        let listed = listed(config, users.values());
         let (config, door) = (Arc::clone(config), Arc::clone(door));
-        Ok(Self { config, generation, shards, door, mock, users, encryptions })
+        Ok(Self { config, generation, shards, door, listed, users, encryptions })
     }
 
     /// The settings, when the configuration has any.
@@ -99,6 +100,17 @@ impl Part {
     /// A user that is listed.
     pub(crate) fn user(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(name)
+    }
+
+    /// What a user that does not exist, but has that name, is asked in the database called `asked`.
+    pub(crate) fn mock(&self, name: &str, asked: &str) -> Mock {
+        let secret = &self.door.mock_secret;
+        let Some(question) = self.question(name, asked) else {
+            return self.listed.mock(name, secret);
+        };
+        let mut users = self.door.lookup.found_in(&question.database);
+        users.add(&self.listed);
+        if users.is_empty() { Mock::usual() } else { users.mock(name, secret) }
     }
 
     pub(crate) fn database(&self, name: &str) -> Option<Asked<'_>> {
@@ -137,4 +149,15 @@ impl Part {
         };
         Some(Question { name: name.into(), database: place.into(), source, query: query.clone() })
     }
+}
+
+/// How passwords of listed users are stored, those left out that are there to run `auth_query`.
+fn listed<'a>(config: &Config, users: impl Iterator<Item = &'a Arc<User>>) -> Tally {
+    let mut tally = Tally::default();
+    let Some(postgres) = &config.postgres else { return tally };
+    let own = postgres.databases.values().filter_map(|database| database.auth_query.as_ref());
+    let queries: Vec<_> = own.chain(&postgres.access.query).collect();
+    let others = users.filter(|user| queries.iter().all(|query| query.user != user.name));
+    others.filter_map(|user| user.verifier.as_ref()).for_each(|stored| tally.count(stored));
+    tally
 }

@@ -323,6 +323,33 @@ fn who_does_not_exist_is_asked_for_the_same_each_time() {
     assert!(known.ends_with(",i=4096") && unknown.ends_with(",i=4096"));
 }
 
+/// What a user is asked for: 5 is md5, 10 SCRAM.
+fn asked(pooler: &Pooler, user: &str) -> u8 {
+    let asked = Dialogue::greet(pooler.address, user, &[]).receive();
+    let [0, 0, 0, method, ..] = *asked.body else { panic!("{asked:?}") };
+    method
+}
+
+#[test]
+fn how_a_password_is_asked_for_does_not_tell_who_exists() {
+    let unknown = |pooler: &Pooler| {
+        let methods: std::collections::BTreeSet<_> =
+            (0..20).map(|number| asked(pooler, &format!("unknown_{number}"))).collect();
+        Vec::from_iter(methods)
+    };
+    for (user, method) in [("by_scram", 10), ("by_md5", 5)] {
+        let pooler = looking_up("md5", "");
+        assert_eq!(unknown(&pooler), [10], "as servers ask");
+        assert_eq!(asked(&pooler, user), method);
+        assert_eq!(unknown(&pooler), [method], "as {user}");
+    }
+    let pooler = looking_up("md5", "");
+    let known = ["by_scram", "by_md5"].map(|user| asked(&pooler, user));
+    assert_eq!((known, unknown(&pooler)), ([10, 5], vec![5, 10]));
+    let again = |number| (0..3).all(|_| asked(&pooler, "eve") == number);
+    assert!(again(5) || again(10), "the same each time");
+}
+
 #[tokio::test]
 async fn whoever_fails_too_often_is_refused_unseen() {
     let pooler =

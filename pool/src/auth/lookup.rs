@@ -10,7 +10,7 @@ use bs9_config::{AuthQuery, Secret, ServerAddress};
 use rustc_hash::FxHashMap;
 use tokio::sync::{OnceCell, oneshot};
 
-use super::User;
+use super::{Tally, User};
 use crate::tls::Encryption;
 
 mod asker;
@@ -25,6 +25,8 @@ use desk::Desk;
 
 /// Answers remembered.
 const MAX_ANSWERS: usize = 10_000;
+/// Databases of which it is known how passwords are stored.
+const MAX_TALLIES: usize = 1024;
 /// Questions that wait for the thread that asks.
 const MAX_QUESTIONS: usize = 1024;
 /// How long a failure is remembered: those who come meanwhile are not made to wait for it.
@@ -35,6 +37,8 @@ const FAILURE_TTL: Duration = Duration::from_secs(1);
 pub(crate) struct Lookup {
     users: Memory<Option<Found>>,
     roles: Memory<Roles>,
+    /// How passwords of those who were found are stored, by database.
+    found: Mutex<FxHashMap<Arc<str>, Tally>>,
     asker: OnceLock<Option<asker::Asker>>,
     pub(crate) desk: Arc<Desk>,
 }
@@ -143,6 +147,7 @@ impl Lookup {
         Self {
             users: Memory::default(),
             roles: Memory::default(),
+            found: Mutex::default(),
             asker: OnceLock::new(),
             desk: Arc::default(),
         }
@@ -188,9 +193,14 @@ impl Lookup {
         before: Option<&Option<Found>>,
     ) -> Answer<Option<Found>> {
         let (name, query) = (Arc::clone(&question.name), question.query.clone());
+        let database = Arc::clone(&question.database);
         let before = before.and_then(Option::as_ref).map(|found| &found.user);
         let (outcome, ttl) = match self.fetch(question, Wanted::User).await {
-            Ok(Some(row)) => (Ok(Some(found(&name, row, before))), query.ttl),
+            Ok(Some(row)) => {
+                let found = found(&name, row, before);
+                self.recount(&database, before, &found.user);
+                (Ok(Some(found)), query.ttl)
+            }
             Ok(None) => (Ok(None), query.negative_ttl),
             Err(error) => {
                 let ttl = error.ttl();
@@ -198,6 +208,26 @@ impl Lookup {
             }
         };
         Answer::new(&name, outcome, ttl)
+    }
+
+    /// How passwords of those who were found in a database are stored.
+    pub(crate) fn found_in(&self, database: &str) -> Tally {
+        self.tallies().get(database).cloned().unwrap_or_default()
+    }
+
+    fn recount(&self, database: &Arc<str>, before: Option<&Arc<User>>, now: &User) {
+        let before = before.and_then(|user| user.verifier.as_ref());
+        let mut tallies = self.tallies();
+        if tallies.len() >= MAX_TALLIES && !tallies.contains_key(database) {
+            tallies.clear();
+        }
+        let tally = tallies.entry(Arc::clone(database)).or_default();
+        tally.recount(before, now.verifier.as_ref());
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, Tally>> {
+        // Nothing panics while one is half changed.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_roles(&self, question: Question) -> Answer<Roles> {

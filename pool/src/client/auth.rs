@@ -16,7 +16,7 @@ use bs9_wire::{
 
 use super::greeting::{Greeting, Refusal};
 use crate::{
-    auth::{Ask, Demand, LookupError, Method, NoDemand, Urgency, User, account_name, demand},
+    auth::{Ask, Demand, LookupError, Method, Mock, NoDemand, Urgency, User, account_name, demand},
     tls,
 };
 
@@ -82,17 +82,18 @@ impl Greeting {
             let message = format!("role \"{name}\" does not exist");
             return Err(Refusal::told(SqlState::INVALID_AUTHORIZATION, message));
         }
+        let mock = self.part.mock(name, database);
         let keys = match demanded.method {
             Method::Nothing => None,
             Method::Peer => {
                 self.check_peer(postgres, &demanded, name).await?;
                 None
             }
-            Method::Md5 if !self.asks_scram_instead(user.as_deref()) => {
-                self.md5(name, user.as_deref()).await?;
+            Method::Md5 if !asks_scram_instead(user.as_deref(), mock) => {
+                self.md5(name, user.as_deref(), mock).await?;
                 None
             }
-            Method::Md5 | Method::Scram => Some(self.scram(name, user.as_deref()).await?),
+            Method::Md5 | Method::Scram => Some(self.scram(name, user.as_deref(), mock).await?),
         };
         Ok(Identified { user, keys })
     }
@@ -191,24 +192,21 @@ impl Greeting {
         Refusal::told(SqlState::CANNOT_CONNECT, "the user could not be looked up on the server")
     }
 
-    /// Whether, under `md5`, SCRAM is what is stored; for who is unknown, for most others.
-    fn asks_scram_instead(&self, user: Option<&User>) -> bool {
-        match user.and_then(|user| user.verifier.as_ref()) {
-            Some(verifier) => matches!(verifier, Verifier::Scram(_)),
-            None => self.part.mock.prefers_scram,
-        }
-    }
-
-    async fn md5(&mut self, name: &str, user: Option<&User>) -> Result<(), Refusal> {
+    async fn md5(&mut self, name: &str, user: Option<&User>, mock: Mock) -> Result<(), Refusal> {
         let salt = rand::random();
         backend::authentication_md5(&mut self.out, salt);
         let body = self.answer().await?;
-        let secret = user.and_then(User::md5).unwrap_or_else(|| self.part.mock.md5(name));
+        let secret = user.and_then(User::md5).unwrap_or_else(|| mock.md5(name));
         let answer = password_text(&body).unwrap_or_default();
         if secret.verify(salt, answer) { Ok(()) } else { Err(wrong_password(name)) }
     }
 
-    async fn scram(&mut self, name: &str, user: Option<&User>) -> Result<Passthrough, Refusal> {
+    async fn scram(
+        &mut self,
+        name: &str,
+        user: Option<&User>,
+        mock: Mock,
+    ) -> Result<Passthrough, Refusal> {
         let part = Arc::clone(&self.part);
         let known = match user {
             Some(user) => {
@@ -219,7 +217,7 @@ impl Greeting {
             }
             None => None,
         };
-        let verifier = known.unwrap_or_else(|| part.mock.scram(name, &part.door.mock_secret));
+        let verifier = known.unwrap_or_else(|| mock.scram(name, &part.door.mock_secret));
         let own = self.shown.own.as_ref();
         let bindable = own.and_then(|certificate| tls::end_point(certificate));
         let mechanisms = [scram::MECHANISM_PLUS, scram::MECHANISM];
@@ -271,6 +269,14 @@ impl Greeting {
         backend::authentication_sasl_continue(&mut self.out, check.message());
         let last = self.answer().await?;
         Ok(check.client_final(&last))
+    }
+}
+
+/// Whether, under `md5`, SCRAM is what is stored; of who has no password that is made up.
+fn asks_scram_instead(user: Option<&User>, mock: Mock) -> bool {
+    match user.and_then(|user| user.verifier.as_ref()) {
+        Some(verifier) => matches!(verifier, Verifier::Scram(_)),
+        None => mock.prefers_scram(),
     }
 }
 
