@@ -17,7 +17,7 @@ use bs9_config::LoginAttempts;
 
 pub(crate) use accounts::account_name;
 pub(crate) use demand::{Ask, Demand, Method, NoDemand, demand};
-pub(crate) use lookup::{Ages, Lookup, LookupError, Question, Source};
+pub(crate) use lookup::{Lookup, LookupError, Question, Source};
 pub(crate) use mock::{Mock, Tally};
 pub(crate) use user::User;
 pub(crate) use workshop::{Urgency, Workshop};

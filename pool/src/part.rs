@@ -134,20 +134,25 @@ impl Part {
         let own = self.database(asked).and_then(|asked| asked.database.auth_query.as_ref());
         let query = own.or(postgres.access.query.as_ref())?;
         let place = query.database.as_deref().unwrap_or(asked);
+        let source = self.source(place, &query.user)?;
+        Some(Question { name: name.into(), database: place.into(), source, query: query.clone() })
+    }
+
+    /// How that user asks in the database called `place`; `None`: there is none.
+    pub(crate) fn source(&self, place: &str, user: &Arc<str>) -> Option<Source> {
         let database = self.database(place)?.database;
-        let secret = postgres.users.get(&query.user).and_then(|user| user.secret.as_ref());
+        let secret = self.postgres()?.users.get(user).and_then(|user| user.secret.as_ref());
         let password = match secret {
             Some(UserSecret::Plain(plain)) => Some(plain.clone()),
             _ => None,
         };
-        let source = Source {
+        Some(Source {
             address: database.address.clone(),
             dbname: database.dbname.clone().unwrap_or_else(|| place.into()),
-            user: Arc::clone(&query.user),
+            user: Arc::clone(user),
             password,
             encryption: self.encryption(database).cloned(),
-        };
-        Some(Question { name: name.into(), database: place.into(), source, query: query.clone() })
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    auth::{Ages, Doorkeeper},
+    auth::Doorkeeper,
     budget::Budget,
     census::{Census, Counted},
     engine::ReloadCell,
@@ -164,11 +164,10 @@ impl Registry {
     /// without clients.
     pub(crate) fn apply(&self, part: &Arc<Part>) {
         self.part.store(Some(Arc::clone(part)));
+        self.door.lookup.follow(part);
         let mut pools = self.lock();
         pools.values().for_each(|pool| follow(pool, part));
         let Some(postgres) = part.postgres() else { return };
-        let (idle, life) = (postgres.server_idle_timeout, postgres.server_lifetime);
-        self.door.lookup.desk.set_ages(Ages { idle, life });
         for (name, database) in &postgres.databases {
             let Some(user) = &database.user else { continue };
             if database.limits.min_pool_size == 0 || &**name == FALLBACK {

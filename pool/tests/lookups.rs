@@ -8,6 +8,10 @@ use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
 /// A pool that looks users up as `postgres` in a database of that name, which is made anew; `more`
 /// of `[postgres]`.
 fn looking_up_in(database: &str, more: &str) -> Pooler {
+    Pooler::by(&text(database, more))
+}
+
+fn text(database: &str, more: &str) -> String {
     Cluster::shared()
         .sql(&format!("DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database}"));
     let cluster = Cluster::shared();
@@ -20,11 +24,11 @@ fn looking_up_in(database: &str, more: &str) -> Pooler {
     );
     let (before, users) = text.split_once("[postgres.users.").unwrap();
     let (_, behind) = users.split_once("[postgres.databases").unwrap();
-    Pooler::by(&format!(
+    format!(
         "{before}[postgres.databases{behind}[postgres.databases.{database}]\nport = {}\n\
          [postgres.users.postgres]\n",
         cluster.port()
-    ))
+    )
 }
 
 /// Whether somebody who is looked up gets in.
@@ -157,4 +161,22 @@ fn reconnecting_replaces_them() {
     eventually("it is closed", || told(&pooler, database).is_empty());
     log_in(&pooler).unwrap();
     assert_ne!(told(&pooler, database)[0].process_id, before);
+}
+
+#[test]
+fn they_are_closed_when_the_configuration_has_them_no_more() {
+    let database = "lookups_moved";
+    let first = text(database, "");
+    let pooler = Pooler::by(&first);
+    let config = |text: &str| Pooler::parse(Cluster::shared().path(), text);
+    log_in(&pooler).unwrap();
+    let before = there_are(database);
+    pooler.reload(config(&first));
+    log_in(&pooler).unwrap();
+    assert_eq!(there_are(database), before);
+    let entry = format!("[postgres.databases.{database}]\n");
+    pooler.reload(config(&first.replace(&entry, &format!("{entry}dbname = \"postgres\"\n"))));
+    eventually("it is closed", || there_are(database).is_empty());
+    Cluster::shared().sql(&format!("DROP DATABASE {database}"));
+    log_in(&pooler).unwrap();
 }

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::{Tally, User};
-use crate::tls::Encryption;
+use crate::{part::Part, tls::Encryption};
 
 mod asker;
 mod connector;
@@ -19,9 +19,7 @@ mod desk;
 mod line;
 mod place;
 
-pub(crate) use desk::Ages;
-
-use desk::Desk;
+use desk::{Ages, Desk};
 
 /// Answers remembered.
 const MAX_ANSWERS: usize = 10_000;
@@ -105,11 +103,12 @@ enum Wanted {
     Roles(oneshot::Sender<Result<Roles, LookupError>>),
 }
 
-/// Connections are to be closed: when they come back, or at once.
-struct Closing {
-    /// `None`: all.
-    database: Option<Arc<str>>,
-    kill: bool,
+/// Connections are to be closed.
+enum Closing {
+    /// Those to one database, or to all: when they come back, or at once.
+    Ordered { database: Option<Arc<str>>, kill: bool },
+    /// Those that the configuration does not have so any more, when they come back.
+    Changed(Arc<Part>),
 }
 
 /// Who is asked for, where, by whom and how.
@@ -161,10 +160,22 @@ impl Lookup {
             PoolOrder::Enable => return,
             PoolOrder::Resume => return self.desk.resumed(),
         };
+        self.close(Closing::Ordered { database: database.map(Arc::from), kill });
+    }
+
+    /// Goes by another configuration.
+    pub(crate) fn follow(&self, part: &Arc<Part>) {
+        if let Some(postgres) = part.postgres() {
+            let (idle, life) = (postgres.server_idle_timeout, postgres.server_lifetime);
+            self.desk.set_ages(Ages { idle, life });
+        }
+        self.close(Closing::Changed(Arc::clone(part)));
+    }
+
+    fn close(&self, closing: Closing) {
         // Before it has been started there is nothing to be closed.
         if let Some(Some(asker)) = self.asker.get() {
-            let _has_ended =
-                asker.closings.send(Closing { database: database.map(Arc::from), kill });
+            let _has_ended = asker.closings.send(closing);
         }
     }
 

@@ -136,13 +136,20 @@ impl Places {
         Ok(place)
     }
 
-    fn close(&self, closing: &Closing) {
+    fn close(&mut self, closing: &Closing) {
+        let (database, kill) = match closing {
+            Closing::Ordered { database, kill } => (database, *kill),
+            Closing::Changed(part) => {
+                let gone = self.0.extract_if(.., |place| !place.is_in(part));
+                return gone.for_each(|place| place.renew());
+            }
+        };
         let is = |place: &&Arc<Place>| {
-            closing.database.as_ref().is_none_or(|database| **database == *place.database())
+            database.as_ref().is_none_or(|database| **database == *place.database())
         };
         for place in self.0.iter().filter(is) {
             place.renew();
-            if closing.kill {
+            if kill {
                 place.killed.notify_waiters();
             }
         }

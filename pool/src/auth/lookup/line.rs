@@ -22,6 +22,7 @@ use super::{
     connector::Connector,
     desk::{Card, Desk, Entry},
 };
+use crate::part::Part;
 
 /// For a server to take a request to cancel something.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +60,10 @@ impl Lines {
 
     pub(super) fn is_to(&self, database: &str, source: &Source) -> bool {
         *self.database == *database && self.source == *source
+    }
+
+    pub(super) fn is_in(&self, part: &Part) -> bool {
+        part.source(&self.database, &self.source.user).as_ref() == Some(&self.source)
     }
 
     pub(super) fn database(&self) -> &str {

@@ -18,7 +18,10 @@ use super::{
     desk::{Ages, Desk},
     line::{Line, Lines},
 };
-use crate::local::{MAX_RETRY_DELAY, RETRY_DELAY};
+use crate::{
+    local::{MAX_RETRY_DELAY, RETRY_DELAY},
+    part::Part,
+};
 
 /// Connections to one place: questions are short and answers are remembered.
 const CONNECTIONS: usize = 2;
@@ -71,6 +74,11 @@ impl Place {
 
     pub(super) fn is_to(&self, database: &str, source: &Source) -> bool {
         self.pool.manager().is_to(database, source)
+    }
+
+    /// Whether this configuration has it so.
+    pub(super) fn is_in(&self, part: &Part) -> bool {
+        self.pool.manager().is_in(part)
     }
 
     pub(super) fn database(&self) -> &str {
