@@ -9,7 +9,7 @@ use crate::postgres::{Pair, Pooler};
 /// Clients, and servers for when all are in transactions.
 const CLIENTS: usize = 3;
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
-const PREPARED: [&str; 12] = [
+const PREPARED: [&str; 14] = [
     "SELECT 1",
     "SELECT 1",
     "SELECT 'two'",
@@ -22,9 +22,9 @@ const PREPARED: [&str; 12] = [
     "ROLLBACK",
     "SET application_name = 'set'",
     "DEALLOCATE a",
+    "DEALLOCATE ALL",
+    "DISCARD ALL",
 ];
-/// What is used behind these in the same batch, the pool prepares anew.
-const ALONE: [&str; 2] = ["DEALLOCATE ALL", "DISCARD ALL"];
 const QUERIES: [&str; 11] = [
     "BEGIN",
     "COMMIT",
@@ -44,8 +44,6 @@ enum Message {
     Parse(&'static str, &'static str),
     /// Bind and Execute.
     Run(&'static str),
-    /// Likewise, in a batch of its own, of what is parsed and closed there.
-    Once(&'static str),
     /// Bind, and Describe of the portal.
     Describe(&'static str),
     Close(&'static str),
@@ -57,7 +55,6 @@ fn message() -> impl Strategy<Value = Message> {
     let name = || prop::sample::select(&NAMES[..]);
     prop_oneof![
         6 => (name(), prop::sample::select(&PREPARED[..])).prop_map(|(n, t)| Message::Parse(n, t)),
-        1 => prop::sample::select(&ALONE[..]).prop_map(Message::Once),
         6 => name().prop_map(Message::Run),
         2 => name().prop_map(Message::Describe),
         2 => name().prop_map(Message::Close),
@@ -78,19 +75,6 @@ fn write(out: &mut Vec<u8>, messages: &[Message]) -> usize {
             Message::Run(name) => {
                 frontend::bind(out, b"", name.as_bytes());
                 frontend::execute(out, b"");
-            }
-            Message::Once(text) => {
-                if std::mem::take(&mut open) {
-                    frontend::sync(out);
-                    ready += 1;
-                }
-                frontend::parse(out, b"", text.as_bytes(), &[]);
-                frontend::bind(out, b"", b"");
-                frontend::execute(out, b"");
-                frontend::close(out, Target::Statement(b""));
-                frontend::sync(out);
-                ready += 1;
-                continue;
             }
             Message::Describe(name) => {
                 frontend::bind(out, b"", name.as_bytes());
