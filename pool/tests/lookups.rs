@@ -8,12 +8,17 @@ use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
 /// A pool that looks users up as `postgres` in a database of that name, which is made anew; `more`
 /// of `[postgres]`.
 fn looking_up_in(database: &str, more: &str) -> Pooler {
+    Cluster::shared()
+        .sql(&format!("DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database}"));
     Pooler::by(&text(database, more))
 }
 
+fn config(text: &str) -> bs9_config::Config {
+    Pooler::parse(Cluster::shared().path(), text)
+}
+
+/// The text of its configuration.
 fn text(database: &str, more: &str) -> String {
-    Cluster::shared()
-        .sql(&format!("DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database}"));
     let cluster = Cluster::shared();
     let text = Pooler::text(cluster).replace("login_timeout = \"20s\"\n", "").replace(
         "auth = \"trust\"",
@@ -62,12 +67,13 @@ fn operate(pooler: &Pooler, order: PoolOrder, database: &str) {
 #[test]
 fn they_are_told_of_and_closed_when_they_have_been_idle() {
     let database = "lookups_idle";
-    let pooler = looking_up_in(database, "server_idle_timeout = \"2s\"\n");
+    let pooler = looking_up_in(database, "");
     log_in(&pooler).unwrap();
     let servers = told(&pooler, database);
     let [server] = &*servers else { panic!("{servers:?}") };
     assert_eq!((&*server.user, server.shard), ("postgres", None));
     assert_eq!(there_are(database), server.process_id.to_string());
+    pooler.reload(config(&text(database, "server_idle_timeout = \"1s\"\n")));
     eventually("it is closed", || told(&pooler, database).is_empty());
     eventually("the server knows", || there_are(database).is_empty());
     Cluster::shared().sql(&format!("DROP DATABASE {database}"));
@@ -88,14 +94,18 @@ fn they_are_closed_when_they_are_old_though_they_are_used() {
 #[test]
 fn a_pause_closes_them_and_who_has_to_be_looked_up_waits() {
     let database = "lookups_paused";
-    let pooler = looking_up_in(database, "login_timeout = \"3s\"\n");
+    let pooler = looking_up_in(database, "");
+    let patient = text(database, "");
+    let impatient = text(database, "login_timeout = \"200ms\"\n");
     log_in(&pooler).unwrap();
     assert_eq!(told(&pooler, database).len(), 1);
     for order in [PoolOrder::Pause, PoolOrder::Kill] {
         operate(&pooler, order, database);
         assert_eq!(told(&pooler, database), []);
         eventually("the server knows", || there_are(database).is_empty());
+        pooler.reload(config(&impatient));
         assert_eq!(log_in(&pooler), Err(SqlState::QUERY_CANCELED));
+        pooler.reload(config(&patient));
         Cluster::shared().sql(&format!("DROP DATABASE {database}; CREATE DATABASE {database}"));
         let mut late = Dialogue::greet(pooler.address, "by_scram", &[]);
         operate(&pooler, PoolOrder::Resume, database);
@@ -166,9 +176,8 @@ fn reconnecting_replaces_them() {
 #[test]
 fn they_are_closed_when_the_configuration_has_them_no_more() {
     let database = "lookups_moved";
+    let pooler = looking_up_in(database, "");
     let first = text(database, "");
-    let pooler = Pooler::by(&first);
-    let config = |text: &str| Pooler::parse(Cluster::shared().path(), text);
     log_in(&pooler).unwrap();
     let before = there_are(database);
     pooler.reload(config(&first));
