@@ -26,7 +26,7 @@ use crate::{
     pool::{Pool, PoolKey},
     roster::{Roll, ServerRoll},
     server::{SentServer, Server},
-    settings::{Asked, Parameters, Settings},
+    settings::{Asked, Settings},
     shard::{Mail, PoolShard},
     wait::{WaitQueue, Waits as _},
     watch::Watch,
@@ -159,23 +159,6 @@ impl LocalPool {
 
     pub(crate) fn learn_settings(&self, asked: Asked, settings: &Arc<Settings>) {
         self.pool.known_settings().learn(asked, settings);
-    }
-
-    /// Keeps what a server said at login, for clients that have none yet.
-    pub(crate) fn note_parameters(&self, parameters: Parameters) {
-        let before = self.pool.parameters.load();
-        if before.as_deref() == Some(&parameters) {
-            return;
-        }
-        let version = |parameters: &Parameters| {
-            let version = parameters.get("server_version").map(<[u8]>::to_vec);
-            (version, parameters.settings())
-        };
-        // Another server, or one whose defaults were changed.
-        if before.as_deref().is_some_and(|before| version(before) != version(&parameters)) {
-            self.pool.known_settings().forget();
-        }
-        self.pool.parameters.store(Some(Arc::new(parameters)));
     }
 
     // === Checking out ===

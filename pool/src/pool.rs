@@ -64,7 +64,9 @@ pub(crate) struct Pool {
     /// On how many shards clients wait.
     starving: AtomicUsize,
     /// What servers said at login, to be said to clients before they have one.
-    pub(crate) parameters: ArcSwapOption<Parameters>,
+    parameters: ArcSwapOption<Parameters>,
+    /// The next server may say otherwise: clients that begin wait for it.
+    outdated: AtomicBool,
     /// Locked at logins, and when a client changes a parameter that follows it.
     known_settings: Mutex<KnownSettings>,
     /// Texts of prepared statements.
@@ -156,6 +158,7 @@ impl Pool {
             demand: PerShard::new(shards),
             starving: AtomicUsize::new(0),
             parameters: ArcSwapOption::empty(),
+            outdated: AtomicBool::new(false),
             known_settings: Mutex::default(),
             statements,
             passthrough: ArcSwapOption::empty(),
@@ -164,6 +167,45 @@ impl Pool {
         });
         pool.budgets.iter().for_each(|budget| budget.join(&pool));
         pool
+    }
+
+    /// What servers said at login last; `None`: none was logged in to yet.
+    pub(crate) fn last_parameters(&self) -> Option<Arc<Parameters>> {
+        self.parameters.load_full()
+    }
+
+    /// Likewise, for clients that begin. `None`: the next server is to say it.
+    pub(crate) fn parameters(&self) -> Option<Arc<Parameters>> {
+        self.last_parameters().filter(|_| !self.outdated.load(SeqCst))
+    }
+
+    /// Whatever servers said, the next one may say otherwise.
+    pub(crate) fn ask_for_parameters(&self) {
+        self.outdated.store(true, SeqCst);
+    }
+
+    /// Keeps what a server of this `epoch` said at login, for clients that have none yet.
+    pub(crate) fn note_parameters(&self, parameters: Parameters, epoch: u64) {
+        let is_current = || self.plan.load().epoch == epoch;
+        if !is_current() {
+            return;
+        }
+        let before = self.last_parameters();
+        if before.as_deref() != Some(&parameters) {
+            let version = |parameters: &Parameters| {
+                let version = parameters.get("server_version").map(<[u8]>::to_vec);
+                (version, parameters.settings())
+            };
+            // Another server, or one whose defaults were changed.
+            if before.is_some_and(|before| version(&before) != version(&parameters)) {
+                self.known_settings().forget();
+            }
+            self.parameters.store(Some(Arc::new(parameters)));
+        }
+        self.outdated.store(false, SeqCst);
+        if !is_current() {
+            self.ask_for_parameters();
+        }
     }
 
     /// The right to one more server connection, unless a limit is reached. When that is one it

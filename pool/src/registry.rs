@@ -273,8 +273,7 @@ impl Registry {
                 pool.plan.store(Arc::new(next));
             }
             if resumed || order == PoolOrder::Reconnect && !standing.paused {
-                // The next server tells what is so by now.
-                pool.parameters.store(None);
+                pool.ask_for_parameters();
             }
             pool.announce_plan();
         }
@@ -305,7 +304,7 @@ fn follow(pool: &Arc<Pool>, part: &Arc<Part>) {
         }
     };
     if plan.epoch != before.epoch {
-        pool.parameters.store(None);
+        pool.ask_for_parameters();
         pool.derived.store(None);
     }
     // Keys of a client are good wherever the same verifier is; a server says if it has another.

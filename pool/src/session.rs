@@ -57,7 +57,8 @@ pub(crate) struct Effects {
     pub(crate) pins: Vec<Reason>,
     /// Channels it listens to no longer.
     pub(crate) unlistened: Vec<Unlistened>,
-    /// What the client listens to may change. See [`listen`](crate::listen).
+    /// What the client listens to may change, or in which character set it hears. See
+    /// [`listen`](crate::listen).
     pub(crate) listens: bool,
     /// Until the transaction is over, texts may mean something else than by the settings that are
     /// known, whether that outlives it or not.
@@ -151,6 +152,12 @@ impl Effects {
     /// Whether transactions of the session may be deferrable by default from now on.
     pub(crate) fn may_defer(&self) -> bool {
         self.set.iter().any(|name| **name == *settings::DEFAULT_DEFERRABLE)
+    }
+
+    /// Whether the client may speak another character set from now on.
+    pub(crate) fn may_recode(&self) -> bool {
+        let mut named = self.set.iter().chain(&self.reset);
+        self.reset_all || named.any(|name| **name == *settings::CLIENT_ENCODING)
     }
 
     /// Whether this parameter was reset, if that was not rolled back.

@@ -230,14 +230,14 @@ impl Client {
     /// What servers of the pool report at login. When none was logged in to yet, one is.
     async fn parameters(&mut self) -> Result<Arc<Parameters>, End> {
         loop {
-            if let Some(parameters) = self.local.pool.parameters.load_full() {
+            if let Some(parameters) = self.local.pool.parameters() {
                 return Ok(parameters);
             }
             let server = match self.local.take_idle() {
                 Some(server) => server,
                 None => self.wait().await?,
             };
-            let known = self.local.pool.parameters.load().is_some();
+            let known = self.local.pool.parameters().is_some();
             if known {
                 self.local.give_back(server);
             } else {

@@ -84,8 +84,8 @@ impl Client {
 
     /// The client's `client_encoding`, if it is the one that servers of its pool begin with.
     fn usual_encoding(&self) -> Option<Arc<str>> {
-        let parameters = self.local.pool.parameters.load();
-        let usual = parameters.as_ref()?.get(CLIENT_ENCODING)?;
+        let parameters = self.local.pool.last_parameters()?;
+        let usual = parameters.get(CLIENT_ENCODING)?;
         let own = self.settings.reported(CLIENT_ENCODING.as_bytes())?;
         let same = (own == usual).then(|| std::str::from_utf8(own))?;
         same.ok().map(Arc::from)

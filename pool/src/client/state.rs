@@ -155,8 +155,7 @@ impl Touched {
         let named = || effects.set.iter().chain(&effects.reset);
         let all = has.unreported().filter(|_| effects.reset_all).map(Box::from);
         // Bytes of values are what they are in one character set.
-        let recoded = effects.reset_all || named().any(|name| **name == *CLIENT_ENCODING);
-        let encoded = has.encoded().filter(|_| recoded).map(Box::from);
+        let encoded = has.encoded().filter(|_| effects.may_recode()).map(Box::from);
         for name in named().cloned().chain(all).chain(encoded) {
             if has.is_reported(&name) || !settings::is_followed(&name) {
                 continue;

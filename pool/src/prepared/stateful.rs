@@ -115,8 +115,8 @@ impl Exchange<'_> {
         if !(shared && subscribed) {
             effects.unlistened.clear();
         }
-        effects.listens =
-            shared && (effects.pins.contains(&Reason::Listen) || !effects.unlistened.is_empty());
+        let asks = effects.pins.contains(&Reason::Listen) || !effects.unlistened.is_empty();
+        effects.listens = shared && (asks || subscribed && effects.may_recode());
         self.forgets |= effects.listens;
         let note = if certain { None } else { listen::note(&mut effects.unlistened) };
         effects.pins.retain(|reason| self.policy(*reason) == Stateful::Pin);

@@ -58,9 +58,7 @@ pub(crate) async fn log_in(
     seat.move_to(Place::Active);
     seat.card().note_process(session.target.process_id);
     let settings = local.share_settings(session.parameters.settings());
-    if plan.epoch == local.pool.plan.load().epoch {
-        local.note_parameters(session.parameters);
-    }
+    local.pool.note_parameters(session.parameters, plan.epoch);
     let now = bs9_net::now();
     let state = ServerState {
         ledger: Ledger::new(MAX_PIPELINED),

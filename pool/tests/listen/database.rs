@@ -210,6 +210,25 @@ fn every_user_is_tried_before_anybody_is_refused() {
 }
 
 #[test]
+fn it_is_shared_though_nobody_has_logged_in_again_since_an_order() {
+    let own = Own::start("ln_orders", |_| {});
+    let [mut one, mut two] = ["one", "two"].map(|user| own.client(user));
+    run(&mut one, "LISTEN before");
+    for client in [&mut one, &mut two] {
+        run(client, "BEGIN");
+        run(client, "LISTEN after");
+    }
+    let order = PoolOrder::Reconnect;
+    own.pooler.operate(&OrderPools { order, database: None, timeout_seconds: None }).unwrap();
+    for client in [&mut one, &mut two] {
+        assert_eq!(run(client, "COMMIT"), "CZ");
+    }
+    own.notify("after", "x");
+    both_hear([&mut one, &mut two], "x");
+    assert_eq!(own.pinned(), (0, 0));
+}
+
+#[test]
 fn who_comes_when_nobody_can_log_in_is_asked_for_its_own() {
     let own = Own::start("ln_late", |_| {});
     let [mut one, mut two] = ["one", "two"].map(|user| own.client(user));
