@@ -9,6 +9,8 @@
 //!   name of the pool's own.
 //! - Bind and Describe get the server's name; where the server lacks the statement, a Parse is
 //!   put in front of them. Close is answered by the pool.
+//! - `DEALLOCATE` of a name drops, on the server, a statement made for the purpose, for the one
+//!   that was meant is others' as well. In a batch that happens when it is executed.
 //! - The unnamed statement is sent as it comes, for its plan is meant for one use. What the
 //!   client meant is remembered, and it is parsed again where another client's took its place.
 //! - Errors come from the server: what cannot work is sent so that it fails there, in its turn.
