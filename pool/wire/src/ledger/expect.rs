@@ -54,31 +54,45 @@ impl Ledger {
             Request::CopyEnd => return self.end_copy(origin),
             _ => {}
         }
-        if let Copying::In { done: false, eaten } = &mut self.copy {
-            if request == Request::Sync {
-                *eaten = eaten.saturating_add(1);
-                return Ok(Placed::Silent);
-            }
-            if origin != Origin::Client {
-                return Err(Refused::DuringCopy { request });
-            }
-            self.push(Entry { request, origin, token })?;
-            self.copy = Copying::Lost;
-            return Ok(Placed::Owed);
+        let entry = Entry { request, origin, token };
+        if let Copying::In { done: false, .. } = self.copy {
+            return self.expect_amid_copy(entry);
         }
         // With entries left, the Sync that ends the skipping may be among them: not known yet.
         if self.skipping && self.queue.is_empty() {
-            if request != Request::Sync {
-                self.unsynced |= request.is_extended();
-                self.doubtful |= self.doubtful_syncs > 0;
-                return Ok(Placed::Skipped);
-            }
-            self.push(Entry { request, origin, token })?;
-            self.skipping = false;
-        } else {
-            self.push(Entry { request, origin, token })?;
+            return self.expect_amid_skipped(entry);
         }
+        self.push(entry)?;
         self.unsynced = request.is_extended();
+        Ok(Placed::Owed)
+    }
+
+    #[cold]
+    fn expect_amid_copy(&mut self, entry: Entry) -> Result<Placed, Refused> {
+        if let Copying::In { eaten, .. } = &mut self.copy
+            && entry.request == Request::Sync
+        {
+            *eaten = eaten.saturating_add(1);
+            return Ok(Placed::Silent);
+        }
+        if entry.origin != Origin::Client {
+            return Err(Refused::DuringCopy { request: entry.request });
+        }
+        self.push(entry)?;
+        self.copy = Copying::Lost;
+        Ok(Placed::Owed)
+    }
+
+    #[cold]
+    fn expect_amid_skipped(&mut self, entry: Entry) -> Result<Placed, Refused> {
+        if entry.request != Request::Sync {
+            self.unsynced |= entry.request.is_extended();
+            self.doubtful |= self.doubtful_syncs > 0;
+            return Ok(Placed::Skipped);
+        }
+        self.push(entry)?;
+        self.skipping = false;
+        self.unsynced = false;
         Ok(Placed::Owed)
     }
 

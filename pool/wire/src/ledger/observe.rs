@@ -159,24 +159,38 @@ impl Ledger {
     /// [`Violation`] when none can come now.
     #[inline]
     pub fn ready(&mut self, status: TransactionStatus) -> Result<Observed, Violation> {
-        let tag = BackendTag::ReadyForQuery;
-        let front = match self.current(tag) {
-            Ok(front) if self.ready_ends(front.request) => front,
-            Err(Violation::Unsettled) => return Err(Violation::Unsettled),
+        match self.current(BackendTag::ReadyForQuery) {
+            Ok(front) if self.ready_ends(front.request) => {
+                self.status = status;
+                self.pop();
+                Ok(Observed { verdict: Verdict::of(front.origin), closed: Some(front) })
+            }
+            other => self.ready_of_none(status, other),
+        }
+    }
+
+    /// Likewise when the next reply cannot be it.
+    #[cold]
+    fn ready_of_none(
+        &mut self,
+        status: TransactionStatus,
+        current: Result<Entry, Violation>,
+    ) -> Result<Observed, Violation> {
+        match current {
+            Err(Violation::Unsettled) => Err(Violation::Unsettled),
             _ if self.doubtful_syncs > 0 => {
                 // One of the Syncs sent into a COPY that failed was read after the failure.
                 self.doubtful_syncs -= 1;
                 self.skipping = false;
                 self.status = status;
-                return Ok(Observed { verdict: Verdict::Forward, closed: None });
+                Ok(Observed { verdict: Verdict::Forward, closed: None })
             }
-            _ if self.copy == Copying::Lost => return Err(Violation::DuringCopy),
-            Ok(front) => return Err(Violation::Unexpected { tag, request: front.request }),
-            Err(violation) => return Err(violation),
-        };
-        self.status = status;
-        self.pop();
-        Ok(Observed { verdict: Verdict::of(front.origin), closed: Some(front) })
+            _ if self.copy == Copying::Lost => Err(Violation::DuringCopy),
+            Ok(Entry { request, .. }) => {
+                Err(Violation::Unexpected { tag: BackendTag::ReadyForQuery, request })
+            }
+            Err(violation) => Err(violation),
+        }
     }
 
     fn ready_ends(&self, request: Request) -> bool {
@@ -280,6 +294,7 @@ impl Ledger {
 
     /// Strikes off the entries behind the first that the server reads as part of the COPY it
     /// starts: Syncs, which it ignores, up to the mark of its end. Returns how that goes on.
+    #[cold]
     fn strike_copy_input(&mut self, request: Request) -> Copying {
         let mut eaten = 0;
         let mut done = false;
