@@ -176,7 +176,9 @@ impl Pool {
 
     /// Likewise, for clients that begin. `None`: the next server is to say it.
     pub(crate) fn parameters(&self) -> Option<Arc<Parameters>> {
-        self.last_parameters().filter(|_| !self.outdated.load(SeqCst))
+        // In this order: it is set aside again behind what the next one says.
+        let outdated = self.outdated.load(SeqCst);
+        self.last_parameters().filter(|_| !outdated)
     }
 
     /// Whatever servers said, the next one may say otherwise.
