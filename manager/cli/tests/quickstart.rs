@@ -56,7 +56,7 @@ fn what_it_prints_works_and_nothing_stays() {
 #[test]
 fn taken_ports_are_replaced_and_the_folder_may_stay() {
     const USUAL: [u16; 4] = [8080, 6380, 6432, 9901];
-    // Taken by this test, or by somebody else: either way quickstart cannot have it.
+    // Taken by this test, or by somebody else for long: no other test runs meanwhile (nextest.toml).
     let _taken = USUAL.map(|port| TcpListener::bind(("127.0.0.1", port)));
     let mut sample = Quickstart::start(&["--keep"]);
     let others: HashSet<u16> = USUAL
