@@ -22,7 +22,7 @@ pub(crate) use mock::{Mock, Tally};
 pub(crate) use user::User;
 pub(crate) use workshop::{Urgency, Workshop};
 
-use crate::login_queue::LoginQueues;
+use crate::{login_queue::LoginQueues, logins::LoginCounts};
 use attempts::Attempts;
 
 /// What logins share, over all shards.
@@ -33,16 +33,20 @@ pub(crate) struct Doorkeeper {
     pub(crate) lookup: Lookup,
     /// Those of servers.
     pub(crate) login_queues: LoginQueues,
+    /// Those of clients.
+    pub(crate) logins: Arc<LoginCounts>,
     attempts: Attempts,
 }
 
 impl Doorkeeper {
     pub(crate) fn new() -> Self {
+        let logins = Arc::default();
         Self {
             mock_secret: rand::random(),
             workshop: Workshop::new(),
-            lookup: Lookup::new(),
+            lookup: Lookup::new(&logins),
             login_queues: LoginQueues::default(),
+            logins,
             attempts: Attempts::default(),
         }
     }

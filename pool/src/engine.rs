@@ -14,6 +14,7 @@ use bs9_net::{CompileContext, CompileError, ControlContext, Engine, Shard, Shard
 
 use crate::{
     auth::Doorkeeper,
+    logins::LoginReport,
     orders::OrderError,
     part::Part,
     post::Post,
@@ -52,6 +53,11 @@ impl PoolEngine {
     /// thread; reads the shards' counters and disturbs nobody.
     pub fn statuses(&self) -> Vec<PoolStatus> {
         self.registry.statuses()
+    }
+
+    /// How logins of clients ended so far. Callable from any thread.
+    pub fn login_report(&self) -> LoginReport {
+        self.door.logins.report()
     }
 
     /// Every client, in order of database and user. Asks the shards.

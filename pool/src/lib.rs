@@ -20,6 +20,7 @@
 //! - [`listen`]: LISTEN without a server connection of one's own.
 //! - [`session`], [`sql`]: what a text changes in a session, and what becomes of it.
 //! - [`auth`], [`tls`]: who may log in, and by which certificates.
+//! - [`login_queue`], [`logins`]: taking turns to log in at servers; how logins of clients ended.
 //! - [`cancel`]: cancel keys, and who they belong to.
 //! - [`budget`], [`census`]: limits that pools share, on servers and on clients.
 //! - [`orders`], [`roster`], [`post`]: what operators order and ask, and the way to the shards.
@@ -40,6 +41,7 @@ mod histogram;
 mod listen;
 mod local;
 mod login_queue;
+mod logins;
 mod orders;
 mod part;
 mod plan;
@@ -59,4 +61,5 @@ mod wait;
 mod watch;
 
 pub use engine::{PoolEngine, Reload};
+pub use logins::LoginReport;
 pub use orders::OrderError;

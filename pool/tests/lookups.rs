@@ -1,6 +1,7 @@
 //! The connections that users are looked up by: how long they last, and what operators order.
 
 use bs9_api::types::{OrderPools, PoolOrder, PoolServer};
+use bs9_pool::LoginReport;
 use tokio_postgres::error::SqlState;
 
 use crate::postgres::{Cluster, Dialogue, Pooler, eventually};
@@ -38,8 +39,12 @@ fn text(database: &str, more: &str) -> String {
 
 /// Whether somebody who is looked up gets in.
 fn log_in(pooler: &Pooler) -> Result<(), SqlState> {
+    log_in_as("by_scram", pooler)
+}
+
+fn log_in_as(user: &str, pooler: &Pooler) -> Result<(), SqlState> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let settings = format!("user=by_scram password='{}' dbname=app", Cluster::PASSWORD);
+    let settings = format!("user={user} password='{}' dbname=app", Cluster::PASSWORD);
     let client = runtime.block_on(pooler.connect_with(&settings));
     client.map(drop).map_err(|error| error.code().expect("told why").clone())
 }
@@ -89,6 +94,20 @@ fn they_are_closed_when_they_are_old_though_they_are_used() {
         seen.extend(told(&pooler, database).iter().map(|server| server.process_id));
         seen.len() > 1
     });
+}
+
+#[test]
+fn what_becomes_of_them_and_of_logins_is_counted() {
+    let database = "lookups_counted";
+    let pooler = looking_up_in(database, "");
+    log_in(&pooler).unwrap();
+    assert_eq!(log_in_as("lookups_nobody", &pooler), Err(SqlState::INVALID_PASSWORD));
+    operate(&pooler, PoolOrder::Disable, database);
+    assert_eq!(log_in(&pooler), Err(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
+    let LoginReport { admitted, refused, lookups } = pooler.logins();
+    assert_eq!(admitted, 1);
+    assert_eq!(refused, [("28P01".to_owned(), 1), ("55000".to_owned(), 1)]);
+    assert_eq!(lookups, [("found", 1), ("unknown", 1), ("failed", 1)]);
 }
 
 #[test]

@@ -76,6 +76,12 @@ fn known_work_is_counted_for_its_pool() {
     )
     .ok();
 
+    let stranger = |database: &str, user: &str| {
+        client(&data_plane, "psql", &["-XqAt", "-d", database, "-U", user, "-c", "select 1"]);
+    };
+    stranger("transaction", "stranger");
+    stranger("nowhere", "app");
+
     let wanted = [
         // Six of psql's, and pgbench's seven.
         ("bs9_pool_queries_total", 13.0),
@@ -108,6 +114,16 @@ fn known_work_is_counted_for_its_pool() {
     let found: Vec<_> = wanted.iter().map(|(name, _)| (*name, last.get(*name))).collect();
     let wanted: Vec<_> = wanted.iter().map(|(name, value)| (*name, Some(value))).collect();
     assert_eq!(found, wanted);
+    let text = get(admin, "/metrics").body;
+    for line in [
+        // Three of psql's, and two of pgbench's, which looks first whether it gets in.
+        "bs9_pool_logins_total 5",
+        "bs9_pool_refused_logins_total{sqlstate=\"28P01\"} 1",
+        "bs9_pool_refused_logins_total{sqlstate=\"3D000\"} 1",
+        "bs9_pool_lookups_total{outcome=\"failed\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line}: {text}");
+    }
     for counted in ["bs9_pool_received_bytes_total", "bs9_pool_sent_bytes_total"] {
         assert!(last[counted] > 100.0, "{last:#?}");
     }

@@ -11,7 +11,11 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::{Tally, User};
-use crate::{part::Part, tls::Encryption};
+use crate::{
+    logins::{LoginCounts, LookupOutcome},
+    part::Part,
+    tls::Encryption,
+};
 
 mod asker;
 mod connector;
@@ -39,6 +43,7 @@ pub(crate) struct Lookup {
     found: Mutex<FxHashMap<Arc<str>, Tally>>,
     asker: OnceLock<Option<asker::Asker>>,
     pub(crate) desk: Arc<Desk>,
+    logins: Arc<LoginCounts>,
 }
 
 /// Who is asked for, and where.
@@ -142,13 +147,14 @@ struct Found {
 }
 
 impl Lookup {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(logins: &Arc<LoginCounts>) -> Self {
         Self {
             users: Memory::default(),
             roles: Memory::default(),
             found: Mutex::default(),
             asker: OnceLock::new(),
             desk: Arc::default(),
+            logins: Arc::clone(logins),
         }
     }
 
@@ -218,7 +224,16 @@ impl Lookup {
                 (Err(error), ttl)
             }
         };
+        self.count(&outcome, Option::is_some);
         Answer::new(&name, outcome, ttl)
+    }
+
+    fn count<T>(&self, outcome: &Result<T, LookupError>, is_found: impl FnOnce(&T) -> bool) {
+        self.logins.count_lookup(match outcome {
+            Ok(answer) if is_found(answer) => LookupOutcome::Found,
+            Ok(_) => LookupOutcome::Unknown,
+            Err(_) => LookupOutcome::Failed,
+        });
     }
 
     /// How passwords of those who were found in a database are stored.
@@ -251,6 +266,7 @@ impl Lookup {
                 (Err(error), ttl)
             }
         };
+        self.count(&outcome, |roles| !roles.is_empty());
         Answer::new(&name, outcome, ttl)
     }
 

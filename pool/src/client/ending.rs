@@ -55,72 +55,73 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The SQLSTATE that the client is told; `None`: it is told nothing.
+    pub(super) fn sqlstate(&self) -> Option<SqlState> {
+        use SqlState as S;
+        Some(match self {
+            Self::Gone | Self::Terminated | Self::Aborted | Self::ServerSaidGoodbye => return None,
+            Self::Draining | Self::Killed | Self::Removed => S::ADMIN_SHUTDOWN,
+            Self::LoginTimeout(_) | Self::WaitTimeout(_) | Self::QueryTimeout => S::QUERY_CANCELED,
+            Self::NotificationsMissed => S::CONFIGURATION_LIMIT,
+            Self::IdleTimeout => S::IDLE_SESSION_TIMEOUT,
+            Self::IdleInTransaction => S::IDLE_IN_TRANSACTION_TIMEOUT,
+            Self::TransactionTimeout => S::TRANSACTION_TIMEOUT,
+            Self::TooManyWaiting(_) => S::TOO_MANY_CONNECTIONS,
+            Self::LoginFailed(failure) => failure.sqlstate,
+            Self::Setting(failure) => failure.sqlstate,
+            Self::ServerLost(_) => S::CONNECTION_FAILURE,
+            Self::Protocol(_) => S::PROTOCOL_VIOLATION,
+            Self::TransactionRefused => S::FEATURE_NOT_SUPPORTED,
+        })
+    }
+
     /// Writes what the client is told, if anything.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let fatal = |sqlstate, message: &str, out: &mut Vec<u8>| {
-            error_response(out, &ErrorReport::fatal(sqlstate, message));
+        let Some(sqlstate) = self.sqlstate() else { return };
+        let mut tell = |message: &str, detail: Option<&str>, hint: Option<&str>| {
+            let report = ErrorReport { detail, hint, ..ErrorReport::fatal(sqlstate, message) };
+            error_response(out, &report);
         };
+        let mut say = |message: &str| tell(message, None, None);
         match self {
             Self::Gone | Self::Terminated | Self::Aborted | Self::ServerSaidGoodbye => {}
             Self::Draining | Self::Killed => {
-                let message = "terminating connection due to administrator command";
-                fatal(SqlState::ADMIN_SHUTDOWN, message, out);
+                say("terminating connection due to administrator command");
             }
             Self::LoginTimeout(trouble) => {
-                let message = "canceling authentication due to timeout";
-                write_timeout(message, trouble.as_deref(), out);
-            }
-            Self::NotificationsMissed => {
-                let report = ErrorReport::fatal(
-                    SqlState::CONFIGURATION_LIMIT,
-                    "terminating connection because notifications for it were lost",
-                );
-                let hint =
-                    "When many come, take them more often, or raise postgres.notification_queue.";
-                error_response(out, &report.with_hint(hint));
-            }
-            Self::IdleTimeout => {
-                let message = "terminating connection due to idle-session timeout";
-                fatal(SqlState::IDLE_SESSION_TIMEOUT, message, out);
-            }
-            Self::IdleInTransaction => {
-                let message = "terminating connection due to idle-in-transaction timeout";
-                fatal(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, message, out);
-            }
-            Self::QueryTimeout => {
-                let message = "terminating connection due to query timeout";
-                fatal(SqlState::QUERY_CANCELED, message, out);
-            }
-            Self::TransactionTimeout => {
-                let message = "terminating connection due to transaction timeout";
-                fatal(SqlState::TRANSACTION_TIMEOUT, message, out);
+                let detail = trouble.as_deref().map(detail_of);
+                tell("canceling authentication due to timeout", detail.as_deref(), None);
             }
             Self::WaitTimeout(trouble) => {
-                let message = "no server connection became free in time";
-                write_timeout(message, trouble.as_deref(), out);
+                let detail = trouble.as_deref().map(detail_of);
+                tell("no server connection became free in time", detail.as_deref(), None);
             }
+            Self::NotificationsMissed => {
+                let message = "terminating connection because notifications for it were lost";
+                let hint =
+                    "When many come, take them more often, or raise postgres.notification_queue.";
+                tell(message, None, Some(hint));
+            }
+            Self::IdleTimeout => say("terminating connection due to idle-session timeout"),
+            Self::IdleInTransaction => {
+                say("terminating connection due to idle-in-transaction timeout");
+            }
+            Self::QueryTimeout => say("terminating connection due to query timeout"),
+            Self::TransactionTimeout => say("terminating connection due to transaction timeout"),
             Self::TooManyWaiting(limit) => {
-                let message = format!("{limit} clients wait for a server connection already");
-                fatal(SqlState::TOO_MANY_CONNECTIONS, &message, out);
+                say(&format!("{limit} clients wait for a server connection already"));
             }
-            Self::Removed => {
-                let message = "this database is no longer served; connect again";
-                fatal(SqlState::ADMIN_SHUTDOWN, message, out);
+            Self::Removed => say("this database is no longer served; connect again"),
+            Self::LoginFailed(failure) => {
+                tell(&failure.message, failure.detail.as_deref(), failure.hint.as_deref());
             }
-            Self::LoginFailed(failure) => write_failure(failure, out),
-            Self::Setting(failure) => write_failure(failure, out),
-            Self::ServerLost(why) => {
-                let report = ErrorReport::fatal(
-                    SqlState::CONNECTION_FAILURE,
-                    "the server connection was lost",
-                );
-                error_response(out, &report.with_detail(why));
+            Self::Setting(failure) => {
+                tell(&failure.message, failure.detail.as_deref(), failure.hint.as_deref());
             }
-            Self::Protocol(what) => fatal(SqlState::PROTOCOL_VIOLATION, what, out),
+            Self::ServerLost(why) => tell("the server connection was lost", Some(why), None),
+            Self::Protocol(what) => say(what),
             Self::TransactionRefused => {
-                let message =
-                    "transactions over several statements are not possible in statement mode";
-                fatal(SqlState::FEATURE_NOT_SUPPORTED, message, out);
+                say("transactions over several statements are not possible in statement mode");
             }
         }
     }
@@ -129,21 +130,6 @@ impl End {
 /// What is told of a login that failed, beside something else.
 pub(super) fn detail_of(trouble: &LoginFailure) -> String {
     format!("The last login at the server failed: {trouble}")
-}
-
-fn write_timeout(message: &str, trouble: Option<&LoginFailure>, out: &mut Vec<u8>) {
-    let detail = trouble.map(detail_of);
-    let report = ErrorReport::fatal(SqlState::QUERY_CANCELED, message);
-    error_response(out, &ErrorReport { detail: detail.as_deref(), ..report });
-}
-
-fn write_failure(failure: &LoginFailure, out: &mut Vec<u8>) {
-    let report = ErrorReport {
-        detail: failure.detail.as_deref(),
-        hint: failure.hint.as_deref(),
-        ..ErrorReport::fatal(failure.sqlstate, &failure.message)
-    };
-    error_response(out, &report);
 }
 
 impl Client {

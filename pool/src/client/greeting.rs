@@ -156,11 +156,13 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
             return None;
         }
     };
-    let Greeting { home, stream, slot, buffer, mut out, peer, .. } = greeting;
+    let Greeting { home, part, stream, slot, buffer, mut out, peer, .. } = greeting;
     let stream = stream?;
+    let logins = Arc::clone(&part.door.logins);
     let admission = match admission {
         Admitted::Pool(admission) => *admission,
         Admitted::Console(access, _permit) => {
+            logins.count_admitted();
             let session = console::Session { home, access, stream, timer, buffer, out };
             session.serve().await;
             return None;
@@ -191,9 +193,13 @@ async fn greet(home: Rc<PoolShard>, connection: Connection) -> Option<Box<Client
         local,
     });
     if let Err(end) = client.welcome(asked, &mut out).await {
+        if let Some(sqlstate) = end.sqlstate() {
+            logins.count_refused(sqlstate);
+        }
         client.part(end).await;
         return None;
     }
+    logins.count_admitted();
     Some(client)
 }
 
@@ -344,6 +350,7 @@ impl Greeting {
     async fn refuse(&mut self, refusal: Refusal) {
         let Refusal::Told { sqlstate, message, hint } = refusal else { return self.finish() };
         tracing::info!(peer = %self.peer, %sqlstate, message, "a client was turned away");
+        self.part.door.logins.count_refused(sqlstate);
         let report = ErrorReport { hint, ..ErrorReport::fatal(sqlstate, &message) };
         backend::error_response(&mut self.out, &report);
         if let Some(stream) = &self.stream {

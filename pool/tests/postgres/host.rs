@@ -14,7 +14,7 @@ use std::{
 use bs9_api::types::{OrderPools, PoolClient, PoolServer, PoolStatus};
 use bs9_config::{BindAddress, Config};
 use bs9_net::Host;
-use bs9_pool::PoolEngine;
+use bs9_pool::{LoginReport, PoolEngine};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, NoTls};
 
@@ -182,6 +182,10 @@ impl Pooler {
 
     pub(crate) fn servers(&self) -> Vec<PoolServer> {
         block_on(self.engine.servers())
+    }
+
+    pub(crate) fn logins(&self) -> LoginReport {
+        self.engine.login_report()
     }
 
     /// Starts a drain; what is returned tells when it is over.

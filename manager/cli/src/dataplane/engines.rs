@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bs9_api::types::{ClusterStatus, HttpListenerStatus, PoolStatus};
 use bs9_net::{Engine, ListenerId};
-use bs9_pool::PoolEngine;
+use bs9_pool::{LoginReport, PoolEngine};
 use bs9_proxy::{ClusterTimes, LogReport, ProxyEngine, RouteReport, UdpReport, UnknownEndpoint};
 
 use super::endpoint_change::Standing;
@@ -69,6 +69,11 @@ impl Engines {
     /// Every PostgreSQL pool.
     pub(super) fn pools(&self) -> Vec<PoolStatus> {
         self.pool.statuses()
+    }
+
+    /// How logins of PostgreSQL clients ended.
+    pub(super) fn logins(&self) -> LoginReport {
+        self.pool.login_report()
     }
 
     /// Has an endpoint take nothing new, or undoes that.

@@ -9,6 +9,7 @@ use bs9_api::types::{
     PoolStatus, TlsListenerStatus,
 };
 use bs9_net::ListenerReport;
+use bs9_pool::LoginReport;
 use bs9_proxy::LogReport;
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -35,6 +36,7 @@ pub(super) fn render(view: &View, engines: &Engines) -> String {
         engines.logs().iter().for_each(access_log);
         engines.clusters().iter().for_each(cluster);
         engines.pools().iter().for_each(pool);
+        logins(&engines.logins());
     });
     let mut text = handle.render();
     pool_times::append(&mut text, &engines.pools());
@@ -197,6 +199,18 @@ fn endpoint(cluster: &str, status: &EndpointStatus) {
         .absolute(status.connect_failures_total);
     if let Some(mean) = status.mean_response_seconds {
         gauge!("bs9_endpoint_mean_response_seconds", by).set(mean);
+    }
+}
+
+fn logins(report: &LoginReport) {
+    counter!("bs9_pool_logins_total").absolute(report.admitted);
+    for (sqlstate, count) in &report.refused {
+        let by = labels([("sqlstate", sqlstate)]);
+        counter!("bs9_pool_refused_logins_total", by).absolute(*count);
+    }
+    for (outcome, count) in &report.lookups {
+        let by = labels([("outcome", outcome)]);
+        counter!("bs9_pool_lookups_total", by).absolute(*count);
     }
 }
 
@@ -401,6 +415,15 @@ fn describe() {
         "Server connections beyond its size, for clients that have waited long."
     );
     describe_counter!("bs9_pool_errors_total", "Errors of servers, by class of SQLSTATE.");
+    describe_counter!("bs9_pool_logins_total", "Clients that logged in.");
+    describe_counter!(
+        "bs9_pool_refused_logins_total",
+        "Clients that were told why they may not log in, by SQLSTATE."
+    );
+    describe_counter!(
+        "bs9_pool_lookups_total",
+        "Questions to servers about users (auth_query, roles), by outcome."
+    );
     describe_counter!(
         "bs9_pool_pins_total",
         "Server connections that stayed with their client, by reason."
