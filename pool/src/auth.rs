@@ -40,13 +40,12 @@ pub(crate) struct Doorkeeper {
 
 impl Doorkeeper {
     pub(crate) fn new() -> Self {
-        let logins = Arc::default();
         Self {
             mock_secret: rand::random(),
             workshop: Workshop::new(),
-            lookup: Lookup::new(&logins),
+            lookup: Lookup::new(),
             login_queues: LoginQueues::default(),
-            logins,
+            logins: Arc::default(),
             attempts: Attempts::default(),
         }
     }

@@ -57,7 +57,9 @@ impl PoolEngine {
 
     /// How logins of clients ended so far. Callable from any thread.
     pub fn login_report(&self) -> LoginReport {
-        self.door.logins.report()
+        let Doorkeeper { logins, lookup, .. } = &*self.door;
+        let (admitted, refused) = (logins.admitted(), logins.refused());
+        LoginReport { admitted, refused, lookups: lookup.outcomes() }
     }
 
     /// Every client, in order of database and user. Asks the shards.

@@ -1,13 +1,11 @@
-//! How logins of clients ended, and lookups of users: counted over all shards, for they are rare.
+//! How logins of clients ended: counted over all shards, for they are rare.
 
-use std::{
-    array,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use bs9_api::types::CountByReason;
 use bs9_wire::sqlstate::SqlState;
 use rustc_hash::FxHashMap;
 
@@ -15,50 +13,22 @@ use rustc_hash::FxHashMap;
 const MAX_REASONS: usize = 64;
 
 /// Since the process was started.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LoginCounts {
     admitted: AtomicU64,
     /// `None`: any other reason.
     refused: Mutex<FxHashMap<Option<SqlState>, u64>>,
-    lookups: [AtomicU64; LookupOutcome::ALL.len()],
-}
-
-/// What became of a question to a server, by `auth_query` or for roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LookupOutcome {
-    Found,
-    Unknown,
-    Failed,
 }
 
 /// How logins ended since the process was started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoginReport {
     /// Clients that got in, to a pool or to the console.
     pub admitted: u64,
     /// Clients that were told why not, by SQLSTATE (five characters, or `other`), in that order.
-    pub refused: Vec<(String, u64)>,
+    pub refused: Vec<CountByReason>,
     /// Questions to servers about users, by outcome: `found`, `unknown`, `failed`.
-    pub lookups: Vec<(&'static str, u64)>,
-}
-
-impl LookupOutcome {
-    const ALL: [Self; 3] = [Self::Found, Self::Unknown, Self::Failed];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::Unknown => "unknown",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl Default for LoginCounts {
-    fn default() -> Self {
-        let lookups = array::from_fn(|_| AtomicU64::new(0));
-        Self { admitted: AtomicU64::new(0), refused: Mutex::default(), lookups }
-    }
+    pub lookups: Vec<CountByReason>,
 }
 
 impl LoginCounts {
@@ -78,20 +48,18 @@ impl LoginCounts {
         *reasons.entry(known.then_some(why)).or_default() += 1;
     }
 
-    pub(crate) fn count_lookup(&self, outcome: LookupOutcome) {
-        self.lookups[outcome as usize].fetch_add(1, Relaxed);
+    pub(crate) fn admitted(&self) -> u64 {
+        self.admitted.load(Relaxed)
     }
 
-    pub(crate) fn report(&self) -> LoginReport {
-        let named = |(why, count): (&Option<SqlState>, &u64)| {
-            (why.map_or_else(|| "other".to_owned(), |why| why.to_string()), *count)
+    pub(crate) fn refused(&self) -> Vec<CountByReason> {
+        let told = |(why, count): (&Option<SqlState>, &u64)| CountByReason {
+            reason: why.map_or_else(|| "other".to_owned(), |why| why.to_string()),
+            count: *count,
         };
-        let mut refused: Vec<_> = self.reasons().iter().map(named).collect();
-        refused.sort_unstable();
-        let lookups = LookupOutcome::ALL
-            .map(|outcome| (outcome.name(), self.lookups[outcome as usize].load(Relaxed)));
-        let admitted = self.admitted.load(Relaxed);
-        LoginReport { admitted, refused, lookups: lookups.to_vec() }
+        let mut refused: Vec<_> = self.reasons().iter().map(told).collect();
+        refused.sort_unstable_by(|one, other| one.reason.cmp(&other.reason));
+        refused
     }
 }
 
@@ -108,11 +76,11 @@ mod tests {
             counts.count_refused(SqlState::parse(text.as_bytes()).unwrap());
         }
         counts.count_refused(SqlState::INVALID_PASSWORD);
-        counts.count_lookup(LookupOutcome::Unknown);
-        let report = counts.report();
-        assert_eq!(report.refused.len(), MAX_REASONS + 1);
-        assert_eq!(report.refused.first(), Some(&("28P01".to_owned(), 2)));
-        assert_eq!(report.refused.last(), Some(&("other".to_owned(), 1)));
-        assert_eq!(report.lookups, [("found", 0), ("unknown", 1), ("failed", 0)]);
+        let refused = counts.refused();
+        assert_eq!(refused.len(), MAX_REASONS + 1);
+        let is = |count: Option<&CountByReason>, reason: &str, times: u64| {
+            count.is_some_and(|count| (&*count.reason, count.count) == (reason, times))
+        };
+        assert!(is(refused.first(), "28P01", 2) && is(refused.last(), "other", 1), "{refused:?}");
     }
 }

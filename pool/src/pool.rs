@@ -64,9 +64,7 @@ pub(crate) struct Pool {
     /// On how many shards clients wait.
     starving: AtomicUsize,
     /// What servers said at login, to be said to clients before they have one.
-    parameters: ArcSwapOption<Parameters>,
-    /// The next server may say otherwise: clients that begin wait for it.
-    outdated: AtomicBool,
+    said: ArcSwapOption<Said>,
     /// Locked at logins, and when a client changes a parameter that follows it.
     known_settings: Mutex<KnownSettings>,
     /// Texts of prepared statements.
@@ -109,6 +107,13 @@ pub(crate) struct Permit {
 }
 
 struct Own(Arc<Pool>);
+
+/// What a server said at login.
+struct Said {
+    parameters: Arc<Parameters>,
+    /// Of the plan it was reached by.
+    epoch: u64,
+}
 
 /// How many connections there may be, from a client's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,8 +162,7 @@ impl Pool {
             cells: PerShard::new(shards),
             demand: PerShard::new(shards),
             starving: AtomicUsize::new(0),
-            parameters: ArcSwapOption::empty(),
-            outdated: AtomicBool::new(false),
+            said: ArcSwapOption::empty(),
             known_settings: Mutex::default(),
             statements,
             passthrough: ArcSwapOption::empty(),
@@ -169,45 +173,35 @@ impl Pool {
         pool
     }
 
-    /// What servers said at login last; `None`: none was logged in to yet.
-    pub(crate) fn last_parameters(&self) -> Option<Arc<Parameters>> {
-        self.parameters.load_full()
-    }
-
-    /// Likewise, for clients that begin. `None`: the next server is to say it.
+    /// What servers said at login, for clients that have none yet. `None`: the next one says it. Those
+    /// of an older epoch may be others, but there are no newer ones while the pool is paused.
     pub(crate) fn parameters(&self) -> Option<Arc<Parameters>> {
-        // In this order: it is set aside again behind what the next one says.
-        let outdated = self.outdated.load(SeqCst);
-        self.last_parameters().filter(|_| !outdated)
+        let said = self.said.load_full()?;
+        let is_current = said.epoch == self.plan.load().epoch || self.is_paused();
+        is_current.then(|| Arc::clone(&said.parameters))
     }
 
-    /// Whatever servers said, the next one may say otherwise.
-    pub(crate) fn ask_for_parameters(&self) {
-        self.outdated.store(true, SeqCst);
-    }
-
-    /// Keeps what a server of this `epoch` said at login, for clients that have none yet.
+    /// Keeps what a server of this `epoch` said at login.
     pub(crate) fn note_parameters(&self, parameters: Parameters, epoch: u64) {
-        let is_current = || self.plan.load().epoch == epoch;
-        if !is_current() {
+        if self.plan.load().epoch != epoch {
             return;
         }
-        let before = self.last_parameters();
-        if before.as_deref() != Some(&parameters) {
-            let version = |parameters: &Parameters| {
-                let version = parameters.get("server_version").map(<[u8]>::to_vec);
-                (version, parameters.settings())
-            };
-            // Another server, or one whose defaults were changed.
-            if before.is_some_and(|before| version(&before) != version(&parameters)) {
-                self.known_settings().forget();
-            }
-            self.parameters.store(Some(Arc::new(parameters)));
+        let version = |parameters: &Parameters| {
+            let version = parameters.get("server_version").map(<[u8]>::to_vec);
+            (version, parameters.settings())
+        };
+        // Another server, or one whose defaults were changed.
+        let before = self.said.load();
+        let differs = |before: &Said| version(&before.parameters) != version(&parameters);
+        if before.as_deref().is_some_and(differs) {
+            self.known_settings().forget();
         }
-        self.outdated.store(false, SeqCst);
-        if !is_current() {
-            self.ask_for_parameters();
-        }
+        self.said.store(Some(Arc::new(Said { parameters: Arc::new(parameters), epoch })));
+    }
+
+    /// Servers are others from now on.
+    pub(crate) fn forget_parameters(&self) {
+        self.said.store(None);
     }
 
     /// The right to one more server connection, unless a limit is reached. When that is one it

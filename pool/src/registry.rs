@@ -265,15 +265,11 @@ impl Registry {
             pools.iter().filter(|(key, _)| concerned(key)).map(|(_, pool)| pool).collect();
         for pool in &concerned {
             let standing = orders.of(&pool.key.database);
-            let resumed = pool.is_paused() && !standing.paused;
             pool.pause(standing.paused);
             pool.disabled.store(standing.disabled, SeqCst);
             if matches!(order, PoolOrder::Pause | PoolOrder::Kill | PoolOrder::Reconnect) {
                 let next = Plan::renew(&pool.plan.load());
                 pool.plan.store(Arc::new(next));
-            }
-            if resumed || order == PoolOrder::Reconnect && !standing.paused {
-                pool.ask_for_parameters();
             }
             pool.announce_plan();
         }
@@ -304,7 +300,7 @@ fn follow(pool: &Arc<Pool>, part: &Arc<Part>) {
         }
     };
     if plan.epoch != before.epoch {
-        pool.ask_for_parameters();
+        pool.forget_parameters();
         pool.derived.store(None);
     }
     // Keys of a client are good wherever the same verifier is; a server says if it has another.

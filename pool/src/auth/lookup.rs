@@ -5,25 +5,23 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bs9_api::types::PoolOrder;
+use bs9_api::types::{CountByReason, PoolOrder};
 use bs9_config::{AuthQuery, Secret, ServerAddress};
 use rustc_hash::FxHashMap;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::{Tally, User};
-use crate::{
-    logins::{LoginCounts, LookupOutcome},
-    part::Part,
-    tls::Encryption,
-};
+use crate::{part::Part, tls::Encryption};
 
 mod asker;
+mod connection;
 mod connector;
 mod desk;
-mod line;
+mod outcome;
 mod place;
 
 use desk::{Ages, Desk};
+use outcome::Outcomes;
 
 /// Answers remembered.
 const MAX_ANSWERS: usize = 10_000;
@@ -43,7 +41,7 @@ pub(crate) struct Lookup {
     found: Mutex<FxHashMap<Arc<str>, Tally>>,
     asker: OnceLock<Option<asker::Asker>>,
     pub(crate) desk: Arc<Desk>,
-    logins: Arc<LoginCounts>,
+    outcomes: Outcomes,
 }
 
 /// Who is asked for, and where.
@@ -147,14 +145,14 @@ struct Found {
 }
 
 impl Lookup {
-    pub(crate) fn new(logins: &Arc<LoginCounts>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             users: Memory::default(),
             roles: Memory::default(),
             found: Mutex::default(),
             asker: OnceLock::new(),
             desk: Arc::default(),
-            logins: Arc::clone(logins),
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -224,16 +222,13 @@ impl Lookup {
                 (Err(error), ttl)
             }
         };
-        self.count(&outcome, Option::is_some);
+        self.outcomes.count(&outcome, Option::is_some);
         Answer::new(&name, outcome, ttl)
     }
 
-    fn count<T>(&self, outcome: &Result<T, LookupError>, is_found: impl FnOnce(&T) -> bool) {
-        self.logins.count_lookup(match outcome {
-            Ok(answer) if is_found(answer) => LookupOutcome::Found,
-            Ok(_) => LookupOutcome::Unknown,
-            Err(_) => LookupOutcome::Failed,
-        });
+    /// What became of all questions, by outcome.
+    pub(crate) fn outcomes(&self) -> Vec<CountByReason> {
+        self.outcomes.told()
     }
 
     /// How passwords of those who were found in a database are stored.
@@ -266,7 +261,7 @@ impl Lookup {
                 (Err(error), ttl)
             }
         };
-        self.count(&outcome, |roles| !roles.is_empty());
+        self.outcomes.count(&outcome, |roles| !roles.is_empty());
         Answer::new(&name, outcome, ttl)
     }
 

@@ -43,7 +43,7 @@ pub(super) enum End {
     /// No server connection could be made.
     LoginFailed(Rc<LoginFailure>),
     /// The server refuses a parameter that the client asked for at login.
-    Setting(Box<LoginFailure>),
+    Setting(Rc<LoginFailure>),
     /// The server connection broke; nothing was said about it yet.
     ServerLost(String),
     /// The server closed the connection and said why.
@@ -67,8 +67,7 @@ impl End {
             Self::IdleInTransaction => S::IDLE_IN_TRANSACTION_TIMEOUT,
             Self::TransactionTimeout => S::TRANSACTION_TIMEOUT,
             Self::TooManyWaiting(_) => S::TOO_MANY_CONNECTIONS,
-            Self::LoginFailed(failure) => failure.sqlstate,
-            Self::Setting(failure) => failure.sqlstate,
+            Self::LoginFailed(failure) | Self::Setting(failure) => failure.sqlstate,
             Self::ServerLost(_) => S::CONNECTION_FAILURE,
             Self::Protocol(_) => S::PROTOCOL_VIOLATION,
             Self::TransactionRefused => S::FEATURE_NOT_SUPPORTED,
@@ -84,6 +83,7 @@ impl End {
         };
         let mut say = |message: &str| tell(message, None, None);
         match self {
+            // They have no SQLSTATE.
             Self::Gone | Self::Terminated | Self::Aborted | Self::ServerSaidGoodbye => {}
             Self::Draining | Self::Killed => {
                 say("terminating connection due to administrator command");
@@ -112,10 +112,7 @@ impl End {
                 say(&format!("{limit} clients wait for a server connection already"));
             }
             Self::Removed => say("this database is no longer served; connect again"),
-            Self::LoginFailed(failure) => {
-                tell(&failure.message, failure.detail.as_deref(), failure.hint.as_deref());
-            }
-            Self::Setting(failure) => {
+            Self::LoginFailed(failure) | Self::Setting(failure) => {
                 tell(&failure.message, failure.detail.as_deref(), failure.hint.as_deref());
             }
             Self::ServerLost(why) => tell("the server connection was lost", Some(why), None),

@@ -82,13 +82,14 @@ impl Client {
         true
     }
 
-    /// The client's `client_encoding`, if it is the one that servers of its pool begin with.
+    /// The client's `client_encoding`, unless servers of its pool are known to begin with another.
     fn usual_encoding(&self) -> Option<Arc<str>> {
-        let parameters = self.local.pool.last_parameters()?;
-        let usual = parameters.get(CLIENT_ENCODING)?;
         let own = self.settings.reported(CLIENT_ENCODING.as_bytes())?;
-        let same = (own == usual).then(|| std::str::from_utf8(own))?;
-        same.ok().map(Arc::from)
+        let parameters = self.local.pool.parameters();
+        let usual = parameters.as_ref().map(|known| known.get(CLIENT_ENCODING));
+        let same = usual.is_none_or(|usual| usual == Some(own));
+        let text = same.then(|| std::str::from_utf8(own))?;
+        text.ok().map(Arc::from)
     }
 
     /// Listens to no more than these by way of the listening connection.

@@ -176,35 +176,25 @@ fn is_unknown(report: &Report<'_>) -> bool {
 /// Writes what the client is told in place of the server's error, which names what the client
 /// does not know.
 fn stand_in(change: &Change, sqlstate: Option<&[u8]>, answers: &mut Vec<u8>) -> bool {
-    match change {
-        Change::Again { name, .. }
-            if sqlstate == Some(SqlState::DUPLICATE_STATEMENT.as_bytes()) =>
-        {
-            let name = String::from_utf8_lossy(name);
-            let message = format!("prepared statement \"{name}\" already exists");
-            let report = ErrorReport::error(SqlState::DUPLICATE_STATEMENT, &message);
-            backend::error_response(answers, &report);
-            true
-        }
-        Change::Unknown { name }
-            if sqlstate == Some(SqlState::INVALID_STATEMENT_NAME.as_bytes()) =>
-        {
-            let name = String::from_utf8_lossy(name);
-            let message = format!("prepared statement \"{name}\" does not exist");
-            let report = ErrorReport::error(SqlState::INVALID_STATEMENT_NAME, &message);
-            backend::error_response(answers, &report);
-            true
-        }
+    let (says, name, wanted) = match change {
+        Change::Again { name, .. } => ("already exists", name, SqlState::DUPLICATE_STATEMENT),
+        Change::Unknown { name } => ("does not exist", name, SqlState::INVALID_STATEMENT_NAME),
         Change::Refused(refusal) => {
             let report = ErrorReport {
                 hint: refusal.hint,
                 ..ErrorReport::error(refusal.sqlstate, refusal.message)
             };
             backend::error_response(answers, &report);
-            true
+            return true;
         }
-        _ => false,
+        _ => return false,
+    };
+    if sqlstate != Some(wanted.as_bytes()) {
+        return false;
     }
+    let message = format!("prepared statement \"{}\" {says}", String::from_utf8_lossy(name));
+    backend::error_response(answers, &ErrorReport::error(wanted, &message));
+    true
 }
 
 #[cfg(test)]

@@ -204,13 +204,13 @@ fn endpoint(cluster: &str, status: &EndpointStatus) {
 
 fn logins(report: &LoginReport) {
     counter!("bs9_pool_logins_total").absolute(report.admitted);
-    for (sqlstate, count) in &report.refused {
-        let by = labels([("sqlstate", sqlstate)]);
-        counter!("bs9_pool_refused_logins_total", by).absolute(*count);
+    for refused in &report.refused {
+        let by = labels([("sqlstate", &refused.reason)]);
+        counter!("bs9_pool_refused_logins_total", by).absolute(refused.count);
     }
-    for (outcome, count) in &report.lookups {
-        let by = labels([("outcome", outcome)]);
-        counter!("bs9_pool_lookups_total", by).absolute(*count);
+    for lookup in &report.lookups {
+        let by = labels([("outcome", &lookup.reason)]);
+        counter!("bs9_pool_lookups_total", by).absolute(lookup.count);
     }
 }
 

@@ -15,8 +15,8 @@ use tokio_postgres::Row;
 use super::{
     LookupError, Source,
     asker::with_sources,
+    connection::{Connection, Connections},
     desk::{Ages, Desk},
-    line::{Line, Lines},
 };
 use crate::{
     local::{MAX_RETRY_DELAY, RETRY_DELAY},
@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 2;
 /// Its connections. While it is not there nobody waits for it, and it is not asked by everybody who
 /// comes.
 pub(super) struct Place {
-    pool: Pool<Lines>,
+    pool: Pool<Connections>,
     /// Whoever is at it stops.
     pub(super) killed: Notify,
     trouble: watch::Sender<Option<Trouble>>,
@@ -48,9 +48,9 @@ struct Trouble {
 }
 
 /// A connection in use; it goes back when dropped, if it may be used again.
-pub(super) struct Connection {
-    line: Option<Object<Lines>>,
-    pool: Pool<Lines>,
+pub(super) struct Checkout {
+    connection: Option<Object<Connections>>,
+    pool: Pool<Connections>,
     /// The server has been asked something, and has not answered yet.
     asked: bool,
     _in_use: Arc<()>,
@@ -62,8 +62,9 @@ impl Place {
         source: &Source,
         desk: &Arc<Desk>,
     ) -> Result<Self, LookupError> {
-        let lines = Lines::new(Arc::clone(database), source.clone(), Arc::clone(desk));
-        let pool = Pool::builder(lines).max_size(CONNECTIONS).runtime(Runtime::Tokio1).build();
+        let connections = Connections::new(Arc::clone(database), source.clone(), Arc::clone(desk));
+        let pool =
+            Pool::builder(connections).max_size(CONNECTIONS).runtime(Runtime::Tokio1).build();
         Ok(Self {
             pool: pool.map_err(|error| LookupError::Failed(error.to_string()))?,
             killed: Notify::new(),
@@ -95,14 +96,16 @@ impl Place {
 
     /// Closes connections that are too old, or cannot be used any more.
     pub(super) fn make_round(&self, ages: Ages) {
-        let lines = self.pool.manager();
-        let _closed = self.pool.retain(|line, metrics| {
-            lines.keeps(line) && metrics.age() < ages.life && metrics.last_used() < ages.idle
+        let connections = self.pool.manager();
+        let _closed = self.pool.retain(|connection, metrics| {
+            connections.keeps(connection)
+                && metrics.age() < ages.life
+                && metrics.last_used() < ages.idle
         });
     }
 
     /// A connection, before the time `until`.
-    pub(super) async fn connection(&self, until: Instant) -> Result<Connection, LookupError> {
+    pub(super) async fn connection(&self, until: Instant) -> Result<Checkout, LookupError> {
         let began = Instant::now();
         let again = self.begin(began)?;
         let mut news = self.trouble.subscribe();
@@ -119,11 +122,11 @@ impl Place {
             why = failed_beside => return Err(why.unwrap_or(LookupError::NoThread)),
         };
         let why = match outcome {
-            Ok(Ok(line)) => {
+            Ok(Ok(connection)) => {
                 self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-                line.card.note_use();
-                return Ok(Connection {
-                    line: Some(line),
+                connection.card.note_use();
+                return Ok(Checkout {
+                    connection: Some(connection),
                     pool: self.pool.clone(),
                     asked: false,
                     _in_use: Arc::clone(&self.in_use),
@@ -172,7 +175,7 @@ impl Place {
     }
 }
 
-impl Connection {
+impl Checkout {
     /// What the server answers to `query` about `name`.
     pub(super) async fn ask(
         &mut self,
@@ -180,7 +183,7 @@ impl Connection {
         name: &str,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         self.asked = true;
-        let client = &self.line().client;
+        let client = &self.connection().client;
         let answer = async {
             let statement = client.prepare_cached(query).await?;
             client.query(&statement, &[&name]).await
@@ -190,20 +193,20 @@ impl Connection {
         answer
     }
 
-    fn line(&self) -> &Line {
-        self.line.as_ref().expect("it is there until this is dropped")
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("it is there until this is dropped")
     }
 }
 
-impl Drop for Connection {
+impl Drop for Checkout {
     fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        line.card.note_return();
+        let Some(connection) = self.connection.take() else { return };
+        connection.card.note_return();
         if self.asked {
-            line.cancel();
+            connection.cancel();
         }
-        if self.asked || !self.pool.manager().keeps(&line) {
-            drop(Object::take(line));
+        if self.asked || !self.pool.manager().keeps(&connection) {
+            drop(Object::take(connection));
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::part::Part;
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes connections to one place.
-pub(super) struct Lines {
+pub(super) struct Connections {
     database: Arc<str>,
     source: Source,
     config: Config,
@@ -38,7 +38,7 @@ pub(super) struct Lines {
 }
 
 /// A connection.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub(super) client: ClientWrapper,
     pub(super) card: Arc<Card>,
     epoch: u64,
@@ -52,7 +52,7 @@ struct Driver<C> {
     _entry: Entry,
 }
 
-impl Lines {
+impl Connections {
     pub(super) fn new(database: Arc<str>, source: Source, desk: Arc<Desk>) -> Self {
         let config = config_of(&source);
         Self { database, source, config, desk, epoch: AtomicU64::new(0) }
@@ -76,10 +76,10 @@ impl Lines {
     }
 
     /// Whether a connection may be used again.
-    pub(super) fn keeps(&self, line: &Line) -> bool {
-        line.epoch == self.epoch.load(Relaxed)
+    pub(super) fn keeps(&self, connection: &Connection) -> bool {
+        connection.epoch == self.epoch.load(Relaxed)
             && self.desk.keeps(&self.database)
-            && !line.client.is_closed()
+            && !connection.client.is_closed()
     }
 
     async fn connect<T>(&self, tls: T, entry: Entry) -> Result<(Client, JoinHandle<()>), Error>
@@ -93,11 +93,11 @@ impl Lines {
     }
 }
 
-impl Manager for Lines {
-    type Type = Line;
+impl Manager for Connections {
+    type Type = Connection;
     type Error = Error;
 
-    async fn create(&self) -> Result<Line, Error> {
+    async fn create(&self) -> Result<Connection, Error> {
         let epoch = self.epoch.load(Relaxed);
         let entry = self.desk.enter(&self.database, &self.source);
         let card = Arc::clone(&entry.card);
@@ -110,12 +110,16 @@ impl Manager for Lines {
         // Whatever becomes of it, the connection ends with this.
         let client = ClientWrapper::new(client, driver);
         card.note_process(process_of(&client).await?);
-        Ok(Line { client, card, epoch, connector })
+        Ok(Connection { client, card, epoch, connector })
     }
 
-    async fn recycle(&self, line: &mut Line, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        metrics: &Metrics,
+    ) -> RecycleResult<Error> {
         let is_old = metrics.age() >= self.desk.ages().life;
-        match self.keeps(line) && !is_old {
+        match self.keeps(connection) && !is_old {
             true => Ok(()),
             false => Err(RecycleError::message("it is not to be used again")),
         }
@@ -130,7 +134,7 @@ impl<C: Future<Output = Result<(), Error>> + Unpin> Driver<C> {
     }
 }
 
-impl Line {
+impl Connection {
     /// Has the server stop what it is at.
     pub(super) fn cancel(&self) {
         let token = self.client.cancel_token();
