@@ -94,7 +94,7 @@ pub struct Runtime {
     /// Client connections over all listeners and shards. Default 100,000.
     pub max_connections: usize,
     /// The longest that a shard lets events gather before a turn; zero: it does not. Default
-    /// 150 µs.
+    /// 200 µs.
     pub coalesce: Duration,
     /// Watch the configuration files and reload when they change. Default true.
     pub watch: bool,

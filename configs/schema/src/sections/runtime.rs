@@ -40,9 +40,9 @@ pub(super) fn runtime(t: &mut Scope<'_>) -> Option<Runtime> {
             100_000,
         ),
         coalesce: t.or(
-            Key::new("coalesce", "The longest that a shard lets requests and answers gather before it goes on, as a network card does with its interrupts. It does so only when many are under way, never for more than a third of the time that servers take to answer, and only while it finds that this costs less CPU time. `\"0s\"`: never."),
+            Key::new("coalesce", "The longest that a shard lets requests and answers gather before it goes on, as a network card does with its interrupts. It does so only when many are under way, never for more than half the time that servers take to answer, and only while it finds that this costs less CPU time, and makes answers neither fewer nor a quarter later. `\"0s\"`: never."),
             duration(Duration::ZERO..=MILLISECOND),
-            "150us",
+            "200us",
         ),
         watch: t.or(
             Key::new("watch", "Watch the configuration files and reload when they change. Likewise the files of certificates, keys, authorities, revocation lists and OCSP responses that they name: each is taken up by itself, and one that cannot be used leaves the one before in place."),

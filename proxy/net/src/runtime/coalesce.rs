@@ -8,7 +8,10 @@
 //! out unless several of them would end in it, so a few connections or a slow trickle of
 //! requests are answered as fast as ever. Whether it pays is not assumed: now and then a
 //! shard does the other of the two for a while, and keeps to what costs it less CPU time for
-//! an exchange. The figures are in `docs/adr/0006-coalesced-wake-ups.md`.
+//! an exchange, as long as nobody waits much for that: neither are there fewer exchanges, as
+//! where clients wait for answers before they ask again, nor do they take much longer, as
+//! where requests come at a rate of their own. The figures are in
+//! `docs/adr/0006-coalesced-wake-ups.md`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,8 +43,8 @@ const BACK_OFF: u32 = 8;
 /// By this share of what it was the cost of an exchange has to change for the load to be
 /// another one.
 const CHANGE: f64 = 0.2;
-/// The moment is at most this share of the mean exchange: a third.
-const SHARE: u64 = 3;
+/// The moment is at most this share of the mean exchange: a half.
+const SHARE: u64 = 2;
 /// Nanoseconds in a row without a load that allows for it, after which what was learnt of it no
 /// longer holds. A single slot says little: a server may have stood still.
 const FORGET: u64 = 1_000_000_000;
@@ -49,6 +52,11 @@ const FORGET: u64 = 1_000_000_000;
 const SHORTEST: u64 = 40_000;
 /// What coalescing has to bring, and what it may take from the rate of exchanges.
 const WORTH: f64 = 0.95;
+/// What coalescing may make of the time that exchanges take.
+const LONGER: f64 = 1.25;
+/// Exchanges that take more than so many of the longest moment are not made longer than that
+/// by it.
+const TELLING: u64 = 5;
 /// Nanoseconds by which the kernel may be late; its default of 50 µs (prctl(2)) is as long
 /// as the moment itself.
 const SLACK: NonZeroU64 = NonZeroU64::new(1_000).expect("it is not zero");
@@ -67,8 +75,10 @@ struct Coalesce {
     slot_began: Cell<u64>,
     /// Exchanges that ended in this slot.
     ended: Cell<u64>,
-    /// Nanoseconds they took in all.
+    /// Nanoseconds they took in all, each up to what allows for the longest moment.
     took: Cell<u64>,
+    /// Likewise, each up to where a moment still tells.
+    lasted: Cell<u64>,
     trials: RefCell<Trials>,
     /// Tells the thread's CPU time.
     usage: RefCell<Option<File>>,
@@ -97,6 +107,7 @@ struct Trials {
 #[derive(Debug, Clone, Copy)]
 struct Sums {
     ended: u64,
+    lasted: u64,
     used: u64,
     elapsed: u64,
 }
@@ -108,6 +119,8 @@ struct Yield {
     cost: f64,
     /// Exchanges per nanosecond.
     rate: f64,
+    /// Nanoseconds per exchange.
+    lasted: f64,
 }
 
 impl Yield {
@@ -116,16 +129,21 @@ impl Yield {
         before.map_or(self, |before| Self {
             cost: f64::midpoint(self.cost, before.cost),
             rate: f64::midpoint(self.rate, before.rate),
+            lasted: f64::midpoint(self.lasted, before.lasted),
         })
     }
 }
 
 impl Sums {
-    const ZERO: Self = Self { ended: 0, used: 0, elapsed: 0 };
+    const ZERO: Self = Self { ended: 0, lasted: 0, used: 0, elapsed: 0 };
 
     fn given(&self) -> Yield {
         let ended = self.ended as f64;
-        Yield { cost: self.used as f64 / ended, rate: ended / self.elapsed as f64 }
+        Yield {
+            cost: self.used as f64 / ended,
+            rate: ended / self.elapsed as f64,
+            lasted: self.lasted as f64 / ended,
+        }
     }
 }
 
@@ -154,11 +172,12 @@ impl Trials {
     }
 
     /// A slot is over. Decides by what it gave whether to coalesce in the next.
-    fn end_slot(&mut self, ended: u64, elapsed: u64, used: u64) {
+    fn end_slot(&mut self, ended: u64, lasted: u64, elapsed: u64, used: u64) {
         let spent = used.saturating_sub(self.used);
         (self.used, self.without) = (used, 0);
         if self.slots >= RUN / 2 {
             self.sums.ended += ended;
+            self.sums.lasted += lasted;
             self.sums.used += spent;
             self.sums.elapsed += elapsed;
         }
@@ -192,7 +211,9 @@ impl Trials {
 
     fn pays(&self) -> bool {
         let (Some(awake), Some(coalesced)) = (self.awake, self.coalesced) else { return false };
-        coalesced.cost < awake.cost * WORTH && coalesced.rate > awake.rate * WORTH
+        coalesced.cost < awake.cost * WORTH
+            && coalesced.rate > awake.rate * WORTH
+            && coalesced.lasted < awake.lasted * LONGER
     }
 }
 
@@ -204,6 +225,7 @@ impl Coalesce {
             slot_began: Cell::new(0),
             ended: Cell::new(0),
             took: Cell::new(0),
+            lasted: Cell::new(0),
             trials: RefCell::new(Trials::new(0)),
             usage: RefCell::new(None),
         }
@@ -214,6 +236,7 @@ impl Coalesce {
     fn note(&self, took: u64) {
         self.ended.set(self.ended.get() + 1);
         self.took.set(self.took.get() + took.min(self.longest.get() * SHARE));
+        self.lasted.set(self.lasted.get() + took.min(self.longest.get() * TELLING));
     }
 
     /// Nanoseconds to sleep now, at the time `now`; `used` tells the thread's CPU time.
@@ -225,6 +248,7 @@ impl Coalesce {
             self.slot_began.set(now);
             self.ended.set(0);
             self.took.set(0);
+            self.lasted.set(0);
         }
         self.moment.get()
     }
@@ -236,7 +260,7 @@ impl Coalesce {
             trials.pass_slot(elapsed, used);
             return 0;
         }
-        trials.end_slot(self.ended.get(), elapsed, used);
+        trials.end_slot(self.ended.get(), self.lasted.get(), elapsed, used);
         if trials.coalesces { allowed } else { 0 }
     }
 
@@ -269,7 +293,7 @@ pub(crate) fn set_longest(longest: Duration) {
         tracing::warn!(%error, "a shard's sleeps may be longer than asked for");
     }
     COALESCE.with(|coalesce| {
-        coalesce.longest.set(longest.as_nanos().try_into().unwrap_or(u64::MAX / SHARE));
+        coalesce.longest.set(longest.as_nanos().try_into().unwrap_or(u64::MAX / TELLING));
         *coalesce.usage.borrow_mut() = Some(usage);
     });
 }
@@ -337,34 +361,46 @@ mod tests {
             self.coalesce.moment(self.now, || self.used) / 1_000
         }
 
-        /// The share of slots with a moment, when sleeping or not makes such a difference.
+        /// The share of slots with a moment, when sleeping or not makes such a difference to
+        /// what an exchange costs and how many there are.
         fn share(&mut self, slots: u32, awake: (u64, u64), coalesced: (u64, u64)) -> f64 {
+            let lasting = |(cost, per_second)| (cost, per_second, 1_000);
+            self.share_lasting(slots, lasting(awake), lasting(coalesced))
+        }
+
+        /// Likewise, and to how many microseconds one takes.
+        fn share_lasting(
+            &mut self,
+            slots: u32,
+            awake: (u64, u64, u64),
+            coalesced: (u64, u64, u64),
+        ) -> f64 {
             let mut slept = 0;
             for _ in 0..slots {
                 let sleeps = self.coalesce.moment.get() > 0;
                 slept += u32::from(sleeps);
-                let (cost, per_second) = if sleeps { coalesced } else { awake };
-                self.slot(per_second, 1_000, cost);
+                let (cost, per_second, took) = if sleeps { coalesced } else { awake };
+                self.slot(per_second, took, cost);
             }
             f64::from(slept) / f64::from(slots)
         }
     }
 
     #[test]
-    fn a_moment_is_a_third_of_an_exchange_and_gathers_several() {
+    fn a_moment_is_half_an_exchange_and_gathers_several() {
         for (longest, per_second, took, expected) in [
             // Twenty servers that share a core.
-            (150, 20_000, 360, 120),
-            (150, 15_000, 1_300, 150),
+            (200, 20_000, 300, 150),
+            (200, 15_000, 1_300, 200),
             // One client, or a few, of a server nearby: each waits for its own answer alone.
-            (150, 12_000, 80, 0),
-            (150, 60_000, 100, 0),
-            (150, 13_000, 200, 0),
+            (200, 12_000, 70, 0),
+            (200, 60_000, 75, 0),
+            (200, 13_000, 150, 0),
             // A slow trickle.
-            (150, 1_000, 20_000, 0),
-            (150, 0, 0, 0),
+            (200, 1_000, 20_000, 0),
+            (200, 0, 0, 0),
             // Many, of a far server: never longer than allowed.
-            (150, 50_000, 5_000, 150),
+            (200, 50_000, 5_000, 200),
             (50, 100_000, 5_000, 50),
             (30, 100_000, 5_000, 0),
             (0, 50_000, 5_000, 0),
@@ -384,9 +420,9 @@ mod tests {
 
     #[test]
     fn a_few_that_take_long_do_not_delay_the_others() {
-        let mut shard = Shard::new(150);
+        let mut shard = Shard::new(200);
         for number in 0..1_000 {
-            shard.coalesce.note(if number % 100 == 0 { 30_000_000_000 } else { 100_000 });
+            shard.coalesce.note(if number % 100 == 0 { 30_000_000_000 } else { 70_000 });
         }
         assert_eq!(shard.slot(0, 0, 0), 0);
     }
@@ -395,20 +431,33 @@ mod tests {
     fn a_shard_keeps_to_what_costs_less() {
         let cheap = (20_000, 15_000);
         let dear = (25_000, 15_000);
-        assert!(Shard::new(150).share(320, dear, cheap) > 0.9, "coalescing pays");
-        assert!(Shard::new(150).share(320, cheap, dear) < 0.1, "it does not");
-        assert!(Shard::new(150).share(320, cheap, cheap) < 0.1, "it makes no difference");
+        assert!(Shard::new(200).share(320, dear, cheap) > 0.9, "coalescing pays");
+        assert!(Shard::new(200).share(320, cheap, dear) < 0.1, "it does not");
+        assert!(Shard::new(200).share(320, cheap, cheap) < 0.1, "it makes no difference");
         let slow = (20_000, 13_000);
-        assert!(Shard::new(150).share(320, dear, slow) < 0.1, "it costs throughput");
-        let mut changing = Shard::new(150);
+        assert!(Shard::new(200).share(320, dear, slow) < 0.1, "it costs throughput");
+        let mut changing = Shard::new(200);
         assert!(changing.share(320, dear, cheap) > 0.9);
         assert!(changing.share(320, cheap, dear) < 0.3, "the load has changed");
     }
 
     #[test]
+    fn what_costs_less_is_left_if_exchanges_take_much_longer_with_it() {
+        let awake = (25_000, 15_000, 300);
+        for (took, pays) in [(350, true), (400, false), (600, false)] {
+            let share = Shard::new(200).share_lasting(320, awake, (20_000, 15_000, took));
+            assert_eq!(share > 0.9, pays, "{took} µs instead of 300");
+            assert!(pays || share < 0.1, "{took} µs: {share}");
+        }
+        // The longest moment is a small part of these, which some of them exceed by far.
+        let (awake, coalesced) = ((25_000, 15_000, 900), (20_000, 15_000, 9_000));
+        assert!(Shard::new(200).share_lasting(320, awake, coalesced) > 0.9);
+    }
+
+    #[test]
     fn trials_become_rare_while_they_agree_and_frequent_when_the_load_changes() {
         let (cheap, dear) = ((20_000, 15_000), (25_000, 15_000));
-        let mut shard = Shard::new(150);
+        let mut shard = Shard::new(200);
         shard.share(RUN * 200, dear, cheap);
         assert!(shard.share(RUN * 500, dear, cheap) > 0.99);
         // Both cost more, and which of them costs less stays as it was.
@@ -422,7 +471,7 @@ mod tests {
     #[test]
     fn a_wrong_first_impression_does_not_last() {
         let (cheap, dear) = ((20_000, 15_000), (25_000, 15_000));
-        let mut shard = Shard::new(150);
+        let mut shard = Shard::new(200);
         // What was measured first was not the load's doing.
         shard.share(RUN * 2, cheap, cheap);
         assert!(shard.share(RUN * 20, dear, cheap) > 0.7);
@@ -440,7 +489,7 @@ mod tests {
 
     #[test]
     fn it_ends_with_the_load() {
-        let mut shard = Shard::new(150);
+        let mut shard = Shard::new(200);
         assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
         assert_eq!(shard.slot(400, 1_000, 20_000), 0, "there was next to nothing");
     }
@@ -448,12 +497,12 @@ mod tests {
     #[test]
     fn what_was_learnt_outlives_a_gap_and_no_more() {
         let taught = || {
-            let mut shard = Shard::new(150);
+            let mut shard = Shard::new(200);
             assert!(shard.share(320, (25_000, 15_000), (20_000, 15_000)) > 0.9);
             assert!(shard.coalesce.trials.borrow().left > 1, "no trial is near");
             shard
         };
-        for (slots, expected) in [(1, 150), (20, 150), (40, 0)] {
+        for (slots, expected) in [(1, 200), (20, 200), (40, 0)] {
             let mut shard = taught();
             (0..slots).for_each(|_| assert_eq!(shard.slot(0, 0, 0), 0));
             assert_eq!(shard.slot(15_000, 1_000, 20_000), expected, "after {slots} slots");
