@@ -52,8 +52,11 @@ const FORGET: u64 = 1_000_000_000;
 const SHORTEST: u64 = 40_000;
 /// What coalescing has to bring, and what it may take from the rate of exchanges.
 const WORTH: f64 = 0.95;
-/// What coalescing may make of the time that exchanges take.
+/// What coalescing may make of the time that exchanges take, unless there are more of them with
+/// it: then whoever waits for them waits less altogether (Little's law).
 const LONGER: f64 = 1.25;
+/// What tells that there are more.
+const MORE: f64 = 1.05;
 /// Exchanges that take more than so many of the longest moment are not made longer than that
 /// by it.
 const TELLING: u64 = 5;
@@ -211,9 +214,10 @@ impl Trials {
 
     fn pays(&self) -> bool {
         let (Some(awake), Some(coalesced)) = (self.awake, self.coalesced) else { return false };
-        coalesced.cost < awake.cost * WORTH
+        let bearable = coalesced.lasted < awake.lasted * LONGER
             && coalesced.rate > awake.rate * WORTH
-            && coalesced.lasted < awake.lasted * LONGER
+            || coalesced.rate > awake.rate * MORE;
+        coalesced.cost < awake.cost * WORTH && bearable
     }
 }
 
@@ -449,6 +453,8 @@ mod tests {
             assert_eq!(share > 0.9, pays, "{took} µs instead of 300");
             assert!(pays || share < 0.1, "{took} µs: {share}");
         }
+        let more = Shard::new(200).share_lasting(320, awake, (20_000, 17_000, 400));
+        assert!(more > 0.9, "clients that wait for answers have more of them: {more}");
         // The longest moment is a small part of these, which some of them exceed by far.
         let (awake, coalesced) = ((25_000, 15_000, 900), (20_000, 15_000, 9_000));
         assert!(Shard::new(200).share_lasting(320, awake, coalesced) > 0.9);
