@@ -40,7 +40,7 @@ pub(super) fn runtime(t: &mut Scope<'_>) -> Option<Runtime> {
             100_000,
         ),
         coalesce: t.or(
-            Key::new("coalesce", "The longest that a shard lets requests and answers gather before it goes on, as a network card does with its interrupts. It does so only when many are under way, never for more than half the time that servers take to answer, and only while it finds that this costs less CPU time, and makes answers neither fewer nor, unless there are more of them, two fifths later. `\"0s\"`: never."),
+            Key::new("coalesce", "The longest that a shard lets requests and answers gather before it goes on, as a network card does with its interrupts. It does so only when many are under way, never for more than half the time that servers take to answer, and only while it finds that this costs less CPU time and that answers are neither fewer nor much later for it. `\"0s\"`: never."),
             duration(Duration::ZERO..=MILLISECOND),
             "200us",
         ),

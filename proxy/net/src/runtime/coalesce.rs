@@ -4,7 +4,7 @@
 //! each, and so does every process it wakes in turn. Network cards know the same problem
 //! and coalesce their interrupts; a shard does so with its wake-ups: before it waits for
 //! sockets it sleeps a moment, so that one turn serves what several would have. The moment
-//! is a small share of what exchanges with the servers behind take anyway, and it is left
+//! is shorter than what exchanges with the servers behind take anyway, and it is left
 //! out unless several of them would end in it, so a few connections or a slow trickle of
 //! requests are answered as fast as ever. Whether it pays is not assumed: now and then a
 //! shard does the other of the two for a while, and keeps to what costs it less CPU time for
@@ -55,10 +55,10 @@ const WORTH: f64 = 0.95;
 /// What coalescing may make of the time that exchanges take, unless there are more of them with
 /// it: then whoever waits for them waits less altogether (Little's law).
 const LONGER: f64 = 1.4;
-/// What tells that there are more.
+/// The rate by which there are more, rather than by chance.
 const MORE: f64 = 1.05;
-/// Exchanges that take more than so many of the longest moment are not made longer than that
-/// by it.
+/// For `LONGER` an exchange counts up to so many of the longest moment: one that takes more than
+/// two and a half of them is never lengthened so much, and would hide others that are.
 const TELLING: u64 = 5;
 /// Nanoseconds by which the kernel may be late; its default of 50 µs (prctl(2)) is as long
 /// as the moment itself.
@@ -140,6 +140,13 @@ impl Yield {
 impl Sums {
     const ZERO: Self = Self { ended: 0, lasted: 0, used: 0, elapsed: 0 };
 
+    fn add(&mut self, slot: &Self) {
+        self.ended += slot.ended;
+        self.lasted += slot.lasted;
+        self.used += slot.used;
+        self.elapsed += slot.elapsed;
+    }
+
     fn given(&self) -> Yield {
         let ended = self.ended as f64;
         Yield {
@@ -165,24 +172,24 @@ impl Trials {
         }
     }
 
+    /// Nanoseconds of CPU time since the slot began, which is over.
+    fn spend(&mut self, used: u64) -> u64 {
+        used.saturating_sub(std::mem::replace(&mut self.used, used))
+    }
+
     /// A slot is over in which there was too little to gather.
-    fn pass_slot(&mut self, elapsed: u64, used: u64) {
-        self.used = used;
+    fn pass_slot(&mut self, elapsed: u64) {
         self.without = self.without.saturating_add(elapsed);
         if self.without >= FORGET {
-            *self = Self::new(used);
+            *self = Self::new(self.used);
         }
     }
 
     /// A slot is over. Decides by what it gave whether to coalesce in the next.
-    fn end_slot(&mut self, ended: u64, lasted: u64, elapsed: u64, used: u64) {
-        let spent = used.saturating_sub(self.used);
-        (self.used, self.without) = (used, 0);
+    fn end_slot(&mut self, slot: &Sums) {
+        self.without = 0;
         if self.slots >= RUN / 2 {
-            self.sums.ended += ended;
-            self.sums.lasted += lasted;
-            self.sums.used += spent;
-            self.sums.elapsed += elapsed;
+            self.sums.add(slot);
         }
         self.slots += 1;
         if self.slots == RUN {
@@ -214,10 +221,11 @@ impl Trials {
 
     fn pays(&self) -> bool {
         let (Some(awake), Some(coalesced)) = (self.awake, self.coalesced) else { return false };
-        let bearable = coalesced.lasted < awake.lasted * LONGER
-            && coalesced.rate > awake.rate * WORTH
-            || coalesced.rate > awake.rate * MORE;
-        coalesced.cost < awake.cost * WORTH && bearable
+        let cheaper = coalesced.cost < awake.cost * WORTH;
+        let more = coalesced.rate > awake.rate * MORE;
+        let as_many = coalesced.rate > awake.rate * WORTH;
+        let in_time = coalesced.lasted < awake.lasted * LONGER;
+        cheaper && (more || (as_many && in_time))
     }
 }
 
@@ -259,12 +267,14 @@ impl Coalesce {
 
     fn begin_slot(&self, elapsed: u64, used: u64) -> u64 {
         let mut trials = self.trials.borrow_mut();
+        let spent = trials.spend(used);
         let allowed = self.allowed(elapsed);
         if allowed == 0 {
-            trials.pass_slot(elapsed, used);
+            trials.pass_slot(elapsed);
             return 0;
         }
-        trials.end_slot(self.ended.get(), self.lasted.get(), elapsed, used);
+        let (ended, lasted) = (self.ended.get(), self.lasted.get());
+        trials.end_slot(&Sums { ended, lasted, used: spent, elapsed });
         if trials.coalesces { allowed } else { 0 }
     }
 
